@@ -1,0 +1,30 @@
+# make demo and make test set up all they need in .venv, from Python (>= 3.10) and make alone.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/micrograd-bn demo
+
+test: .venv/test
+	$(BIN)/python -m pytest --quiet
+
+lint: .venv/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+# One stamp an extra of setup.cfg: .venv/test, .venv/lint, …
+.venv/%: .venv/installed
+	$(PIP) --editable ".[$*]"
+	touch $@

@@ -1,0 +1,134 @@
+"""Batch normalisation from primitives: the derivation's equations (1) to (4), and ``batch_norm``, which chains them.
+
+Each equation is a function of the variables on its right-hand side, so that the graph's edges are the derivation's:
+(2) and (3) each subtract mu for themselves, and x leads to mu, to var and to x_hat.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import wraps
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .engine import Tensor, as_data
+from .primitives import axes, count, shape, sqrt
+
+
+class Step(NamedTuple):
+    """What a result remembers of the numbered equation that made it: ``Tensor.equation``."""
+
+    number: int
+    output: str  # the name of the variable on the left-hand side …
+    inputs: dict[str, Any]  # … and the variables on the right-hand side, by name
+
+
+def equation(number: int, output: str):
+    """Name the result of a function after the variable it computes, and let it remember which equation it came from."""
+
+    def decorate(function):
+        names = [name for name in inspect.signature(function).parameters if name not in ("axis", "eps")]
+
+        @wraps(function)
+        def numbered(*args, **kwargs):
+            result = function(*args, **kwargs)
+            if isinstance(result, Tensor):
+                result.label, result.equation = output, Step(number, output, dict(zip(names, args)))
+            elif isinstance(result, np.ndarray) and result.dtype.kind == "O":
+                step = Step(number, output, dict(zip(names, args)))
+                for index, element in np.ndenumerate(result):
+                    if isinstance(element, Tensor):
+                        element.label, element.equation = f"{output}[{','.join(map(str, index))}]", step
+            return result
+
+        return numbered
+
+    return decorate
+
+
+@equation(1, "mu")
+def mean(x, axis=0):
+    """Equation (1), the batch mean: mu = 1/m Σ x, over ``axis``, which stays as size 1."""
+    return x.mean(axis=axis, keepdims=True)
+
+
+@equation(2, "var")
+def variance(x, mu, axis=0):
+    """Equation (2), the (biased) batch variance: var = 1/m Σ (x − mu)², over ``axis``, which stays as size 1."""
+    return ((x - mu) ** 2).mean(axis=axis, keepdims=True)
+
+
+@equation(3, "x_hat")
+def normalize(x, mu, var, eps=1e-5):
+    """Equation (3), the normalised batch: x_hat = (x − mu) / √(var + eps)."""
+    return (x - mu) / sqrt(var + eps)
+
+
+@equation(4, "y")
+def scale_shift(x_hat, gamma, beta):
+    """Equation (4), scaled and shifted: y = gamma x_hat + beta."""
+    return gamma * x_hat + beta
+
+
+def batch_norm(x, gamma, beta, eps=1e-5, axis=0):
+    """Batch normalisation of ``x``: equations (1) to (4), one after the other.
+
+    x       the batch, of any shape: a Tensor (the result is then part of its graph), an array of any kind of number, or
+            an object array of scalar Tensors.
+    gamma   the scale and
+    beta    the shift; they broadcast against x.
+    eps     added to the variance, in the units of x squared; not negative.
+    axis    the axes that the statistics are taken over: 0 for a batch of rows, (0, 2, 3) for images N × C × H × W
+            (gamma and beta then have shape (C, 1, 1)), the last ones for layer normalisation.
+
+    Returns y, of x's shape. Raises ValueError for an empty batch, a negative eps, an axis that x does not have, or a gamma or
+    beta that does not broadcast to x's shape; TypeError for what is not a number.
+    Source: Ioffe and Szegedy, 2015, algorithm 1.
+
+    >>> x = Tensor([[1.0, 10.0], [3.0, 30.0]])
+    >>> batch_norm(x, gamma=2.0, beta=1.0, eps=0.0).data
+    array([[-1., -1.],
+           [ 3.,  3.]])
+    """
+    x, gamma, beta = checked(x, gamma, beta, eps, axis)
+    mu = mean(x, axis)
+    var = variance(x, mu, axis)
+    x_hat = normalize(x, mu, var, eps)
+    return scale_shift(x_hat, gamma, beta)
+
+
+def checked(x, gamma, beta, eps, axis) -> tuple:
+    """x, gamma and beta as Tensors or arrays that fit each other, or an error that says what does not fit."""
+    x, gamma, beta = (v if isinstance(v, Tensor) else as_data(v) for v in (x, gamma, beta))
+    for i in axis if isinstance(axis, tuple) else (axis,):
+        if isinstance(i, bool) or not hasattr(i, "__index__"):
+            raise TypeError(f"axis is an integer or a tuple of them, and this is {axis!r}")
+        if not -len(shape(x)) <= i < len(shape(x)):
+            raise ValueError(f"axis {i} is out of range: x has shape {shape(x)}, so its axes are 0 to {len(shape(x)) - 1}")
+    if len(set(axes(len(shape(x)), axis))) != len(axes(len(shape(x)), axis)):
+        raise ValueError(f"axis {axis} names the same axis twice")
+    if count(x, axis) == 0:
+        raise ValueError(f"the batch is empty: x has shape {shape(x)}, and a mean over axis {axis} needs at least one element")
+    for name, value in (("gamma", gamma), ("beta", beta)):
+        if not _broadcasts(shape(value), shape(x)):
+            raise ValueError(f"{name} of shape {shape(value)} does not broadcast to x's shape {shape(x)}")
+    _check_eps(eps)
+    return x, gamma, beta
+
+
+def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    return len(small) <= len(large) and all(a in (1, b) for a, b in zip(small[::-1], large[::-1]))
+
+
+def _check_eps(eps) -> None:
+    if not isinstance(eps, Tensor):
+        as_data(eps)
+    if shape(eps) != ():
+        raise ValueError(f"eps is a single number, and this has shape {shape(eps)}")
+    try:
+        acceptable = bool(eps >= 0)  # NaN is not
+    except TypeError:  # a symbol is neither
+        acceptable = True
+    if not acceptable:
+        raise ValueError(f"eps is added to a variance under a square root: it cannot be {eps}")

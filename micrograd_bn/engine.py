@@ -1,0 +1,392 @@
+"""The engine: a Tensor records how it was made, and a backward pass reads the record from the end to the start.
+
+It knows the chain rule and nothing else. What an operation computes and how its gradient flows stand in ``primitives``;
+what a number is, Python and NumPy know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import primitives as P
+from .primitives import shape
+
+
+def as_data(value) -> Any:
+    """``value`` as the engine keeps it: integers and booleans become float64, sequences become arrays, other numbers stay.
+
+    Raises TypeError for text, None, complex numbers and what is already a Tensor, ValueError for a ragged sequence.
+    """
+    if isinstance(value, float):
+        return value
+    if isinstance(value, (bool, int)):
+        return float(value)
+    if isinstance(value, Tensor):
+        raise TypeError("this is a Tensor already: use it as it is, or its .data for a new start without a history")
+    if isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and not hasattr(value, "__array_function__")):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"rows of different lengths do not make an array ({error})") from None
+    if isinstance(value, (str, bytes, dict, set)) or value is None:
+        raise TypeError(f"a Tensor holds numbers, and this is {_name(value)}: convert it first")
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    if kind in "biu":
+        return value.astype(np.float64)
+    if kind not in "fO":
+        raise TypeError(f"a Tensor holds real numbers, and this array has dtype {value.dtype}: convert it first")
+    if isinstance(value, np.ndarray) and kind == "O":
+        for index, element in np.ndenumerate(value):
+            if element is None or isinstance(element, (str, bytes)):
+                raise TypeError(f"a Tensor holds numbers, and element {list(index)} is {_name(element)}: convert it first")
+    if any(n != n for n in shape(value)):
+        raise ValueError("a Dask array with unknown chunk sizes has no shape yet: call its compute_chunk_sizes() first")
+    return value
+
+
+def _name(value) -> str:
+    return "None" if value is None else f"{type(value).__name__} {value!r}"
+
+
+class Tensor:
+    """A number or an array of numbers, with the history of how it was computed.
+
+    data      the value: a float, an array, or any number or array-like that has operators; integers become float64.
+    grad      None until a backward pass, then plain data of ``data``'s shape. Treat arrays as read-only: add by rebinding.
+    label     a name for pictures and messages, or None.
+
+    >>> a, b = Tensor(2.0), Tensor([1.0, 3.0])
+    >>> y = (a * b).sum()
+    >>> y.backward()
+    >>> y.data, a.grad, b.grad
+    (8.0, 4.0, array([2., 2.]))
+    """
+
+    __slots__ = ("data", "equation", "grad", "inputs", "label", "primitive")
+
+    def __init__(self, data, label: str | None = None):
+        self.data = as_data(data)
+        self.grad = None
+        self.label = label
+        self.primitive = None  # what made this node, of which inputs (Tensors and constants) …
+        self.inputs = ()
+        self.equation = None  # … and, if it is the result of a numbered equation, which (see batchnorm.equation)
+
+    @staticmethod
+    def record(primitive: P.Primitive, inputs: tuple) -> Tensor:
+        """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows."""
+        data = primitive.forward(*[a.data if isinstance(a, Tensor) else a for a in inputs])
+        node = Tensor.__new__(Tensor)
+        node.data = _plain(data)
+        node.grad = node.label = node.equation = None
+        node.primitive = primitive
+        node.inputs = inputs
+        return node
+
+    # ---- what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return shape(self.data)
+
+    @property
+    def parents(self) -> tuple[Tensor, ...]:
+        """The Tensors that this one was computed from, in order; one that was used twice stands here twice."""
+        return tuple(a for a in self.inputs if isinstance(a, Tensor))
+
+    def item(self):
+        """The single number in here, as a plain number."""
+        return self.data.item() if hasattr(self.data, "item") else self.data
+
+    def detach(self) -> Tensor:
+        """The same data without the history: a constant for the chain rule."""
+        return Tensor(self.data, self.label)
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.data!r}" + (f", label={self.label!r})" if self.label else ")")
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a Tensor of a single number has no len()")
+        return self.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    # ---- operators; ``+=`` and its like rebind the name to a new node, as for any immutable value
+
+    def __pow__(self, exponent):
+        if isinstance(exponent, Tensor):
+            raise TypeError("the exponent must be a constant; for a variable one write (exponent * base.log()).exp()")
+        return P.pow(self, exponent=exponent)
+
+    def __rpow__(self, base):
+        raise TypeError("the exponent must be a constant, not a Tensor: write (exponent * log(base)).exp()")
+
+    def __neg__(self):
+        return self.record(P.neg, (self,))
+
+    def __getitem__(self, index):
+        return P.getitem(self, index=index)
+
+    # Comparisons have no derivative: they give plain booleans.
+    def __lt__(self, other):
+        return self.data < _data(other)
+
+    def __le__(self, other):
+        return self.data <= _data(other)
+
+    def __gt__(self, other):
+        return self.data > _data(other)
+
+    def __ge__(self, other):
+        return self.data >= _data(other)
+
+    # ---- methods, named and shaped as NumPy's
+
+    def sum(self, axis=None, keepdims=False):
+        return P.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        return P.mean(self, axis=axis, keepdims=keepdims)
+
+    def exp(self):
+        return P.exp(self)
+
+    def log(self):
+        return P.log(self)
+
+    def sqrt(self):
+        return P.sqrt(self)
+
+    def tanh(self):
+        return P.tanh(self)
+
+    def relu(self):
+        return P.relu(self)
+
+    def reshape(self, *shape):
+        return P.reshape(self, shape=shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, axes=None):
+        return P.transpose(self, axes=P.axes(len(self.shape), axes)[:: -1 if axes is None else 1])
+
+    @property
+    def T(self):
+        return self.transpose()
+
+    def broadcast_to(self, shape):
+        return P.broadcast(self, shape=shape)
+
+    # ---- NumPy's functions, so that np.sqrt(t), np.mean(t, axis=0) and array * t work (NEP 13 and NEP 18)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if kwargs.get("out") is not None:
+            raise TypeError(f"numpy.{ufunc.__name__} cannot write a Tensor into an array: write a = a + t, not a += t")
+        if ufunc not in UFUNCS or method != "__call__" or kwargs:
+            raise _no_primitive(ufunc.__name__ + ("" if method == "__call__" else "." + method), kwargs)
+        if any(_holds_tensors(a) for a in inputs):  # an array of Tensors is a container: NumPy goes through its elements
+            return ufunc(*[_boxed(a) if isinstance(a, Tensor) else a for a in inputs])
+        if not all(_is_number(a) for a in inputs):
+            return NotImplemented
+        return UFUNCS[ufunc](*inputs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        if function not in FUNCTIONS:
+            raise _no_primitive(function.__name__, {})
+        return FUNCTIONS[function](*args, **kwargs)
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("a Tensor does not turn into an array by itself, for its history would be lost: use its .data")
+
+    # ---- the chain rule
+
+    def backward(self, gradient=None) -> None:
+        """Add the gradient of this node to ``.grad`` of every node that it depends on, itself included.
+
+        gradient: of this tensor's shape; None means 1, and only for a single value (ValueError otherwise). A second
+        pass flows through its own adjoints, so it adds exactly the same again, on every node.
+        """
+        for node, g in adjoints(self, _seed(self, gradient)).items():
+            if node.grad is None:
+                # A leaf's gradient may be the very array that another node has: give it its own, so `w.grad *= 0.5` is safe.
+                node.grad = g if node.inputs or not isinstance(g, np.ndarray) else g.copy()
+            else:
+                node.grad = node.grad + g
+
+    def contributions(self) -> tuple:
+        """What this node's gradient sends back along each edge: a term for each of ``parents``, computed, not stored.
+
+        A node's gradient is the sum of the terms on all edges that leave it. Raises ValueError before a backward pass.
+        """
+        if self.grad is None:
+            raise ValueError("there is no gradient to send back yet: call backward() on the graph's result first")
+        return tuple(term for _, term in _pull_back(self, self.grad, _data))
+
+
+def _operator(primitive, reflected=False):
+    def method(self, other):
+        if not _is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
+            return NotImplemented  # an object array goes through __array_ufunc__, which looks at what it holds
+        other = np.asarray(other) if isinstance(other, (list, tuple)) else other
+        return Tensor.record(primitive, (other, self) if reflected else (self, other))
+
+    return method
+
+
+for _symbol, _primitive in (("add", P.add), ("sub", P.sub), ("mul", P.mul), ("truediv", P.div), ("matmul", P.matmul)):
+    setattr(Tensor, f"__{_symbol}__", _operator(_primitive))
+    setattr(Tensor, f"__r{_symbol}__", _operator(_primitive, reflected=True))
+
+FUNCTIONS = {
+    np.sum: Tensor.sum,
+    np.mean: Tensor.mean,
+    np.reshape: Tensor.reshape,
+    np.transpose: Tensor.transpose,
+    np.broadcast_to: Tensor.broadcast_to,
+}
+UFUNCS = {
+    np.add: P.add,
+    np.subtract: P.sub,
+    np.multiply: P.mul,
+    np.divide: P.div,
+    np.matmul: P.matmul,
+    np.negative: P.neg,
+    np.power: lambda a, b: a**b if isinstance(a, Tensor) else b.__rpow__(a),
+    np.square: lambda a: a**2,
+    np.sqrt: P.sqrt,
+    np.exp: P.exp,
+    np.log: P.log,
+    np.tanh: P.tanh,
+}
+
+
+def _no_primitive(name, kwargs) -> TypeError:
+    options = f" with {', '.join(kwargs)}" if kwargs else ""
+    return TypeError(
+        f"numpy.{name}{options} has no primitive here, so it cannot be differentiated: compose it from those there are "
+        f"({', '.join(sorted(f.__name__ for f in (*UFUNCS, *FUNCTIONS)))}), or apply it to .data"
+    )
+
+
+def _data(value):
+    return value.data if isinstance(value, Tensor) else value
+
+
+def _plain(data):
+    return float(data) if type(data) is np.float64 else data  # as exact, and several times faster to compute with
+
+
+def _is_number(value) -> bool:
+    return not (isinstance(value, (str, bytes, dict, set)) or value is None)
+
+
+def _holds_tensors(value) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == object and value.size > 0 and isinstance(value.flat[0], Tensor)
+
+
+def _boxed(tensor):
+    box = np.empty((), dtype=object)
+    box[()] = tensor
+    return box
+
+
+def _seed(output: Tensor, gradient):
+    """The gradient that a backward pass starts from, checked: of the output's shape, and of its dtype."""
+    if gradient is None:
+        if any(n != 1 for n in output.shape):
+            raise ValueError(
+                f"backward() needs an upstream gradient: this tensor has shape {output.shape}; "
+                "pass one of that shape, or reduce it to a single value first"
+            )
+        return 1.0 if isinstance(output.data, float) else np.ones_like(output.data)[()]
+    gradient = gradient if isinstance(gradient, Tensor) else as_data(gradient)
+    if shape(gradient) != output.shape:
+        raise ValueError(f"the upstream gradient has shape {shape(gradient)}, and the tensor it belongs to {output.shape}")
+    kind, own = getattr(output.data, "dtype", None), getattr(gradient, "dtype", None)
+    return gradient.astype(kind) if kind != own and own is not None and kind is not None else gradient
+
+
+def unbroadcast(g, to: tuple[int, ...]):
+    """Sum ``g`` over the axes along which a value of shape ``to`` was repeated: each copy's gradient is its own."""
+    if shape(g) == to:
+        return g
+    extra = len(shape(g)) - len(to)
+    repeated = tuple(i for i, n in enumerate(shape(g)) if i < extra or (to[i - extra] == 1 and n != 1))
+    return np.reshape(np.sum(g, axis=repeated), to) if to else _plain(np.sum(g))
+
+
+def _pull_back(node: Tensor, g, value):
+    """The chain rule for one node: (parent, term) for each edge into it, its VJP applied to its gradient ``g``."""
+    terms = node.primitive.vjp(g, value(node), *map(value, node.inputs))
+    return [(a, unbroadcast(term, a.shape)) for a, term in zip(node.inputs, terms) if isinstance(a, Tensor)]
+
+
+def adjoints(output: Tensor, gradient, value=_data, stop=()) -> dict[Tensor, Any]:
+    """The gradient of ``output`` with respect to every node that it depends on, ``output`` first.
+
+    ``value`` says what the VJPs see of a node: its data, or (for ``grad``) the node itself, so that they are recorded.
+    Nodes in ``stop`` are taken as independent: the pass does not go on behind them.
+    """
+    uses = {output: 0}  # how many edges lead from each node towards the output
+    stack = [output]
+    while stack:
+        node = stack.pop()
+        for a in () if node in stop else node.inputs:
+            if isinstance(a, Tensor):
+                if a in uses:
+                    uses[a] += 1
+                else:
+                    uses[a] = 1
+                    stack.append(a)
+
+    result = {output: gradient}
+    ready = [output]  # nodes whose gradient is complete, because all that use them have reported
+    while ready:
+        node = ready.pop()
+        if not node.inputs or node in stop:
+            continue
+        for a, term in _pull_back(node, result[node], value):
+            result[a] = result[a] + term if a in result else term
+            uses[a] -= 1
+            if not uses[a]:
+                ready.append(a)
+    return result
+
+
+def grad(output: Tensor, inputs, gradient=None) -> tuple[Tensor, ...]:
+    """The gradients of ``output`` with respect to ``inputs`` (a Tensor, or several), as Tensors of the same shapes.
+
+    They are part of a graph, so they can be differentiated again, to any order. ``gradient`` is as for ``backward``, and may
+    be a Tensor; ``.grad`` is left alone. An input that ``output`` does not depend on gets zeros.
+
+    >>> x = Tensor(3.0)
+    >>> (slope,) = grad(x**3, [x])
+    >>> (curvature,) = grad(slope, [x])
+    >>> slope.data, curvature.data
+    (27.0, 18.0)
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    seed = _seed(output, gradient)
+    found = adjoints(output, seed if isinstance(seed, Tensor) else Tensor(seed), value=lambda a: a)
+    return tuple(found[a] if a in found else Tensor(np.zeros_like(a.data)[()]) for a in inputs)
+
+
+def scalars(array, label: str | None = None) -> np.ndarray:
+    """An object array of scalar Tensors, one for each number: called with it, a function builds a graph of single numbers.
+
+    With a label "x", the elements are named x[0], x[1], … or x[0,0], …
+
+    >>> x = scalars([1.0, 2.0], label="x")
+    >>> x[1]
+    Tensor(2.0, label='x[1]')
+    """
+    data = np.asarray(as_data(array))
+    result = np.empty(data.shape, dtype=object)
+    for index in np.ndindex(data.shape):
+        number = data[index]
+        name = f"{label}[{','.join(map(str, index))}]" if label else None
+        result[index] = Tensor(float(number) if isinstance(number, np.float64) else number, name)
+    return result

@@ -1,0 +1,187 @@
+"""The primitives: each operation's symbol, its forward and its vector-Jacobian product, an entry each.
+
+A VJP takes ``g`` (the gradient of the loss with respect to the result ``y``), ``y`` and the inputs, and returns a
+gradient for each input. Values go by position, parameters (an axis, an exponent) by keyword.
+
+Nothing here looks inside a number. Forwards and VJPs use only operators, integers and NumPy functions that dispatch, so
+the same line serves floats, arrays of any kind of number (Decimal, SymPy, Dask …) and ``Tensor``s; on ``Tensor``s a VJP is
+itself recorded, and can be differentiated again. Where an input was broadcast, its gradient here still has the shape of
+the result: the engine undoes that in one place for all of them (``engine.unbroadcast``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Primitive(NamedTuple):
+    """An operation that the engine can differentiate. Call it on plain data to compute, on a Tensor to record."""
+
+    name: str
+    symbol: str
+    forward: Callable[..., Any]
+    vjp: Callable[..., tuple]
+    params: Mapping[str, Any] = MappingProxyType({})
+
+    def bind(self, **params) -> Primitive:
+        """The same primitive with its parameters fixed: a function of values alone."""
+        return Primitive(self.name, self.symbol, partial(self.forward, **params), partial(self.vjp, **params), params)
+
+    def __call__(self, *inputs, **params):
+        primitive = self.bind(**params) if params else self
+        for value in inputs:
+            if hasattr(value, "record"):
+                return value.record(primitive, inputs)
+        return primitive.forward(*inputs)
+
+
+def shape(a) -> tuple[int, ...]:
+    """The shape of an array, a Tensor or a bare number; ``np.shape`` would pull a remote array here to find out."""
+    return getattr(a, "shape", ())
+
+
+def axes(ndim: int, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    """``axis`` as a tuple of non-negative ints: None is all of them, negative ones count from the end."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def count(a, axis) -> int:
+    """How many numbers a reduction over ``axis`` brings together: the derivation's m."""
+    m = 1
+    for i in axes(len(shape(a)), axis):
+        m *= shape(a)[i]
+    return m
+
+
+def spread(g, a, axis):
+    """The gradient ``g`` of a reduction of ``a``, seen by every element that went into it: a view, not a copy."""
+    kept = tuple(1 if i in axes(len(shape(a)), axis) else n for i, n in enumerate(shape(a)))
+    return np.broadcast_to(g if shape(g) == kept else np.reshape(g, kept), shape(a))
+
+
+def _sqrt(a):
+    try:
+        return np.sqrt(a)
+    except (TypeError, AttributeError):  # a number without a sqrt of its own: a SymPy expression, a Fraction
+        return a ** Fraction(1, 2)
+
+
+def _pow_vjp(g, y, a, exponent):
+    # 0 and 1 on their own: a ** -1 fails at 0, and Decimal has no 0 ** 0. 2 on its own: a product is faster than a power.
+    if exponent == 0:
+        return (g * 0,)
+    if exponent == 1:
+        return (g,)
+    if exponent == 2:
+        return (g * (2 * a),)
+    return (g * (exponent * a ** (exponent - 1)),)
+
+
+def _swap(a):
+    """The transpose of the last two axes."""
+    n = len(a.shape)
+    return np.transpose(a, (*range(n - 2), n - 1, n - 2))
+
+
+def _matmul_vjp(g, y, a, b):
+    # As in NumPy, a vector is a row on the left and a column on the right.
+    row, column = len(a.shape) == 1, len(b.shape) == 1
+    left = np.reshape(a, (1, -1)) if row else a
+    right = np.reshape(b, (-1, 1)) if column else b
+    batch = shape(y)[: len(shape(y)) - (not row) - (not column)]
+    g = np.reshape(g, (*batch, left.shape[-2], right.shape[-1]))
+    da, db = g @ _swap(right), _swap(left) @ g
+    return (np.reshape(da, (*da.shape[:-2], -1)) if row else da, np.reshape(db, db.shape[:-1]) if column else db)
+
+
+def _scatter(a, index, shape):
+    out = np.zeros(shape, dtype=np.asarray(a).dtype)
+    np.add.at(out, index, a)  # adds, so an element picked twice gets both gradients
+    return out
+
+
+# fmt: off
+add = Primitive("add", "+",
+                lambda a, b: a + b,
+                lambda g, y, a, b: (g, g))
+
+sub = Primitive("sub", "−",
+                lambda a, b: a - b,
+                lambda g, y, a, b: (g, -g))
+
+mul = Primitive("mul", "×",
+                lambda a, b: a * b,
+                lambda g, y, a, b: (g * b, g * a))
+
+div = Primitive("div", "÷",
+                lambda a, b: a / b,
+                lambda g, y, a, b: (g / b, g * (y / -b)))
+
+neg = Primitive("neg", "−",
+                lambda a: -a,
+                lambda g, y, a: (-g,))
+
+pow = Primitive("pow", "^",
+                lambda a, exponent: a ** exponent,
+                _pow_vjp)
+
+sqrt = Primitive("sqrt", "√",
+                 _sqrt,
+                 lambda g, y, a: (g / (2 * y),))
+
+exp = Primitive("exp", "exp",
+                lambda a: np.exp(a),
+                lambda g, y, a: (g * y,))
+
+log = Primitive("log", "log",
+                lambda a: np.log(a),
+                lambda g, y, a: (g / a,))
+
+tanh = Primitive("tanh", "tanh",
+                 lambda a: np.tanh(a),
+                 lambda g, y, a: (g * (1 - y * y),))
+
+relu = Primitive("relu", "relu",
+                 lambda a: np.maximum(a, 0),
+                 lambda g, y, a: (g * (y > 0),))
+
+sum = Primitive("sum", "Σ",
+                lambda a, axis, keepdims: np.sum(a, axis=axis, keepdims=keepdims),
+                lambda g, y, a, axis, keepdims: (spread(g, a, axis),))
+
+mean = Primitive("mean", "mean",
+                 lambda a, axis, keepdims: np.mean(a, axis=axis, keepdims=keepdims),
+                 lambda g, y, a, axis, keepdims: (spread(g / count(a, axis), a, axis),))
+
+reshape = Primitive("reshape", "reshape",
+                    lambda a, shape: np.reshape(a, shape),
+                    lambda g, y, a, shape: (np.reshape(g, a.shape),))
+
+transpose = Primitive("transpose", "transpose",
+                      lambda a, axes: np.transpose(a, axes),
+                      lambda g, y, a, axes: (np.transpose(g, tuple(np.argsort(axes).tolist())),))
+
+broadcast = Primitive("broadcast", "broadcast",
+                      lambda a, shape: np.broadcast_to(a, shape),
+                      lambda g, y, a, shape: (g,))
+
+matmul = Primitive("matmul", "@",
+                   lambda a, b: a @ b,
+                   _matmul_vjp)
+
+getitem = Primitive("getitem", "[ ]",
+                    lambda a, index: a[index],
+                    lambda g, y, a, index: (scatter(g, index=index, shape=a.shape),))
+
+scatter = Primitive("scatter", "scatter",
+                    _scatter,
+                    lambda g, y, a, index, shape: (g[index],))
+# fmt: on

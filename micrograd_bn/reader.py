@@ -1,0 +1,131 @@
+"""Reading a batch from a file: CSV or .npy, with errors that say what is wrong and where."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+# Fisher, R. A. (1936), "The use of multiple measurements in taxonomic problems": 150 irises, four lengths in cm.
+IRIS = Path(__file__).parent / "data" / "iris.csv"
+
+
+class Unusable(ValueError):
+    """Input that cannot be read as a batch of finite numbers; the message says what is wrong and where."""
+
+
+class Batch(NamedTuple):
+    data: np.ndarray  # float64; one column a feature, or a .npy file's own shape
+    columns: list[str]  # the names of the columns, from the header, or their numbers; none for .npy
+    notes: list[str]  # what a person should know: which columns were skipped
+
+
+def read_batch(path: str | None, columns: list[str] | None = None) -> Batch:
+    """Read ``path``: CSV, .npy, "-" for CSV on standard input, None for the packaged Iris measurements.
+
+    CSV may have a header or not, and commas, semicolons or tabs. Columns without numbers are skipped, which the notes say;
+    ``columns`` picks some by name (or number, from 1, where there is no header). Raises Unusable.
+    """
+    name = "the packaged Iris measurements" if path is None else "standard input" if path == "-" else path
+    try:
+        content = sys.stdin.buffer.read() if path == "-" else Path(path or IRIS).read_bytes()
+    except OSError as error:
+        raise Unusable(f"{name}: {error.strerror or error}") from None
+    if not content:
+        raise Unusable(f"{name}: the file is empty")
+    if content.startswith(b"\x93NUMPY"):
+        if columns:
+            raise Unusable(f"{name}: a .npy file has no column names to pick from")
+        return Batch(_read_npy(content, name), [], [])
+    return _read_csv(content, name, columns)
+
+
+def _read_npy(content: bytes, name: str) -> np.ndarray:
+    try:
+        data = np.load(io.BytesIO(content), allow_pickle=False)  # a pickle could run code
+    except (ValueError, EOFError, OSError, SyntaxError, MemoryError) as error:
+        raise Unusable(f"{name}: not a readable .npy file of numbers ({error})") from None
+    if data.dtype.kind not in "fiub":
+        raise Unusable(f"{name}: the array has dtype {data.dtype}, and a batch is of real numbers")
+    if data.ndim == 0 or data.size == 0:
+        raise Unusable(f"{name}: the array has shape {data.shape}, which is no batch")
+    data = data.astype(np.float64)
+    if not np.isfinite(data).all():
+        where = np.argwhere(~np.isfinite(data))[0].tolist()
+        raise Unusable(f"{name}: element {where} is {data[tuple(where)]}, and a batch is of finite numbers")
+    return data
+
+
+def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unusable(f"{name}: neither .npy nor text in UTF-8 (byte {error.start})") from None
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
+        raise Unusable(f"{name}: line {reader.line_num}: {error}") from None
+    if not lines:
+        raise Unusable(f"{name}: the file holds nothing but blank lines")
+    width = len(lines[0][1])
+    for number, cells in lines:
+        if len(cells) != width:
+            raise Unusable(f"{name}: line {number} has {len(cells)} cells, and line {lines[0][0]} has {width}")
+
+    first_cells = lines[0][1]
+    below = [[cells[j] for _, cells in lines[1:]] for j in range(width)]
+    # A header is a first line with a word in it above a column of numbers, or nothing but words.
+    has_header = not any(map(_is_number, first_cells)) or any(
+        cell.strip() and not _is_number(cell) and _mostly_numbers(below[j]) for j, cell in enumerate(first_cells)
+    )
+    names = [cell.strip() or str(j + 1) for j, cell in enumerate(first_cells)] if has_header else None
+    names = names or [str(j + 1) for j in range(width)]
+    lines = lines[1:] if has_header else lines
+    if not lines:
+        raise Unusable(f"{name}: there is a header and no data")
+
+    notes = []
+    if columns:
+        missing = [column for column in columns if column not in names]
+        if missing:
+            raise Unusable(f"{name}: no column {missing[0]!r}; there are {', '.join(names)}")
+        picked = [names.index(column) for column in columns]
+    else:
+        picked = [j for j in range(width) if _mostly_numbers([cells[j] for _, cells in lines])]
+        skipped = [names[j] for j in range(width) if j not in picked]
+        if skipped:
+            notes.append(f"{name}: skipped what is not numeric: {', '.join(skipped)}")
+    if not picked:
+        raise Unusable(f"{name}: no column holds numbers")
+
+    data = np.empty((len(lines), len(picked)))
+    for i, (number, cells) in enumerate(lines):
+        for k, j in enumerate(picked):
+            where = f"{name}: line {number}, column {names[j]!r}"
+            if not _is_number(cells[j]):
+                raise Unusable(f"{where}: {cells[j]!r} is not a number" if cells[j].strip() else f"{where}: an empty cell")
+            data[i, k] = float(cells[j])
+            if not math.isfinite(data[i, k]):
+                raise Unusable(f"{where}: {cells[j].strip()} is not a finite number")
+    return Batch(data, [names[j] for j in picked], notes)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell  # Python reads 1_000 as a number; a spreadsheet does not
+
+
+def _mostly_numbers(cells: list[str]) -> bool:
+    """Whether a column is meant as numbers, so that a cell that is none is a mistake and not a reason to skip it."""
+    return 2 * sum(map(_is_number, cells)) > len(cells)

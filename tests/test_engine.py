@@ -1,0 +1,254 @@
+"""The graph, the backward pass, NumPy's functions on Tensors, and what bad input gets."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Tensor, grad, scalars
+from micrograd_bn import primitives as P
+
+
+def test_micrograds_published_example():
+    """The example of micrograd's README, and the three numbers that it prints."""
+    a = Tensor(-4.0)
+    b = Tensor(2.0)
+    c = a + b
+    d = a * b + b**3
+    c += c + 1
+    c += 1 + c + (-a)
+    d += d * 2 + (b + a).relu()
+    d += 3 * d + (b - a).relu()
+    e = c - d
+    f = e**2
+    g = f / 2.0
+    g += 10.0 / f
+    g.backward()
+    assert (f"{g.data:.4f}", f"{a.grad:.4f}", f"{b.grad:.4f}") == ("24.7041", "138.8338", "645.5773")
+
+
+def test_a_diamond():
+    a = Tensor(3.0)
+    b = a + a
+    c = b * b
+    c.backward()
+    assert (b.grad, a.grad) == (12, 24)
+
+
+def test_a_tensor_used_many_times():
+    a = Tensor(2.0)
+    total = a * 0
+    for i in range(100):
+        total = total + a * i
+    total.backward()
+    assert a.grad == sum(range(100))
+
+
+def test_two_passes_give_exactly_twice_on_every_node():
+    x = Tensor(np.random.default_rng(0).normal(size=(4, 3)))
+    h = (x * x).exp()
+    y = (h / (h + 1)).sum()
+    y.backward()
+    once = [node.grad for node in (x, h, y)]
+    y.backward()
+    for node, g in zip((x, h, y), once):
+        np.testing.assert_array_equal(node.grad, 2 * g)
+
+
+def test_a_chain_of_a_million_nodes_is_built_differentiated_and_freed():
+    x = Tensor(1.0)
+    y = x
+    for _ in range(1_000_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad == 1
+    del y
+    gc.collect()
+
+
+def test_contributions_add_up_to_the_gradient():
+    x = Tensor([1.0, 2.0, 4.0], label="x")
+    square, root = x**2, x.sqrt()
+    y = square * root
+    y.backward(np.ones(3))
+    (to_x_1,), (to_x_2,) = square.contributions(), root.contributions()
+    np.testing.assert_array_equal(to_x_1 + to_x_2, x.grad)
+    assert y.parents == (square, root)
+    np.testing.assert_array_equal(y.contributions()[0], square.grad)
+
+
+def test_a_product_with_itself_has_an_edge_for_each_factor():
+    a = Tensor(3.0)
+    y = a * a
+    y.backward()
+    assert y.parents == (a, a)
+    assert y.contributions() == (3, 3)
+
+
+def test_constants_are_no_parents_and_get_no_gradient():
+    a = Tensor(3.0)
+    y = 2 * a + np.array([1.0, 2.0])
+    assert y.parents[0].parents == (a,)
+    assert a.detach().parents == ()
+
+
+def test_numpy_functions_work_on_tensors():
+    data = np.arange(1.0, 7.0).reshape(2, 3)
+    t = Tensor(data)
+    for got, expected in [
+        (np.sqrt(t), np.sqrt(data)),
+        (np.exp(t), np.exp(data)),
+        (np.log(t), np.log(data)),
+        (np.tanh(t), np.tanh(data)),
+        (np.square(t), data**2),
+        (np.power(t, 3), data**3),
+        (np.negative(t), -data),
+        (np.mean(t, axis=0), data.mean(axis=0)),
+        (np.sum(t, axis=(0, 1), keepdims=True), data.sum(keepdims=True)),
+        (np.reshape(t, (3, 2)), data.reshape(3, 2)),
+        (np.transpose(t), data.T),
+        (t.T, data.T),
+        (np.broadcast_to(t, (2, 2, 3)), np.broadcast_to(data, (2, 2, 3))),
+        (data * t, data * data),
+        (t * data, data * data),
+        (data - t, data * 0),
+        (data / t, data / data),
+        (t @ data.T, data @ data.T),
+        (data @ t.T, data @ data.T),
+        (np.float64(2) * t, 2 * data),
+        ([1.0, 2.0, 3.0] * t, data * [1, 2, 3]),
+        (t.reshape(-1), data.reshape(-1)),
+        (t.reshape(3, 2), data.reshape(3, 2)),
+        (t[:, 1:], data[:, 1:]),
+    ]:
+        assert isinstance(got, Tensor)
+        np.testing.assert_array_equal(got.data, expected)
+
+
+@pytest.mark.parametrize("call", [np.sin, np.cumsum, np.add.reduce, np.concatenate])
+def test_a_numpy_function_without_a_primitive_is_named(call):
+    with pytest.raises(TypeError, match=r"numpy\.(sin|cumsum|add\.reduce|concatenate) has no primitive"):
+        call(Tensor([1.0]) if call is not np.concatenate else [Tensor([1.0])])
+
+
+def test_writing_a_tensor_into_an_array_is_refused():
+    a = np.ones(2)
+    with pytest.raises(TypeError, match=r"write a = a \+ t"):
+        a += Tensor([1.0, 2.0])
+    assert a.tolist() == [1, 1]
+
+
+def test_in_place_operators_rebind():
+    a = b = Tensor([1.0, 2.0])
+    a += 1
+    assert a is not b
+    assert b.data.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("value", [3, True, np.int64(3), np.array([1, 2]), np.array([True]), [1, 2]])
+def test_integers_and_booleans_become_float64(value):
+    data = Tensor(value).data
+    assert isinstance(data, float) or data.dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+def test_a_dtype_stays_through_forward_and_backward(dtype):
+    x = Tensor(np.array([[1, 2], [3, 5]], dtype=dtype))
+    y = ((x - x.mean(axis=0, keepdims=True)) ** 2 / 3.0 + 1).sqrt() * 2
+    y.backward(np.ones((2, 2)))
+    assert y.data.dtype == np.dtype(dtype).newbyteorder("=")
+    assert x.grad.dtype == np.dtype(dtype).newbyteorder("=")
+
+
+def test_leaves_do_not_share_their_gradients():
+    a, b = Tensor([1.0, 2.0]), Tensor([3.0, 4.0])
+    (a + b).backward(np.ones(2))
+    a.grad *= 0.5
+    assert b.grad.tolist() == [1, 1]
+
+
+def test_grad_leaves_the_gradients_alone_and_gives_zeros_where_there_is_no_path():
+    x, z = Tensor([1.0, 2.0]), Tensor([5.0])
+    y = (x * x).sum()
+    dx, dz = grad(y, [x, z])
+    assert (dx.data.tolist(), dz.data.tolist()) == ([2, 4], [0])
+    assert x.grad is None
+    (alone,) = grad(y, x)
+    assert alone.data.tolist() == [2, 4]
+
+
+def test_grad_of_grad_with_a_tensor_as_upstream_gradient():
+    """d/dv of (v · ∂(x²)/∂x) is 2x: the upstream gradient is part of the graph."""
+    x, v = Tensor([1.0, 2.0]), Tensor([3.0, 4.0])
+    (product,) = grad(x**2, [x], gradient=v)
+    (dv,) = grad(product.sum(), [v])
+    assert dv.data.tolist() == [2, 4]
+
+
+def test_an_array_of_scalars_is_a_container():
+    x = scalars([1.0, 2.0], label="x")
+    assert [t.label for t in x] == ["x[0]", "x[1]"]
+    scale = Tensor(3.0)
+    for y in (x * scale, scale * x):
+        assert y.shape == (2,)
+        assert [t.data for t in y] == [3, 6]
+    (x * scale).sum().backward()
+    assert (scale.grad, x[0].grad) == (3, 3)
+
+
+def test_item_len_iteration_repr_and_comparisons():
+    t = Tensor([[1.0], [2.0]], label="t")
+    assert (t.sum().item(), Tensor(2.0).item(), len(t)) == (3, 2, 2)
+    assert [row.item() for row in t] == [1, 2]
+    assert repr(Tensor(2.0, "a")) == "Tensor(2.0, label='a')"
+    assert (t > 1).tolist() == [[False], [True]]
+    assert (Tensor(1.0) < Tensor(2.0), Tensor(1.0) >= 2, Tensor(1.0) <= 1) == (True, False, True)
+
+
+def test_scalars_are_pythons_own_floats():
+    t = Tensor([1.0, 2.0])
+    assert type(t.sum().data) is float
+    assert type(Tensor(2.0).exp().data) is float
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Tensor("text"), TypeError, "str 'text'"),
+        (lambda: Tensor(None), TypeError, "None"),
+        (lambda: Tensor([1.0, None]), TypeError, r"element \[1\] is None"),
+        (lambda: Tensor(np.array(["a"])), TypeError, "dtype <U1"),
+        (lambda: Tensor(np.array([1j])), TypeError, "real numbers"),
+        (lambda: Tensor([[1.0], [1.0, 2.0]]), ValueError, "rows of different lengths"),
+        (lambda: Tensor(Tensor(1.0)), TypeError, "a Tensor already"),
+        (lambda: Tensor([1.0]) + "a", TypeError, "unsupported operand"),
+        (lambda: Tensor([1.0]) * None, TypeError, "unsupported operand"),
+        (lambda: Tensor([1.0, 2.0]) + Tensor([1.0, 2.0, 3.0]), ValueError, r"\(2,\) \(3,\)"),
+        (lambda: Tensor(2.0) ** Tensor(2.0), TypeError, "constant"),
+        (lambda: 2 ** Tensor(2.0), TypeError, "constant"),
+        (lambda: np.float64(2) ** Tensor(2.0), TypeError, "constant"),
+        (lambda: np.asarray(Tensor([1.0])), TypeError, r"\.data"),
+        (lambda: len(Tensor(1.0)), TypeError, "len"),
+        (lambda: Tensor([1.0, 2.0]).backward(), ValueError, r"shape \(2,\)"),
+        (lambda: Tensor([1.0, 2.0]).backward([1.0]), ValueError, r"\(1,\).*\(2,\)"),
+        (lambda: Tensor([1.0, 2.0]).backward("a"), TypeError, "str 'a'"),
+        (lambda: Tensor([1.0]).exp().contributions(), ValueError, "backward"),
+    ],
+)
+def test_errors_teach(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_failed_operation_leaves_nothing_behind():
+    x = Tensor([1.0, 2.0])
+    y = x * 2
+    with pytest.raises(ValueError, match="upstream gradient"):
+        y.backward(np.ones(3))
+    assert x.grad is None
+    assert y.grad is None
+
+
+def test_primitives_compute_on_plain_data_too():
+    assert P.mul(2.0, 3.0) == 6
+    assert P.sum(np.ones(3), axis=None, keepdims=False) == 3

@@ -1,0 +1,115 @@
+"""Reading a batch: what is accepted, what is skipped and said so, and what is refused with its place."""
+
+import io
+
+import numpy as np
+import pytest
+
+from micrograd_bn.reader import Unusable, read_batch
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="batch.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def test_iris_is_packaged():
+    batch = read_batch(None)
+    assert batch.data.shape == (150, 4)
+    assert batch.columns == ["sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm"]
+    assert "species" in batch.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "data"),
+    [
+        ("a,b\n1,2\n3,4\n", ["a", "b"], [[1, 2], [3, 4]]),
+        ("1,2\n3,4\n", ["1", "2"], [[1, 2], [3, 4]]),
+        ("1;2\n3;4", ["1", "2"], [[1, 2], [3, 4]]),
+        ("a\tb\r\n1\t2\r\n", ["a", "b"], [[1, 2]]),
+        ("\ufeffa,b\n1,2\n", ["a", "b"], [[1, 2]]),
+        ('"length, cm",b\n1,2\n', ["length, cm", "b"], [[1, 2]]),
+        ("a\n1\n\n2\n\n", ["a"], [[1], [2]]),
+        ("year,2019,2020\n7,1,2\n8,3,4\n", ["year", "2019", "2020"], [[7, 1, 2], [8, 3, 4]]),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n", ["1", "2"], [[5.1, 3.5], [4.9, 3.0]]),
+        (" 1e-3 , -2 \n.5,+4\n", ["1", "2"], [[0.001, -2], [0.5, 4]]),
+    ],
+)
+def test_csv(write, text, columns, data):
+    batch = read_batch(write(text))
+    assert batch.columns[: len(columns)] == columns
+    assert batch.data.tolist() == data
+
+
+def test_columns_are_picked_by_name_or_number(write):
+    assert read_batch(write("a,b,c\n1,2,x\n3,4,y\n"), ["b"]).data.tolist() == [[2], [4]]
+    assert read_batch(write("1,2\n3,4\n"), ["2", "1"]).data.tolist() == [[2, 1], [4, 3]]
+
+
+def test_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"1,2\n3,4\n")))
+    assert read_batch("-").data.shape == (2, 2)
+
+
+def test_npy(write):
+    content = io.BytesIO()
+    np.save(content, np.arange(24).reshape(2, 3, 4))
+    batch = read_batch(write(content.getvalue(), "batch.npy"))
+    assert batch.data.shape == (2, 3, 4)
+    assert batch.data.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        ("\n \n", "nothing but blank lines"),
+        ("a,b\n", "a header and no data"),
+        ("a,b\n1,2\n3\n", "line 3 has 1 cells, and line 1 has 2"),
+        ("a,b\nx,y\nz,w\n", "no column holds numbers"),
+        ("a,b\n1,2\n3,oops\n5,6\n", "line 3, column 'b': 'oops' is not a number"),
+        ("a,b\n1,2\n3,\n5,6\n", "line 3, column 'b': an empty cell"),
+        ("a,b\n1,2\n3,NaN\n", "line 3, column 'b': NaN is not a finite number"),
+        ("1,2\n-inf,4\n", "line 2, column '1': -inf is not a finite number"),
+        ('a\n"1\n', "unexpected end of data"),
+        (b"\xff\xfe\x00\x01", "neither .npy nor text in UTF-8"),
+        (b"\x93NUMPY\x01\x00garbage", "not a readable .npy"),
+    ],
+)
+def test_unusable_files_are_refused_with_the_place(write, content, message):
+    with pytest.raises(Unusable, match=message):
+        read_batch(write(content))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([1.0, np.nan]), r"element \[1\] is nan"),
+        (np.array(["a"]), "dtype <U1"),
+        (np.array([1j]), "dtype complex128"),
+        (np.array([{}], dtype=object), "not a readable .npy"),
+        (np.array(1.0), r"shape \(\)"),
+        (np.ones((0, 3)), r"shape \(0, 3\)"),
+    ],
+)
+def test_unusable_npy_files(tmp_path, array, message):
+    path = tmp_path / "batch.npy"
+    np.save(path, array)
+    with pytest.raises(Unusable, match=message):
+        read_batch(str(path))
+
+
+def test_a_missing_file_a_folder_and_a_missing_column(tmp_path, write):
+    with pytest.raises(Unusable, match="No such file"):
+        read_batch(str(tmp_path / "absent.csv"))
+    with pytest.raises(Unusable, match="directory"):
+        read_batch(str(tmp_path))
+    with pytest.raises(Unusable, match="no column 'c'; there are a, b"):
+        read_batch(write("a,b\n1,2\n"), ["c"])
+    with pytest.raises(Unusable, match="'x' is not a number"):
+        read_batch(write("a,b\n1,x\n"), ["b"])

@@ -1,0 +1,111 @@
+"""The report: twenty rows that agree, on real data and random batches, and that notice when something is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Tensor, primitives, verify
+from micrograd_bn.reader import read_batch
+
+SHAPES = [((2, 1), 0), ((3, 5), 0), ((128, 64), 0), ((4, 3, 8, 8), (0, 2, 3)), ((4, 10), -1), ((4, 3, 8), (1, 2))]
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 1e-4)])
+def test_iris_agrees_in_all_twenty_rows(dtype, bound):
+    report = verify(read_batch(None).data.astype(dtype))
+    assert len(report.rows) == 20
+    assert report.ok
+    assert max(row.relative for row in report.rows) <= bound
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 1e-4)])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+def test_random_batches_agree(shape, axis, dtype, bound):
+    random = np.random.default_rng(1)
+    report = verify(random.normal(3, 2, shape).astype(dtype), axis=axis)
+    assert report.ok
+    assert max(row.relative for row in report.rows) <= bound
+
+
+def test_layer_norm_with_a_gamma_for_each_feature():
+    assert verify(np.random.default_rng(0).normal(size=(4, 10)), gamma=np.arange(1, 11), beta=np.ones(10), axis=-1).ok
+
+
+def test_the_rows_are_the_tables():
+    numbers = [row.number for row in verify([[1.0], [2.0], [4.0]]).rows]
+    assert numbers[:13] == [f"({n})" for n in range(1, 14)]
+    assert numbers[13:] == ["(5)", "(7)", "(6)", "(8)", "(10) (9)", "(13) (12) (11)", "condensed"]
+
+
+def test_the_scale_is_meaningful_where_the_value_is_zero():
+    """(9) is zero in exact arithmetic; its error counts in proportion to the terms that cancel."""
+    row = verify(np.random.default_rng(0).normal(1e3, 1, size=(100, 3))).rows[8]
+    assert row.name == "∂σ²/∂μ"
+    assert row.relative < 1e-13
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e6, 1e9])
+def test_a_large_mean_is_no_false_alarm(offset):
+    assert verify(np.random.default_rng(0).normal(offset, 1, size=(50, 2))).ok
+
+
+# A VJP with a mistake in it → the local derivatives that must notice, and no others. A wrong sign in sub leaves (9) at 0.
+MISTAKES = {
+    "mul": (lambda g, y, a, b: (g * b, g), {"(5)"}),
+    "add": (lambda g, y, a, b: (g, 2 * g), {"(6)"}),
+    "sqrt": (lambda g, y, a: (g / y,), {"(8)"}),
+    "div": (lambda g, y, a, b: (g / b, g * (y / b)), {"(8)"}),
+    "sub": (lambda g, y, a, b: (g, g), {"(10)"}),
+    "pow": (lambda g, y, a: (g * a,), {"(12)"}),
+    "mean": (lambda g, y, a: (primitives.spread(g, a, 0),), {"(11)", "(12)"}),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_a_vjp_is_noticed_where_it_is(name, monkeypatch):
+    wrong, expected = MISTAKES[name]
+    record = Tensor.record
+
+    def record_wrongly(primitive, inputs):
+        return record(primitive._replace(vjp=wrong) if primitive.name == name else primitive, inputs)
+
+    monkeypatch.setattr(Tensor, "record", staticmethod(record_wrongly))
+    report = verify([[1.0, 5.0], [2.0, 3.0], [6.0, 3.5]])
+    assert {row.number for row in report.rows[:13] if not row.ok} == expected
+    assert not all(row.ok for row in report.rows[13:])
+    assert "✗ differs" in str(report)
+
+
+def test_the_printed_report_is_a_table_with_a_verdict():
+    text = str(verify([[1.0], [2.0], [4.0]]))
+    assert "20 of 20 rows agree" in text
+    assert "∂x̂/∂σ²" in text
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_the_report_is_json():
+    report = verify([[1.0], [2.0], [4.0]])
+    data = json.loads(json.dumps(report.to_dict()))
+    assert (data["ok"], len(data["rows"]), data["max_error"]) == (True, 20, report.max_error)
+
+
+def test_a_constant_column_without_eps_is_the_derivations_own_singularity():
+    with pytest.raises(ZeroDivisionError, match=r"constant at statistic \[0, 1\]"):
+        verify([[1.0, 5.0], [2.0, 5.0]], eps=0.0)
+    assert verify([[1.0, 5.0], [2.0, 5.0]]).ok
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": [[1.0], [np.nan]]}, r"x\[1, 0\] is nan"),
+        ({"dy": [[1.0], [np.inf]]}, r"dy\[1, 0\] is inf"),
+        ({"gamma": np.nan}, r"gamma\[\] is nan"),
+        ({"x": np.ones((0, 2))}, "empty"),
+        ({"dy": [1.0, 2.0]}, r"x's shape \(2, 1\)"),
+    ],
+)
+def test_errors_teach(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        verify(**{"x": [[1.0], [2.0]]} | arguments)
