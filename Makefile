@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test oracle lint clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
 
 test: .venv/test
 	$(BIN)/python -m pytest --quiet
+
+# The same inputs through torch, autograd, micrograd and Dask.
+oracle: .venv/oracle
+	$(BIN)/python -m pytest --quiet -m oracle tests
 
 lint: .venv/lint
 	$(BIN)/ruff check .

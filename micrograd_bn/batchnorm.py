@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .engine import Tensor, as_data
+from .engine import Tensor, as_data, explains_kinds
 from .primitives import axes, count, shape, sqrt
 
 
@@ -28,11 +28,12 @@ def equation(number: int, output: str):
     """Name the result of a function after the variable it computes, and let it remember which equation it came from."""
 
     def decorate(function):
+        explained = explains_kinds(function)
         names = [name for name in inspect.signature(function).parameters if name not in ("axis", "eps")]
 
         @wraps(function)
         def numbered(*args, **kwargs):
-            result = function(*args, **kwargs)
+            result = explained(*args, **kwargs)
             if isinstance(result, Tensor):
                 result.label, result.equation = output, Step(number, output, dict(zip(names, args)))
             elif isinstance(result, np.ndarray) and result.dtype.kind == "O":

@@ -1,10 +1,11 @@
-"""The command line: ``micrograd-bn demo | verify | draw``, also as ``python -m micrograd_bn``."""
+"""The command line: ``micrograd-bn demo | verify | prove | draw``, also as ``python -m micrograd_bn``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from decimal import Decimal, localcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from .batchnorm import batch_norm
 from .draw import Graph, draw
 from .engine import Tensor
+from .prove import Proof, prove
 from .reader import Unusable, read_batch
 from .verify import Report, verify
 
@@ -21,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         return options.run(options)
-    except (Unusable, ValueError, TypeError, ZeroDivisionError, OSError) as error:
+    except (Unusable, ValueError, TypeError, ZeroDivisionError, OSError, ModuleNotFoundError) as error:
         print(f"micrograd-bn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
@@ -44,8 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_demo)
 
     command = commands.add_parser("verify", help="hold engine and derivation side by side, row by row", parents=[data])
+    command.add_argument("--digits", type=_digits, help="compute in decimal numbers of so many digits instead of floats")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_verify)
+
+    command = commands.add_parser("prove", help="the report as identities, on symbols (needs micrograd-bn[prove])")
+    command.add_argument("--m", type=int, default=3, help="the size of the batch (default 3)")
+    command.set_defaults(run=_prove)
 
     command = commands.add_parser("draw", help="draw the graph of the batch as SVG", parents=[data])
     command.add_argument("--zoom", choices=("primitives",), default="primitives", help="how close to look")
@@ -54,14 +61,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _digits(text: str) -> int:
+    digits = int(text)
+    if not 2 <= digits <= 300:
+        raise argparse.ArgumentTypeError(f"{digits} is not between 2 and 300")
+    return digits
+
+
 def _verify(options) -> int:
     x, dy = _read(options)
-    report = verify(x, dy=dy, eps=options.eps, seed=options.seed)
+    with localcontext() as context:
+        if options.digits:
+            context.prec = options.digits
+            x = np.vectorize(lambda number: Decimal(repr(float(number))), otypes=[object])(x)
+        report = verify(x, dy=dy, eps=options.eps, seed=options.seed)
     if options.json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
         _show(report)
     return 0 if report.ok else 1
+
+
+def _prove(options) -> int:
+    proof = prove(options.m)
+    _show(proof)
+    return 0 if proof.ok else 1
 
 
 def _draw(options) -> int:
@@ -102,7 +126,7 @@ def _picture(x, dy, eps, seed, zoom) -> Graph:
     return draw(y, zoom)
 
 
-def _show(report: Report) -> None:
+def _show(report: Report | Proof) -> None:
     from rich.console import Console
 
     Console().print(report)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .batchnorm import checked, mean, normalize, scale_shift, variance
-from .engine import Tensor, as_data, unbroadcast
+from .engine import Tensor, as_data, explains_kinds, unbroadcast
 from .primitives import count, shape, sqrt
 
 # The seven variables, in the order of the forward pass: name in the code → on the terminal, in LaTeX.
@@ -117,6 +117,7 @@ class Gradients(NamedTuple):
     x: Any
 
 
+@explains_kinds
 def batch_norm_backward(dy, x, gamma, eps=1e-5, axis=0) -> Gradients:
     """The backward pass of ``batch_norm`` as derived on paper: no engine, on any kind of number, Tensors included.
 

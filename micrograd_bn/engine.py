@@ -6,6 +6,7 @@ what a number is, Python and NumPy know.
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,10 @@ class Tensor:
     @staticmethod
     def record(primitive: P.Primitive, inputs: tuple) -> Tensor:
         """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows."""
-        data = primitive.forward(*[a.data if isinstance(a, Tensor) else a for a in inputs])
+        try:
+            data = primitive.forward(*[a.data if isinstance(a, Tensor) else a for a in inputs])
+        except TypeError as error:
+            raise explain_kinds(error, inputs) from error
         node = Tensor.__new__(Tensor)
         node.data = _plain(data)
         node.grad = node.label = node.equation = None
@@ -168,7 +172,7 @@ class Tensor:
         return P.relu(self)
 
     def reshape(self, *shape):
-        return P.reshape(self, shape=shape[0] if len(shape) == 1 else shape)
+        return P.reshape(self, to=shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, axes=None):
         return P.transpose(self, axes=P.axes(len(self.shape), axes)[:: -1 if axes is None else 1])
@@ -178,7 +182,7 @@ class Tensor:
         return self.transpose()
 
     def broadcast_to(self, shape):
-        return P.broadcast(self, shape=shape)
+        return P.broadcast(self, to=shape)
 
     # ---- NumPy's functions, so that np.sqrt(t), np.mean(t, axis=0) and array * t work (NEP 13 and NEP 18)
 
@@ -283,6 +287,40 @@ def _is_number(value) -> bool:
     return not (isinstance(value, (str, bytes, dict, set)) or value is None)
 
 
+def _kind(value) -> str | None:
+    """What kind of number this is, or an array is made of: "float", "Decimal", … None for an integer, which goes with all."""
+    value = _data(value)
+    if isinstance(value, np.ndarray) and value.dtype == object and value.size:
+        value = value.flat[0]
+    if isinstance(value, int) or not _is_number(value):
+        return None
+    return "float" if isinstance(value, float) or hasattr(value, "dtype") else type(value).__name__
+
+
+def explain_kinds(error: TypeError, values) -> TypeError:
+    """The error that a number raised, with a line that says what to convert if two kinds of number met."""
+    kinds = sorted({_kind(value) for value in values} - {None})
+    if len(kinds) < 2 or "do not mix" in str(error):
+        return error
+    return TypeError(
+        f"{error}\n{' and '.join(kinds)} do not mix: convert x, gamma, beta, eps and the upstream gradient to one kind, "
+        f"for example by {kinds[0]}(str(value))"
+    )
+
+
+def explains_kinds(function):
+    """Decorate a function of numbers so that its TypeError says what to convert (see ``explain_kinds``)."""
+
+    @wraps(function)
+    def explained(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            raise explain_kinds(error, (*args, *kwargs.values())) from error
+
+    return explained
+
+
 def _holds_tensors(value) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == object and value.size > 0 and isinstance(value.flat[0], Tensor)
 
@@ -320,7 +358,10 @@ def unbroadcast(g, to: tuple[int, ...]):
 
 def _pull_back(node: Tensor, g, value):
     """The chain rule for one node: (parent, term) for each edge into it, its VJP applied to its gradient ``g``."""
-    terms = node.primitive.vjp(g, value(node), *map(value, node.inputs))
+    try:
+        terms = node.primitive.vjp(g, value(node), *map(value, node.inputs))
+    except TypeError as error:
+        raise explain_kinds(error, (g, *node.inputs)) from error
     return [(a, unbroadcast(term, a.shape)) for a, term in zip(node.inputs, terms) if isinstance(a, Tensor)]
 
 
@@ -367,6 +408,14 @@ def grad(output: Tensor, inputs, gradient=None) -> tuple[Tensor, ...]:
     >>> (curvature,) = grad(slope, [x])
     >>> slope.data, curvature.data
     (27.0, 18.0)
+
+    A Hessian times a vector v needs no Hessian: it is the gradient of the gradient's product with v.
+
+    >>> x, v = Tensor([1.0, 2.0]), np.array([1.0, 0.0])
+    >>> (g,) = grad((x**3).sum(), [x])
+    >>> (hv,) = grad((g * v).sum(), [x])
+    >>> hv.data
+    array([6., 0.])
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     seed = _seed(output, gradient)

@@ -102,8 +102,8 @@ def _matmul_vjp(g, y, a, b):
     return (np.reshape(da, (*da.shape[:-2], -1)) if row else da, np.reshape(db, db.shape[:-1]) if column else db)
 
 
-def _scatter(a, index, shape):
-    out = np.zeros(shape, dtype=np.asarray(a).dtype)
+def _scatter(a, index, to):
+    out = np.zeros(to, dtype=np.asarray(a).dtype)
     np.add.at(out, index, a)  # adds, so an element picked twice gets both gradients
     return out
 
@@ -162,16 +162,16 @@ mean = Primitive("mean", "mean",
                  lambda g, y, a, axis, keepdims: (spread(g / count(a, axis), a, axis),))
 
 reshape = Primitive("reshape", "reshape",
-                    lambda a, shape: np.reshape(a, shape),
-                    lambda g, y, a, shape: (np.reshape(g, a.shape),))
+                    lambda a, to: np.reshape(a, to),
+                    lambda g, y, a, to: (np.reshape(g, shape(a)),))
 
 transpose = Primitive("transpose", "transpose",
                       lambda a, axes: np.transpose(a, axes),
                       lambda g, y, a, axes: (np.transpose(g, tuple(np.argsort(axes).tolist())),))
 
 broadcast = Primitive("broadcast", "broadcast",
-                      lambda a, shape: np.broadcast_to(a, shape),
-                      lambda g, y, a, shape: (g,))
+                      lambda a, to: np.broadcast_to(a, to),
+                      lambda g, y, a, to: (g,))
 
 matmul = Primitive("matmul", "@",
                    lambda a, b: a @ b,
@@ -179,9 +179,9 @@ matmul = Primitive("matmul", "@",
 
 getitem = Primitive("getitem", "[ ]",
                     lambda a, index: a[index],
-                    lambda g, y, a, index: (scatter(g, index=index, shape=a.shape),))
+                    lambda g, y, a, index: (scatter(g, index=index, to=a.shape),))
 
 scatter = Primitive("scatter", "scatter",
                     _scatter,
-                    lambda g, y, a, index, shape: (g[index],))
+                    lambda g, y, a, index, to: (g[index],))
 # fmt: on

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from decimal import Decimal, DivisionByZero, getcontext, localcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,27 +71,37 @@ class Report(NamedTuple):
         table.add_column("", no_wrap=True)
         for i, row in enumerate(self.rows):
             verdict = "[green]✓[/]" if row.ok else "[bold red]✗ differs[/]"
-            cells = (row.number, row.name, row.formula, f"{row.error:.1e}", f"{row.relative:.1e}", verdict)
+            cells = (row.number, row.name, row.formula, _short(row.error), _short(row.relative), verdict)
             table.add_row(*cells, end_section=i in (3, 12))
         return table
 
     def __str__(self) -> str:
-        from rich.console import Console
+        return as_text(self)
 
-        text = io.StringIO()
-        Console(file=text, width=110).print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+def _short(error: float) -> str:
+    return f"{error:.1e}" if error else "0"
+
+
+def as_text(table) -> str:
+    """What rich would show, as plain text."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=110).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def verify(x, gamma=None, beta=None, dy=None, eps=1e-5, axis=0, seed=0) -> Report:
     """Hold the engine against the derivation on a batch: is every equation, every edge and every gradient the same?
 
     x, gamma, beta, eps and axis are ``batch_norm``'s, as numbers or arrays; dy is the upstream gradient, of x's shape. What
-    is not given is drawn at random from ``seed``: gamma from 0.5 to 1.5, beta and dy normal.
+    is not given is drawn at random from ``seed``: gamma from 0.5 to 1.5, beta and dy normal. If x holds ``Decimal``s, the
+    others are converted, and all is computed with the digits of the current decimal context.
 
-    (1) to (4) are held against NumPy's own mean and var in extended precision. For (5) to (13) the gradient that arrives
-    at an edge is pulled back along it, by the engine through that one equation's function and by the formula. For the six
-    gradients, the engine's pass through the whole graph is held against ``batch_norm_backward``.
+    (1) to (4) are held against NumPy's own mean and var in extended precision (Decimal: twice the digits). For (5)
+    to (13) the gradient that arrives at an edge is pulled back along it, by the engine through that one equation's function
+    and by the formula. For the six gradients, the engine's pass through the graph is held against ``batch_norm_backward``.
 
     Raises the errors of ``batch_norm``; ValueError for NaN or infinity in the data, and ZeroDivisionError where a variance
     of 0 meets an eps of 0.
@@ -106,10 +117,12 @@ def verify(x, gamma=None, beta=None, dy=None, eps=1e-5, axis=0, seed=0) -> Repor
     beta = random.normal(size=kept) if beta is None else as_data(beta)
     dy = random.normal(size=x.shape) if dy is None else as_data(dy)
     x, gamma, beta = checked(x, gamma, beta, eps, axis)
-    gamma, beta, dy = (np.asarray(value, dtype=x.dtype) for value in (gamma, beta, dy))
+    convert = _converter(x)
+    gamma, beta, dy, eps = convert(gamma), convert(beta), convert(dy), convert(eps)[()]
     for name, value in (("x", x), ("gamma", gamma), ("beta", beta), ("dy", dy)):
-        if not np.isfinite(value).all():
-            where = np.argwhere(~np.isfinite(value))[0].tolist()
+        finite = _is_finite(value)
+        if not finite.all():
+            where = np.argwhere(~finite)[0].tolist()
             raise ValueError(f"{name}{where} is {value[tuple(where)]}: the derivation is about finite numbers")
 
     values = {"x": x, "gamma": gamma, "beta": beta, "eps": eps, "axis": axis, "dy": dy}
@@ -124,24 +137,50 @@ def verify(x, gamma=None, beta=None, dy=None, eps=1e-5, axis=0, seed=0) -> Repor
     on_paper = batch_norm_backward(dy, x, gamma, eps, axis)
     values |= {f"d{name}": gradient for name, gradient in on_paper._asdict().items()}
 
-    tolerance = ROUNDING * float(np.finfo(x.dtype).eps)
+    digits = getcontext().prec
+    tolerance = ROUNDING * (float(np.finfo(x.dtype).eps) if x.dtype != object else 10.0 ** (1 - digits))
     rows = tuple(
         _row(number, entry, got, expected, scale, tolerance)
         for number, entry, got, expected, scale in (*_forward(values), *_edges(values), *_gradients(values))
     )
-    return Report(rows, x.shape, str(x.dtype), tolerance)
+    return Report(rows, x.shape, str(x.dtype) if x.dtype != object else f"Decimal with {digits} digits", tolerance)
+
+
+def _converter(x: np.ndarray) -> Callable:
+    """A function that turns numbers into x's kind, by way of their decimal digits where that is Decimal: 0.1 is 0.1."""
+    if x.dtype != object:
+        return lambda value: np.asarray(value, dtype=x.dtype)
+    if not isinstance(x.flat[0], Decimal):
+        raise TypeError(
+            f"verify compares floats or Decimals, and x holds {type(x.flat[0]).__name__}: convert it, or see prove() for symbols"
+        )
+    to_decimal = np.vectorize(lambda number: number if isinstance(number, Decimal) else Decimal(str(number)), otypes=[object])
+    return lambda value: np.asarray(to_decimal(value))
+
+
+def _is_finite(value: np.ndarray) -> np.ndarray:
+    return np.isfinite(value) if value.dtype != object else np.vectorize(Decimal.is_finite, otypes=[bool])(value)
 
 
 def _row(number, entry, got, expected, scale, tolerance) -> Row:
-    error = np.abs(_precise(got) - _precise(expected))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(error == 0, 0, error / np.abs(_precise(scale)))
+    with np.errstate(divide="ignore"), _twice_the_digits():
+        error = np.abs(_precise(got) - _precise(expected))
+        relative = np.divide(error, np.abs(_precise(scale)), out=np.zeros_like(error), where=error != 0)
     worst = float(relative.max(initial=0))
     return Row(number, entry.name, entry.text, float(error.max(initial=0)), worst, worst <= tolerance)
 
 
-def _precise(value):
-    return np.asarray(value, dtype=np.longdouble)
+def _precise(value) -> np.ndarray:
+    value = np.asarray(value)
+    return value if value.dtype == object else value.astype(np.longdouble)
+
+
+def _twice_the_digits():
+    """A decimal context for what the report compares with; floats are not concerned, they have ``_precise``."""
+    context = getcontext().copy()
+    context.prec *= 2
+    context.traps[DivisionByZero] = False  # an error where nothing is added up is infinitely large
+    return localcontext(context)
 
 
 def _magnitudes(values: dict[str, Any]) -> dict[str, Any]:
@@ -160,10 +199,11 @@ def _forward(values) -> Iterator[tuple]:
     nodes = {"y": y, "x_hat": x_hat, "mu": x_hat.equation.inputs["mu"], "var": x_hat.equation.inputs["var"]}
 
     x, gamma, beta, eps, axis = (values[name] for name in ("x", "gamma", "beta", "eps", "axis"))
-    exact = {"mu": _precise(x).mean(axis=axis, keepdims=True), "var": _precise(x).var(axis=axis, keepdims=True)}
-    deviation = np.sqrt(exact["var"] + eps)
-    exact["x_hat"] = (_precise(x) - exact["mu"]) / deviation
-    exact["y"] = _precise(gamma) * exact["x_hat"] + beta
+    with _twice_the_digits():
+        exact = {"mu": _precise(x).mean(axis=axis, keepdims=True), "var": _precise(x).var(axis=axis, keepdims=True)}
+        deviation = np.sqrt(exact["var"] + eps)
+        exact["x_hat"] = (_precise(x) - exact["mu"]) / deviation
+        exact["y"] = _precise(gamma) * exact["x_hat"] + beta
     # The rounding of x − mu is in proportion to x and mu, however small their difference.
     scale = {"mu": np.abs(x).mean(axis=axis, keepdims=True), "var": exact["var"]}
     scale["x_hat"] = (np.abs(x) + np.abs(exact["mu"])) / deviation

@@ -160,6 +160,14 @@ def test_a_dtype_stays_through_forward_and_backward(dtype):
     assert x.grad.dtype == np.dtype(dtype).newbyteorder("=")
 
 
+def test_a_single_number_may_be_reshaped_broadcast_and_averaged():
+    t = Tensor(3.0)
+    y = t.reshape(1, 1) * t.broadcast_to((2, 1)) + t.mean() + t.sum(keepdims=True)
+    y.sum().backward()
+    assert y.data.tolist() == [[15], [15]]
+    assert t.grad == 2 * 6 + 2 + 2
+
+
 def test_leaves_do_not_share_their_gradients():
     a, b = Tensor([1.0, 2.0]), Tensor([3.0, 4.0])
     (a + b).backward(np.ones(2))

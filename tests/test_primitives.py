@@ -42,7 +42,7 @@ def reduction(draw):
 @st.composite
 def reshaping(draw):
     shape = draw(shapes())
-    return (shape,), {"shape": draw(st.sampled_from([shape[::-1], (-1,), (1, *shape)]))}
+    return (shape,), {"to": draw(st.sampled_from([shape[::-1], (-1,), (1, *shape)]))}
 
 
 @st.composite
@@ -54,7 +54,7 @@ def transposing(draw):
 @st.composite
 def broadcasting(draw):
     shape = draw(shapes())
-    return (tuple(draw(st.sampled_from([1, n])) for n in shape),), {"shape": (2, *shape)}
+    return (tuple(draw(st.sampled_from([1, n])) for n in shape),), {"to": (2, *shape)}
 
 
 @st.composite
@@ -77,7 +77,7 @@ def indexing(draw):
 @st.composite
 def scattering(draw):
     index = draw(st.sampled_from(INDICES))
-    return (np.empty((2, 3))[index].shape,), {"index": index, "shape": (2, 3)}
+    return (np.empty((2, 3))[index].shape,), {"index": index, "to": (2, 3)}
 
 
 CASES = {

@@ -1,0 +1,105 @@
+"""Arrays that live elsewhere: a Dask batch goes through forward and backward as one lazy graph, on threads and on a cluster."""
+
+import pickle
+import resource
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, grad
+from tests.conftest import optional
+
+dask = optional("dask")
+da = optional("dask.array")
+distributed = optional("dask.distributed")
+cloudpickle = optional("cloudpickle")
+pytestmark = pytest.mark.oracle
+
+
+def forbidden(*args, **kwargs):
+    raise AssertionError("something was computed while the graph was built")
+
+
+def normal(rows, columns, chunk, seed):
+    return da.random.default_rng(seed).normal(3, 2, size=(rows, columns), chunks=(chunk, columns))
+
+
+def lazily(x, dy, columns):
+    """y, dx, dgamma and dbeta of a batch norm, with any computation on the way forbidden."""
+    tensors = Tensor(x, "x"), Tensor(np.full(columns, 1.5), "gamma"), Tensor(np.zeros(columns), "beta")
+    with dask.config.set(scheduler=forbidden):
+        y = batch_norm(*tensors)
+        y.backward(dy)
+    return y.data, *(t.grad for t in tensors)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, memory_limit="400MB", dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_on_threads_it_equals_numpy():
+    x, dy = normal(1000, 5, 100, 0), normal(1000, 5, 100, 1)
+    results = lazily(x, dy, 5)
+    assert all(isinstance(result, da.Array) for result in results)
+    y, dx, dgamma, dbeta = dask.compute(*results, scheduler="threads")
+    x, dy = dask.compute(x, dy)
+    on_paper = batch_norm_backward(dy, x, np.full(5, 1.5))
+    for got, expected in ((y, batch_norm(x, 1.5, 0.0)), (dx, on_paper.x), (dgamma, on_paper.gamma), (dbeta, on_paper.beta)):
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_operators_and_second_derivatives_stay_lazy():
+    x = normal(100, 3, 10, 0)
+    t = Tensor(x)
+    with dask.config.set(scheduler=forbidden):
+        product = x * t + np.ones(3) * t
+        (dx,) = grad(batch_norm(t, 1.0, 0.0), [t], normal(100, 3, 10, 1))
+        (again,) = grad((dx**2).sum(), [t])
+    for result in (product, dx, again):
+        assert isinstance(result.data, da.Array)
+    assert np.isfinite(again.data.compute(scheduler="threads")).all()
+
+
+def test_integers_become_floats_and_unknown_chunks_get_a_message():
+    assert Tensor(da.ones((4, 2), dtype=int, chunks=2)).data.dtype == np.float64
+    x = normal(10, 2, 5, 0)
+    with pytest.raises(ValueError, match=r"compute_chunk_sizes\(\)"):
+        Tensor(x[x[:, 0] > 0])
+
+
+def test_two_million_rows_on_two_workers_with_the_memory_of_a_few_chunks(cluster):
+    """The batch (1 GB) and its upstream gradient (1 GB) on two workers of 400 MB, chunk by chunk."""
+    rows, columns, chunk = 2_000_000, 64, 50_000
+    x, dy = normal(rows, columns, chunk, 0), normal(rows, columns, chunk, 1)
+    chunk_size = chunk * columns * 8
+    before = max(cluster.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024).values())
+
+    y, dx, dgamma, dbeta = lazily(x, dy, columns)
+    # What travels to the scheduler is the recipe: it holds no chunk of the batch.
+    recipe = cloudpickle.dumps([dict(a.__dask_graph__()) for a in (y, dx)], protocol=pickle.HIGHEST_PROTOCOL)
+    assert len(recipe) < chunk_size / 10
+
+    sample = slice(None, None, 200_003)
+    # Means instead of the arrays themselves, so that nothing large comes here.
+    got = cluster.compute([y[sample], dx[sample], dgamma, dbeta, dx.mean(axis=0)], sync=True)
+    after = max(cluster.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024).values())
+    # 80 chunks of input; a worker keeps what is still needed up to its limit and spills the rest to disk.
+    assert after - before < 13 * chunk_size
+
+    gamma, eps = np.full(columns, 1.5), 1e-5
+    moments = dask.compute(x.mean(axis=0), x.var(axis=0), x[sample], dy[sample], dy.sum(axis=0), scheduler="threads")
+    mu, var, some_x, some_dy, sum_dy = moments
+    some_x_hat = (some_x - mu) / np.sqrt(var + eps)
+    sum_dy_x_hat = got[2]
+    np.testing.assert_allclose(got[0], gamma * some_x_hat, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(got[3], sum_dy, rtol=1e-9)
+    expected = gamma / (rows * np.sqrt(var + eps)) * (rows * some_dy - sum_dy - some_x_hat * sum_dy_x_hat)
+    np.testing.assert_allclose(got[1], expected, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(got[4], 0, atol=1e-9)

@@ -1,0 +1,137 @@
+"""The engine never looks inside a number: Decimal, Fraction, mpmath and SymPy go through the same lines as floats."""
+
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, scalars, verify
+from micrograd_bn.batchnorm import mean, variance
+from tests.conftest import optional
+
+X, DY = (np.random.default_rng(seed).normal(size=(8, 3)) for seed in (0, 1))
+
+
+def arrays(kind):
+    """x, dy, gamma, beta and eps of one kind of number."""
+
+    def convert(array):
+        return np.vectorize(lambda number: kind(repr(float(number))), otypes=[object])(array)
+
+    return convert(X), convert(DY), convert([1.5, -0.5, 2.0]), convert([0.0, 1.0, 3.0]), kind("1e-5")
+
+
+def gradients(x, dy, gamma, beta, eps):
+    """dx and dgamma, by the engine and by the formulas."""
+    tensors = Tensor(x), Tensor(gamma), Tensor(beta)
+    batch_norm(*tensors, eps).backward(dy)
+    on_paper = batch_norm_backward(dy, x, gamma, eps)
+    return (tensors[0].grad, tensors[1].grad), (on_paper.x, on_paper.gamma)
+
+
+def test_composed_and_closed_form_agree_in_sixty_digits():
+    with localcontext() as context:
+        context.prec = 60
+        for engine, paper in zip(*gradients(*arrays(Decimal))):
+            assert isinstance(engine.flat[0], Decimal)
+            assert np.abs(engine - paper).max() < Decimal("1e-55")
+
+
+def test_mpmath():
+    mpmath = optional("mpmath")
+    with mpmath.workdps(60):
+        for engine, paper in zip(*gradients(*arrays(mpmath.mpf))):
+            assert isinstance(engine.flat[0], mpmath.mpf)
+            assert np.abs(engine - paper).max() < mpmath.mpf("1e-55")
+
+
+def test_fractions_are_exact_up_to_the_square_root():
+    x, dy, gamma, beta, eps = arrays(Fraction)
+    mu = mean(x)
+    assert mu[0, 0] == sum(x[:, 0]) / 8
+    assert variance(x, mu)[0, 0] == sum((number - mu[0, 0]) ** 2 for number in x[:, 0]) / 8
+    t = Tensor(x)
+    ((t - t.mean(axis=0, keepdims=True)) ** 2 / 3 * t).backward(dy)
+    assert all(isinstance(number, Fraction) for number in t.grad.flat)
+    assert isinstance(batch_norm(x, gamma, beta, eps)[0, 0], float)
+
+
+def test_symbols():
+    sympy = optional("sympy")
+    a, b, gamma, eps = sympy.symbols("a b gamma eps", positive=True)
+    x = Tensor(np.array([a, b]))
+    y = batch_norm(x, gamma, 0, eps)
+    assert sympy.simplify(y.data[0] - gamma * (a - b) / 2 / sympy.sqrt((a - b) ** 2 / 4 + eps)) == 0
+    y.backward(np.array([1, 0]))
+    assert sympy.simplify(x.grad[0] - y.data[0].diff(a)) == 0
+
+
+@pytest.mark.parametrize("kind", [Decimal, Fraction])
+def test_a_single_number_of_any_kind_is_a_scalar_graph(kind):
+    a, b = Tensor(kind("0.5")), Tensor(kind("3"))
+    y = (a * b + 1 - a / 2) ** 2
+    y.backward()
+    assert a.grad == 2 * kind("2.25") * kind("2.5")
+    assert isinstance(a.grad, kind)
+
+
+def test_an_array_of_decimals_as_scalars():
+    with localcontext() as context:
+        context.prec = 30
+        x = scalars(arrays(Decimal)[0][:3, 0])
+        y = batch_norm(x, Decimal(2), Decimal(0), Decimal("1e-5"))
+        y[0].backward()
+        assert abs(sum(node.grad for node in x)) < Decimal("1e-28")
+
+
+def test_the_report_in_fifty_digits():
+    with localcontext() as context:
+        context.prec = 50
+        report = verify(arrays(Decimal)[0])
+    assert report.ok
+    assert len(report.rows) == 20
+    assert max(row.relative for row in report.rows) < 1e-46
+    assert "Decimal with 50 digits" in str(report)
+
+
+def test_the_report_in_fifty_digits_notices_a_mistake_in_the_fortieth():
+    x, dy, *_ = arrays(Decimal)
+    record = Tensor.record
+
+    def record_almost(primitive, inputs):
+        if primitive.name != "sqrt":
+            return record(primitive, inputs)
+        return record(primitive._replace(vjp=lambda g, y, a: (g / (2 * y) * (1 + Decimal("1e-40")),)), inputs)
+
+    with localcontext() as context, pytest.MonkeyPatch.context() as patch:
+        context.prec = 50
+        patch.setattr(Tensor, "record", staticmethod(record_almost))
+        assert {row.number for row in verify(x, dy=dy).rows[:13] if not row.ok} == {"(8)"}
+
+
+def test_the_report_refuses_a_kind_it_cannot_measure():
+    with pytest.raises(TypeError, match="Fraction"):
+        verify(arrays(Fraction)[0])
+    with pytest.raises(ValueError, match=r"x\[1\] is NaN"):
+        verify(np.array([Decimal(1), Decimal("NaN")]))
+    with pytest.raises(ZeroDivisionError, match="constant"):
+        verify(np.array([Decimal(1), Decimal(1)]), eps=0)
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda x, dy, gamma, beta, eps: batch_norm(x, gamma, beta),
+        lambda x, dy, gamma, beta, eps: batch_norm(Tensor(x), gamma, beta),
+        lambda x, dy, gamma, beta, eps: batch_norm(x, 0.5, beta, eps),
+        lambda x, dy, gamma, beta, eps: batch_norm(Tensor(x), gamma, beta, eps).backward(DY),
+        lambda x, dy, gamma, beta, eps: batch_norm_backward(DY, x, gamma, eps),
+        lambda x, dy, gamma, beta, eps: Tensor(x) * 0.5,
+    ],
+)
+def test_kinds_that_do_not_mix_raise_their_own_error_and_a_line_that_helps(mix):
+    with pytest.raises(
+        TypeError, match=r"unsupported operand.*\nDecimal and float do not mix: convert .*by Decimal\(str\(value\)\)"
+    ):
+        mix(*arrays(Decimal))
