@@ -3,17 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test oracle lint clean
+.PHONY: demo test pictures oracle lint clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
 
 test: .venv/test
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet -r s
+
+# The README's pictures; a test fails when they are out of date.
+pictures: .venv/installed
+	$(BIN)/micrograd-bn draw docs/example.csv -o docs/equations.svg
 
 # The same inputs through torch, autograd, micrograd and Dask.
 oracle: .venv/oracle
-	$(BIN)/python -m pytest --quiet -m oracle tests
+	$(BIN)/python -m pytest --quiet tests/oracles
 
 lint: .venv/lint
 	$(BIN)/ruff check .

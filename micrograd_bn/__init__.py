@@ -2,7 +2,9 @@
 
 from .batchnorm import batch_norm
 from .derivation import batch_norm_backward
+from .draw import draw
 from .engine import Tensor, grad, scalars
+from .explorer import explore
 from .verify import verify
 
-__all__ = ["Tensor", "batch_norm", "batch_norm_backward", "grad", "scalars", "verify"]
+__all__ = ["Tensor", "batch_norm", "batch_norm_backward", "draw", "explore", "grad", "scalars", "verify"]

@@ -1,20 +1,22 @@
-"""The command line: ``micrograd-bn demo | verify | prove | draw``, also as ``python -m micrograd_bn``."""
+"""The command line: ``micrograd-bn demo | verify | prove | draw | explore``, also as ``python -m micrograd_bn``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import webbrowser
 from decimal import Decimal, localcontext
 from pathlib import Path
 
 import numpy as np
 
 from .batchnorm import batch_norm
-from .draw import Graph, draw
-from .engine import Tensor
+from .draw import ZOOMS, draw
+from .engine import Tensor, scalars
+from .explorer import explore
 from .prove import Proof, prove
-from .reader import Unusable, read_batch
+from .reader import Batch, Unusable, read_batch
 from .verify import Report, verify
 
 
@@ -23,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         return options.run(options)
-    except (Unusable, ValueError, TypeError, ZeroDivisionError, OSError, ModuleNotFoundError) as error:
+    except (Unusable, ValueError, TypeError, ZeroDivisionError, OSError, RuntimeError, ModuleNotFoundError) as error:
         print(f"micrograd-bn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
@@ -55,9 +57,20 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_prove)
 
     command = commands.add_parser("draw", help="draw the graph of the batch as SVG", parents=[data])
-    command.add_argument("--zoom", choices=("primitives",), default="primitives", help="how close to look")
-    command.add_argument("-o", "--output", default="graph.svg", help="where to, .svg or .dot (default %(default)s)")
+    command.add_argument("--zoom", choices=ZOOMS, default=ZOOMS[0], help="how close to look (default %(default)s)")
+    command.add_argument("--rows", type=int, help="take only the first so many rows")
+    command.add_argument("--direction", choices=("TB", "LR"), default="TB", help="top to bottom, or left to right")
+    command.add_argument("--precision", type=int, default=4, help="significant digits (default 4)")
+    command.add_argument("--show", choices=("values", "gradients", "both", "neither"), default="both")
+    command.add_argument("--max-nodes", type=int, default=2000, help="refuse a larger picture (default 2000)")
+    command.add_argument("-o", "--output", default="graph.svg", help="where to: .svg, .dot, .png, .pdf (default %(default)s)")
     command.set_defaults(run=_draw)
+
+    command = commands.add_parser("explore", help="write the interactive page, to step through", parents=[data])
+    command.add_argument("--rows", type=int, default=8, help="take only the first so many rows (default 8)")
+    command.add_argument("-o", "--output", default="page.html", help="where to (default %(default)s)")
+    command.add_argument("--open", action="store_true", help="open it in the browser")
+    command.set_defaults(run=_explore)
     return parser
 
 
@@ -90,7 +103,25 @@ def _prove(options) -> int:
 
 def _draw(options) -> int:
     x, dy = _read(options)
-    print(_picture(x, dy, options.eps, options.seed, options.zoom).save(options.output))
+    y = _differentiated(x, dy, options.eps, options.seed, options.zoom)
+    graph = draw(
+        y,
+        options.zoom,
+        direction=options.direction,
+        precision=options.precision,
+        show=options.show,
+        max_nodes=options.max_nodes,
+    )
+    print(graph.save(options.output))
+    return 0
+
+
+def _explore(options) -> int:
+    batch, dy = _read_batch(options)
+    path = explore(options.output, batch.data, dy=dy, eps=options.eps, columns=batch.columns or None, seed=options.seed)
+    print(path)
+    if options.open:
+        webbrowser.open(path.resolve().as_uri())
     return 0
 
 
@@ -99,13 +130,18 @@ def _demo(options) -> int:
     report = verify(x)
     print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch.\n")
     _show(report)
-    Path("out").mkdir(exist_ok=True)
-    path = _picture(x, None, 1e-5, 0, "primitives").save("out/primitives.svg")
-    print(f"\nThe graph, every primitive with its values and gradients: {path}")
+    out = Path("out")
+    out.mkdir(exist_ok=True)
+    print("\nThe graph of the batch, as equations and as primitives, and of four petal lengths, number by number:")
+    for zoom in ZOOMS:
+        part = x if zoom != "scalars" else x[48:52, 2:3]
+        print(f"  {draw(_differentiated(part, None, 1e-5, 0, zoom), zoom).save(out / f'{zoom}.svg')}")
+    print(f"The derivation to step through, in a browser:\n  {explore(out / 'page.html')}")
     return 0 if report.ok else 1
 
 
-def _read(options):
+def _read_batch(options) -> tuple[Batch, np.ndarray | None]:
+    """The batch that the options name, and its upstream gradient if they name one."""
     batch = read_batch(options.file, options.columns)
     for note in batch.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -114,16 +150,30 @@ def _read(options):
         dy = read_batch(options.upstream).data.astype(options.dtype)
         if dy.shape != batch.data.shape:
             raise Unusable(f"{options.upstream}: the gradient has shape {dy.shape}, and the batch {batch.data.shape}")
-    return batch.data.astype(options.dtype), dy
+    rows = getattr(options, "rows", None)
+    if rows is not None and rows < 1:
+        raise Unusable(f"--rows {rows}: a batch has at least one row")
+    return batch._replace(data=batch.data[:rows].astype(options.dtype)), None if dy is None else dy[:rows]
 
 
-def _picture(x, dy, eps, seed, zoom) -> Graph:
+def _read(options) -> tuple[np.ndarray, np.ndarray | None]:
+    batch, dy = _read_batch(options)
+    return batch.data, dy
+
+
+def _differentiated(x, dy, eps, seed, zoom):
+    """A batch norm of the batch after its backward pass: a Tensor, or for the scalars zoom an array of them."""
     random = np.random.default_rng(seed)
     kept = (1, *x.shape[1:])
     gamma, beta = random.uniform(0.5, 1.5, kept).astype(x.dtype), random.normal(size=kept).astype(x.dtype)
-    y = batch_norm(Tensor(x, "x"), Tensor(gamma, "gamma"), Tensor(beta, "beta"), eps)
-    y.backward(random.normal(size=x.shape).astype(x.dtype) if dy is None else dy)
-    return draw(y, zoom)
+    dy = random.normal(size=x.shape).astype(x.dtype) if dy is None else dy
+    if zoom == "scalars":
+        y = batch_norm(scalars(x), scalars(gamma), scalars(beta), eps)
+        (y * dy).sum().backward()  # so that the gradient of each y is its dy
+    else:
+        y = batch_norm(Tensor(x), Tensor(gamma), Tensor(beta), eps)
+        y.backward(dy)
+    return y
 
 
 def _show(report: Report | Proof) -> None:

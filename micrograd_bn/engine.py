@@ -227,7 +227,7 @@ class Tensor:
         """
         if self.grad is None:
             raise ValueError("there is no gradient to send back yet: call backward() on the graph's result first")
-        return tuple(term for _, term in _pull_back(self, self.grad, _data))
+        return tuple(term for _, term in _pull_back(self, self.grad, _data)) if self.inputs else ()
 
 
 def _operator(primitive, reflected=False):

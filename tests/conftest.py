@@ -6,11 +6,16 @@ import os
 import pytest
 
 
+def missing(what: str):
+    """Skip, and say what is not installed; in CI everything runs, so there it is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is not installed, and CI runs everything")
+    pytest.skip(f"{what} is not installed", allow_module_level=True)
+
+
 def optional(name: str):
-    """An optional library, or a skip that says it is not installed; in CI everything runs, so there it is a failure."""
+    """An optional library."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"{name} is not installed", allow_module_level=True)
+        missing(name)

@@ -84,7 +84,22 @@ def test_the_demo_does_the_whole_job(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["demo"]) == 0
     assert "20 of 20 rows agree" in capsys.readouterr().out
-    assert (tmp_path / "out" / "primitives.svg").exists()
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == ["equations.svg", "page.html", "primitives.svg", "scalars.svg"]
+
+
+def test_draw_at_every_zoom_and_explore(tmp_path, capsys):
+    for zoom in ("equations", "primitives", "scalars"):
+        path = tmp_path / f"{zoom}.svg"
+        assert cli.main(["draw", "--zoom", zoom, "--rows", "3", "--columns", "petal_width_cm", "-o", str(path)]) == 0
+        assert path.exists()
+    assert cli.main(["draw", "--zoom", "scalars", "-o", str(tmp_path / "large.svg")]) == 2
+    assert "more than 2,000 nodes" in capsys.readouterr().err
+    assert cli.main(["draw", "--rows", "0"]) == 2
+    assert cli.main(["explore", "-o", str(tmp_path / "page.html")]) == 0
+    assert "petal_width_cm" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert cli.main(["explore", "-o", str(tmp_path / "absent" / "page.html")]) == 2
+    assert "No such file" in capsys.readouterr().err
 
 
 def test_python_m_runs_it_and_the_import_stays_light():

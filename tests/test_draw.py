@@ -1,32 +1,233 @@
-"""Pictures: what is in them, with values and gradients."""
+"""Pictures: what is in them, that their numbers add up, and that nothing but png and pdf needs Graphviz's own programs."""
 
+import os
+import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm
-from micrograd_bn.draw import draw
+from micrograd_bn import Tensor, batch_norm, draw, scalars
+from tests.conftest import optional
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
-def texts(svg):
-    return [element.text for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+def batch():
+    y = batch_norm(Tensor([[1.0], [2.0], [6.0]]), Tensor([2.0]), Tensor([0.5]))
+    y.backward(np.array([[1.0], [0.0], [2.0]]))
+    return y
 
 
-def test_the_primitives_graph_has_every_primitive_with_values_and_gradients():
-    y = batch_norm(Tensor([[1.0], [2.0], [6.0]], "x"), Tensor(2.0, "gamma"), Tensor(0.0, "beta"))
-    y.backward(np.ones((3, 1)))
-    shown = texts(draw(y).svg)
-    assert {"x", "gamma", "beta", "mu", "var", "x_hat", "y"} <= set(shown)
-    assert [shown.count(symbol) for symbol in ("mean", "−", "^", "√", "÷", "×", "+")] == [2, 2, 1, 1, 1, 1, 2]
-    assert "data 3×1: mean 3, 1 … 6" in shown
-    assert any(text.startswith("grad 3×1") for text in shown)
+def groups(graph, kind):
+    """The nodes or edges of a picture: title → its lines of text."""
+    root = ET.fromstring(graph.svg)
+    found = {}
+    for group in root.iter(f"{SVG}g"):
+        if group.get("class") == kind:
+            found[group.find(f"{SVG}title").text] = [text.text.replace("\u00a0", " ") for text in group.iter(f"{SVG}text")]
+    return found
+
+
+def numbers(text):
+    return np.array([float(word) for word in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", text)])
+
+
+def test_the_equations_zoom_has_seven_variables_and_the_nine_numbered_edges():
+    graph = draw(batch())
+    assert set(groups(graph, "node")) == {"x", "μ", "σ²", "x̂", "γ", "β", "y", "legend"}
+    assert {title: lines[0].strip() for title, lines in groups(graph, "edge").items()} == {
+        "x̂->y": "(5)",
+        "β->y": "(6)",
+        "γ->y": "(7)",
+        "σ²->x̂": "(8)",
+        "μ->σ²": "(9)",
+        "μ->x̂": "(10)",
+        "x->μ": "(11)",
+        "x->σ²": "(12)",
+        "x->x̂": "(13)",
+    }
+    assert groups(graph, "node")["σ²"][0] == "(2)  σ² = 1/m Σ (x − μ)²   1×1"
+
+
+@pytest.mark.parametrize("variable", ["x", "μ", "σ²", "x̂", "γ", "β"])
+def test_the_terms_on_the_edges_that_leave_a_variable_add_up_to_its_gradient_as_printed(variable):
+    graph = draw(batch())
+    gradient = numbers(groups(graph, "node")[variable][-1])
+    terms = [numbers(lines[1]) for title, lines in groups(graph, "edge").items() if title.startswith(f"{variable}->")]
+    # Four significant digits are printed: each term may be off by half a unit of its fourth.
+    np.testing.assert_allclose(sum(terms), gradient, atol=sum(np.abs(t).max() for t in terms) * 5e-4 + 1e-15)
+    assert len(gradient) == (3 if variable in ("x", "x̂") else 1)
+
+
+def test_large_arrays_are_shape_mean_min_and_max_and_the_means_add_up():
+    random = np.random.default_rng(0)
+    y = batch_norm(Tensor(random.normal(size=(150, 4))), 1.0, 0.0)
+    y.backward(random.normal(size=(150, 4)))
+    graph = draw(y, precision=6)
+    lines = groups(graph, "node")["x"]
+    assert lines[0].endswith("150×4")
+    assert [line.split()[0] for line in lines[1:]] == ["mean", "grad"]
+    means = [numbers(lines[1])[0] for title, lines in groups(graph, "edge").items() if title.startswith("x->")]
+    assert sum(means) == pytest.approx(numbers(lines[2])[0], abs=1e-5)
+
+
+def test_constants_of_an_equation_are_shown_and_get_no_gradient():
+    y = batch_norm(Tensor([1.0, 2.0, 6.0]), 2.0, 0.5)
+    y.backward(np.ones(3))
+    nodes = groups(draw(y), "node").values()
+    assert ["γ", "2"] in nodes
+    assert ["β", "0.5"] in nodes
+
+
+def test_the_primitives_zoom_groups_every_primitive_by_its_equation():
+    graph = draw(batch(), zoom="primitives")
+    shown = [lines[0] for lines in groups(graph, "node").values()]
+    assert [shown.count(symbol) for symbol in ("mean", "−", "^ 2", "√", "÷", "×", "+")] == [2, 2, 1, 1, 1, 1, 1]
+    assert shown.count("+ 1e-05") == 1
+    titles = [lines[0] for lines in groups(graph, "cluster").values()]
+    assert [title[:3] for title in sorted(titles)] == ["(1)", "(2)", "(3)", "(4)"]
+
+
+def test_the_scalars_zoom_has_a_box_for_every_number():
+    x, gamma, beta = scalars([1.0, 2.0, 6.0, 3.0]), Tensor(2.0), Tensor(0.0)
+    y = batch_norm(x, gamma, beta)
+    y[0].backward()
+    graph = draw(y, zoom="scalars")
+    names = [lines[0] for lines in groups(graph, "node").values()]
+    assert {"x[0]", "x[3]", "μ[0] = ÷ 4", "σ²[0] = ÷ 4", "x̂[2] = ÷", "y[3] = +", "γ", "β"} <= set(names)
+    assert len(groups(graph, "cluster")) == 4
+
+
+def test_a_thousand_numbers_take_the_quick_layout():
+    x = scalars(np.random.default_rng(0).normal(size=100))
+    graph = draw(batch_norm(x, 1.0, 0.0), zoom="scalars")
+    assert len(groups(graph, "node")) > 800
+    assert "splines=line" in graph.source
+
+
+def test_any_graph_can_be_drawn():
+    a, w = Tensor(2.0, "a"), Tensor(-3.0, "w")
+    neuron = (2 - a * w + 1 / w).tanh()
+    neuron.label = "neuron"
+    neuron.backward()
+    shown = [lines[0] for lines in groups(draw(neuron), "node").values()]
+    assert {"a", "w", "neuron", "tanh", "2 −", "1 ÷"} <= set(shown)
+    assert "legend" not in groups(draw(neuron), "node")
+
+
+def test_a_node_used_twice_has_two_edges():
+    a = Tensor(3.0, "a")
+    y = a * a
+    y.backward()
+    assert draw(y).source.count("a -> ") == 2
+
+
+def test_two_batch_norms_in_one_graph():
+    h = batch_norm(Tensor([[1.0, 2.0], [3.0, 5.0], [4.0, 4.0]]), 1.0, 0.0).tanh()
+    y = batch_norm(h, 2.0, 0.5)
+    y.backward(np.ones((3, 2)))
+    arrows = [lines[0].strip() for lines in groups(draw(y), "edge").values() if lines and lines[0].strip().startswith("(")]
+    assert sorted(arrows) == sorted(f"({n})" for n in [*range(5, 14)] * 2)
+
+
+@pytest.mark.parametrize(("show", "lines"), [("both", 3), ("values", 2), ("gradients", 2), ("neither", 1)])
+def test_what_is_shown(show, lines):
+    assert len(groups(draw(batch(), show=show), "node")["x"]) == lines
+
+
+def test_direction_and_precision():
+    assert "rankdir=LR" in draw(batch(), direction="LR").source
+    assert (
+        "0.13" in groups(draw(batch(), precision=2), "node")["x̂"][1]
+        or "-0.93" in groups(draw(batch(), precision=2), "node")["x̂"][1]
+    )
+
+
+def test_other_numbers_than_floats():
+    sympy = optional("sympy")
+    a, b = sympy.symbols("a b")
+    y = batch_norm(Tensor(np.array([a, b])), sympy.Symbol("g"), 0, sympy.Symbol("e"))
+    y.backward(np.array([1, 0]))
+    assert groups(draw(y), "node")["x"][1] == "a, b"
+
+
+HOSTILE = '<script>alert("1")</script> | {x} \\N \n ]]> & é \x00'
+
+
+def test_a_hostile_label_is_text():
+    nodes = groups(draw(Tensor(1.0, HOSTILE) + 1), "node")
+    shown = next(lines[0] for lines in nodes.values() if "script" in lines[0])
+    assert shown == HOSTILE.replace("\n", "�").replace("\x00", "�")
+
+
+def test_the_same_graph_gives_the_same_source():
+    assert draw(batch()).source == draw(batch()).source
 
 
 def test_saving(tmp_path):
-    graph = draw(Tensor(1.0, "a") + 1)
+    graph = draw(batch())
     assert graph.save(tmp_path / "g.svg").read_text(encoding="utf-8") == graph.svg
     assert graph.save(tmp_path / "g.dot").read_text(encoding="utf-8") == graph.source
-    with pytest.raises(ValueError, match=r"\.svg or \.dot"):
+    with pytest.raises(ValueError, match=r"\.svg, \.dot, \.png, \.pdf"):
         graph.save(tmp_path / "g.bmp")
     assert graph._repr_mimebundle_() == {"image/svg+xml": graph.svg}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.dot", "g.svg"]
+
+
+def test_without_dot_on_path_only_png_and_pdf_are_missing(tmp_path):
+    """In a process of its own with an empty PATH."""
+    code = """
+import sys
+from micrograd_bn import Tensor, draw, explore
+graph = draw(Tensor([1.0, 2.0]).sum())
+print(graph.save(sys.argv[1] + "/g.svg"), graph.save(sys.argv[1] + "/g.dot"), explore(sys.argv[1] + "/page.html"))
+for ending in ("png", "pdf"):
+    try:
+        graph.save(f"{sys.argv[1]}/g.{ending}")
+    except RuntimeError as error:
+        print(error)
+"""
+    environment = {**os.environ, "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count("install it (apt install graphviz") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.dot", "g.svg", "page.html"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: draw(batch(), zoom="closer"), ValueError, "equations, primitives, scalars"),
+        (lambda: draw(batch(), direction="up"), ValueError, "'TB' or 'LR'"),
+        (lambda: draw(batch(), show="all"), ValueError, "'neither'"),
+        (lambda: draw(batch(), zoom="scalars"), ValueError, r"scalars\(x\)"),
+        (lambda: draw(3.0), TypeError, "needs a Tensor"),
+        (lambda: draw(batch(), zoom="primitives", max_nodes=5), ValueError, "more than 5 nodes.*zoom='equations'.*max_nodes="),
+    ],
+)
+def test_errors_teach(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_a_graph_of_a_million_nodes_is_refused_without_walking_it():
+    y = Tensor(1.0)
+    for _ in range(1_000_000):
+        y = y + 1.0
+    with pytest.raises(ValueError, match="more than 2,000 nodes"):
+        draw(y)
+
+
+def test_the_readmes_picture_is_current():
+    """The words and numbers of the committed picture are those of a picture drawn now (make pictures)."""
+    from micrograd_bn import cli
+
+    cli.main(["draw", "docs/example.csv", "-o", "out-of-date-check.svg"])
+    try:
+        now, committed = (ET.parse(path) for path in ("out-of-date-check.svg", "docs/equations.svg"))
+    finally:
+        os.unlink("out-of-date-check.svg")
+    words = [[element.text for element in tree.iter() if element.text and element.text.strip()] for tree in (now, committed)]
+    assert words[0] == words[1], "docs/equations.svg is out of date: run make pictures"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, batch_norm, grad, scalars
+from tests.conftest import optional
 
 
 def test_a_second_derivative_that_pytorch_gets_wrong():
@@ -21,7 +22,7 @@ def test_a_second_derivative_that_pytorch_gets_wrong():
     assert curvature.data == pytest.approx(-0.20703015646993195, abs=1e-9)
 
     # … as 30-digit central differences say, on the same function and with no engine.
-    mpmath = pytest.importorskip("mpmath")
+    mpmath = optional("mpmath")
     with mpmath.workdps(40):
         i = np.vectorize(lambda number: mpmath.mpf(float(number)), otypes=[object])(i)
 
@@ -35,7 +36,7 @@ def test_a_second_derivative_that_pytorch_gets_wrong():
 
 def test_orders_one_to_five_on_an_array_and_on_scalars():
     """The k-th derivative of a batch norm along a direction, against mpmath's numerical ones in 60 digits."""
-    mpmath = pytest.importorskip("mpmath")
+    mpmath = optional("mpmath")
     random = np.random.default_rng(0)
     x, v, w = (random.normal(size=(4, 2)) for _ in range(3))
 

@@ -11,7 +11,6 @@ from tests.conftest import optional
 autograd = optional("autograd")
 anp = optional("autograd.numpy")
 Value = optional("micrograd.engine").Value
-pytestmark = pytest.mark.oracle
 
 
 def composed(x, gamma, beta, eps, axis):

@@ -13,7 +13,6 @@ dask = optional("dask")
 da = optional("dask.array")
 distributed = optional("dask.distributed")
 cloudpickle = optional("cloudpickle")
-pytestmark = pytest.mark.oracle
 
 
 def forbidden(*args, **kwargs):

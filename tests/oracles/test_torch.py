@@ -7,7 +7,6 @@ from micrograd_bn import Tensor, batch_norm, grad
 from tests.conftest import optional
 
 torch = optional("torch")
-pytestmark = pytest.mark.oracle
 
 CASES = [
     ((8, 3), (0,), (3,)),

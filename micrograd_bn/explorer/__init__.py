@@ -1,0 +1,176 @@
+"""The interactive page: the derivation's thirteen steps on a batch, forward and backward, in one HTML file.
+
+Python computes every number and draws every graph; the page only shows and hides. It is one more way to read the table.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..batchnorm import batch_norm, checked, mean, normalize, variance
+from ..derivation import EQUATIONS, GRADIENTS, SYMBOLS, batch_norm_backward, evaluate, x_hat_to_x
+from ..draw import NUMBERS, Graph, Picture
+from ..engine import Tensor, as_data
+from ..files import write_whole
+
+HERE = Path(__file__).parent
+MAX_ROWS, MAX_COLUMNS = 200, 12
+# The edges through μ and σ²: what vanishes when the statistics are taken as constants.
+THROUGH_THE_STATISTICS = (8, 9, 10, 11, 12)
+
+
+def explore(path, x=None, gamma=None, beta=None, dy=None, eps=1e-5, *, columns=None, seed=0) -> Path:
+    """Write the interactive page to ``path`` and return it: one file, no network, it opens from disk.
+
+    x           a batch of rows (m × k, or m numbers; at most 200 × 12); without one, eight irises.
+    gamma, beta, dy, eps, seed    as for ``verify``.
+    columns     the names of the k columns.
+
+    Raises ValueError for a batch of another shape or size, and the errors of ``batch_norm``.
+    """
+    if x is None:
+        from ..reader import read_batch
+
+        batch = read_batch(None)
+        x, columns = batch.data[::19], batch.columns  # eight flowers from all three species
+    x = np.asarray(as_data(x), dtype=np.float64)
+    x = x.reshape(-1, 1) if x.ndim == 1 else x
+    if x.ndim != 2 or not (1 <= x.shape[0] <= MAX_ROWS and 1 <= x.shape[1] <= MAX_COLUMNS):
+        raise ValueError(f"the page shows 1 to {MAX_ROWS} rows of 1 to {MAX_COLUMNS} columns, and x has shape {x.shape}")
+    m, k = x.shape
+    random = np.random.default_rng(seed)
+    gamma = random.uniform(0.5, 1.5, k) if gamma is None else as_data(gamma)
+    beta = random.normal(size=k) if beta is None else as_data(beta)
+    dy = random.normal(size=x.shape) if dy is None else np.asarray(as_data(dy), dtype=np.float64).reshape(x.shape)
+    x, gamma, beta = checked(x, gamma, beta, eps, 0)
+    gamma, beta = (np.broadcast_to(np.asarray(value, dtype=np.float64), (1, k)) for value in (gamma, beta))
+    names = [str(name) for name in columns] if columns is not None else [f"column {j + 1}" for j in range(k)]
+    if len(names) != k:
+        raise ValueError(f"there are {len(names)} names for {k} columns")
+
+    pages = [_column(x[:, j], gamma[:, j], beta[:, j], dy[:, j], eps) for j in range(k)]
+    data = {"names": names, "columns": pages, "steps": _steps(), "vanish": THROUGH_THE_STATISTICS}
+    # "<" is the one character that could end the script element that the data stands in.
+    payload = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    page = (HERE / "page.html").read_text(encoding="utf-8")
+    for mark, content in (
+        ("/* page.css */", (HERE / "page.css").read_text(encoding="utf-8")),
+        ("/* page.js */", (HERE / "page.js").read_text(encoding="utf-8")),
+        ("{{shape}}", html.escape(f"{m} × {k}")),
+        ("{{data}}", payload),
+    ):
+        page = page.replace(mark, content)
+    return write_whole(path, page.encode())
+
+
+def _steps() -> list[dict[str, Any]]:
+    """What the thirteen steps say, whatever the numbers: the table's own words and formulas."""
+    from latex2mathml.converter import convert
+
+    complete = {max(gradient.numbers): gradient for gradient in GRADIENTS}
+    steps = []
+    for entry in EQUATIONS:
+        step = {"number": entry.number, "name": entry.name, "text": entry.text, "output": SYMBOLS[entry.output][0]}
+        step["math"] = [convert(entry.latex, display="block")]
+        if entry.input:
+            step["input"] = SYMBOLS[entry.input][0]
+            gradient = complete.get(entry.number)
+            if gradient:
+                step["math"].append(convert(gradient.latex, display="block"))
+                step["gradient"] = gradient.name
+        steps.append(step)
+    return steps
+
+
+def _column(x, gamma, beta, dy, eps) -> dict[str, Any]:
+    """One feature: its graphs, a table of numbers for each step, and what dx becomes with constant statistics."""
+    tensors = Tensor(x, "x"), Tensor(gamma, "gamma"), Tensor(beta, "beta")
+    y = batch_norm(*tensors, eps)
+    y.backward(dy)
+    values = {"x": x, "gamma": gamma, "beta": beta, "eps": eps, "axis": 0, "dy": dy, "y": y.data}
+    values["mu"] = mean(x)
+    values["var"] = variance(x, values["mu"])
+    values["x_hat"] = normalize(x, values["mu"], values["var"], eps)
+    values |= {f"d{name}": gradient for name, gradient in batch_norm_backward(dy, x, gamma, eps)._asdict().items()}
+    constant = x_hat_to_x(values["dx_hat"], values["var"], eps)
+    graphs = {}
+    for zoom in ("equations", "primitives"):
+        picture = Picture([y], zoom, "TB", 4, "both", 2000)
+        groups = {picture.ids[node]: step.number for node, step in picture.groups.items()}
+        svg = Graph(picture.source(legend=False)).svg
+        graphs[zoom] = {"svg": svg[svg.index("<svg") :], "groups": groups, "edges": _edge_numbers(picture)}
+    variables = {SYMBOLS[name][0]: {"value": _list(values[name]), "gradient": _list(values[f"d{name}"])} for name in SYMBOLS}
+    return {
+        "graphs": graphs,
+        "variables": variables,
+        "tables": [_forward_table(entry, values) for entry in EQUATIONS[:4]] + [_edge_table(e, values) for e in EQUATIONS[4:]],
+        "totals": {max(gradient.numbers): _total_table(gradient, values) for gradient in GRADIENTS if len(gradient.numbers) > 1},
+        "constant": _list(constant),
+    }
+
+
+def _edge_numbers(picture: Picture) -> dict[str, int]:
+    """For each arrow of the picture, the step at which the gradient flows along it.
+
+    Between two variables that is the number of its local derivative; inside an equation, that of the first edge into it.
+    """
+    first = {entry.output: entry.number for entry in reversed(EQUATIONS[4:])}
+    numbers = {}
+    for node in picture.nodes:
+        step = picture.groups.get(node)
+        if step is None:
+            continue
+        parts = {value: name for name, value in step.inputs.items() if isinstance(value, Tensor)}
+        for _, value in picture.inputs(node):
+            if isinstance(value, Tensor):
+                arrow = f"{picture.ids[value]}->{picture.target(node)}"
+                numbers[arrow] = NUMBERS[parts[value], step.output] if value in parts else first[step.output]
+    return numbers
+
+
+def _list(values) -> list[float]:
+    return np.asarray(values, dtype=np.float64).ravel().tolist()
+
+
+def _table(columns: list[tuple[str, Any]], total: tuple[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "head": [name for name, _ in columns],
+        "columns": [_list(column) for _, column in columns],
+        "total": total and {"name": total[0], "value": _list(total[1])[0]},
+    }
+
+
+def _forward_table(entry, v) -> dict[str, Any]:
+    """The numbers of the batch, put into one of (1) to (4)."""
+    d, deviation = v["x"] - v["mu"], np.sqrt(v["var"] + v["eps"])
+    return {
+        1: lambda: _table([("x", v["x"])], ("1/m Σ = μ", v["mu"])),
+        2: lambda: _table([("x", v["x"]), ("x − μ", d), ("(x − μ)²", d**2)], ("1/m Σ = σ²", v["var"])),
+        3: lambda: _table([("x − μ", d), ("√(σ² + ε)", deviation), ("x̂", v["x_hat"])]),
+        4: lambda: _table([("γ", v["gamma"]), ("x̂", v["x_hat"]), ("β", v["beta"]), ("y", v["y"])]),
+    }[entry.number]()
+
+
+def _edge_table(entry, v) -> dict[str, Any]:
+    """What arrives at an edge, times its local derivative, is the term that leaves; into a single value goes their sum."""
+    arrives, name = v[f"d{entry.output}"], f"d{SYMBOLS[entry.output][0]}"
+    local = evaluate(entry.function, v | {f"d{entry.output}": 1.0})
+    term = np.broadcast_to(evaluate(entry.function, v), np.broadcast_shapes(np.shape(arrives), np.shape(v[entry.input])))
+    single = np.size(v[entry.input]) == 1 and term.size > 1
+    return _table([(name, arrives), (entry.name, local), ("product", term)], ("Σ", term.sum()) if single else None)
+
+
+def _total_table(gradient, v) -> dict[str, Any]:
+    """The terms on the edges that leave a variable, and the gradient that they add up to."""
+    columns = []
+    for number in gradient.numbers:
+        entry = EQUATIONS[number - 1]
+        term = evaluate(entry.function, v)
+        same = np.size(v[gradient.variable]) == 1
+        columns.append((f"({number})", np.sum(term) if same else np.broadcast_to(term, v["x"].shape)))
+    return _table([*columns, (gradient.name, v[f"d{gradient.variable}"])])
