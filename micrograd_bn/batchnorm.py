@@ -8,39 +8,32 @@ from __future__ import annotations
 
 import inspect
 from functools import wraps
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from .engine import Tensor, as_data, explains_kinds
-from .primitives import axes, count, shape, sqrt
-
-
-class Step(NamedTuple):
-    """What a result remembers of the numbered equation that made it: ``Tensor.equation``."""
-
-    number: int
-    output: str  # the name of the variable on the left-hand side …
-    inputs: dict[str, Any]  # … and the variables on the right-hand side, by name
+from .engine import Step, Tensor, as_data, explain_kinds
+from .primitives import axes, shape, sqrt
 
 
 def equation(number: int, output: str):
     """Name the result of a function after the variable it computes, and let it remember which equation it came from."""
 
     def decorate(function):
-        explained = explains_kinds(function)
         names = [name for name in inspect.signature(function).parameters if name not in ("axis", "eps")]
 
         @wraps(function)
         def numbered(*args, **kwargs):
-            result = explained(*args, **kwargs)
+            try:
+                result = function(*args, **kwargs)
+            except TypeError as error:
+                raise explain_kinds(error, (*args, *kwargs.values())) from error
             if isinstance(result, Tensor):
-                result.label, result.equation = output, Step(number, output, dict(zip(names, args)))
+                result.about = Step(output, number, output, dict(zip(names, args)))
             elif isinstance(result, np.ndarray) and result.dtype.kind == "O":
-                step = Step(number, output, dict(zip(names, args)))
+                variables = dict(zip(names, args))
                 for index, element in np.ndenumerate(result):
                     if isinstance(element, Tensor):
-                        element.label, element.equation = f"{output}[{','.join(map(str, index))}]", step
+                        element.about = Step(f"{output}[{','.join(map(str, index))}]", number, output, variables)
             return result
 
         return numbered
@@ -101,25 +94,30 @@ def batch_norm(x, gamma, beta, eps=1e-5, axis=0):
 
 def checked(x, gamma, beta, eps, axis) -> tuple:
     """x, gamma and beta as Tensors or arrays that fit each other, or an error that says what does not fit."""
-    x, gamma, beta = (v if isinstance(v, Tensor) else as_data(v) for v in (x, gamma, beta))
+    x, gamma, beta = [v if isinstance(v, Tensor) else as_data(v) for v in (x, gamma, beta)]
+    sizes = shape(x)
     for i in axis if isinstance(axis, tuple) else (axis,):
         if isinstance(i, bool) or not hasattr(i, "__index__"):
             raise TypeError(f"axis is an integer or a tuple of them, and this is {axis!r}")
-        if not -len(shape(x)) <= i < len(shape(x)):
-            raise ValueError(f"axis {i} is out of range: x has shape {shape(x)}, so its axes are 0 to {len(shape(x)) - 1}")
-    if len(set(axes(len(shape(x)), axis))) != len(axes(len(shape(x)), axis)):
+        if not -len(sizes) <= i < len(sizes):
+            raise ValueError(f"axis {i} is out of range: x has shape {sizes}, so its axes are 0 to {len(sizes) - 1}")
+    reduced = axes(len(sizes), axis)
+    if len(set(reduced)) != len(reduced):
         raise ValueError(f"axis {axis} names the same axis twice")
-    if count(x, axis) == 0:
-        raise ValueError(f"the batch is empty: x has shape {shape(x)}, and a mean over axis {axis} needs at least one element")
+    if 0 in [sizes[i] for i in reduced]:
+        raise ValueError(f"the batch is empty: x has shape {sizes}, and a mean over axis {axis} needs at least one element")
     for name, value in (("gamma", gamma), ("beta", beta)):
-        if not _broadcasts(shape(value), shape(x)):
-            raise ValueError(f"{name} of shape {shape(value)} does not broadcast to x's shape {shape(x)}")
+        if not _broadcasts(shape(value), sizes):
+            raise ValueError(f"{name} of shape {shape(value)} does not broadcast to x's shape {sizes}")
     _check_eps(eps)
     return x, gamma, beta
 
 
 def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
-    return len(small) <= len(large) and all(a in (1, b) for a, b in zip(small[::-1], large[::-1]))
+    if len(small) > len(large):
+        return False
+    last = large[len(large) - len(small) :]
+    return small == last or all(a in (1, b) for a, b in zip(small, last))
 
 
 def _check_eps(eps) -> None:

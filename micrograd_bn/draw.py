@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .batchnorm import Step
 from .derivation import EQUATIONS, SYMBOLS
-from .engine import Tensor, adjoints
+from .engine import Step, Tensor, adjoints
 from .files import write_whole
 from .primitives import shape
 
@@ -196,7 +195,7 @@ class Picture:
     def _names(self) -> dict[Tensor, str]:
         """What each Tensor is called: its label, or the part it plays in an equation; a variable by the derivation's symbol."""
         names: dict[Tensor, str] = {}
-        for step in {id(step): step for step in self.groups.values()}.values():
+        for step in {id(step.inputs): step for step in self.groups.values()}.values():
             for name, value in step.inputs.items():
                 if isinstance(value, Tensor):
                     names[value] = SYMBOLS[name][0]
@@ -235,12 +234,12 @@ class Picture:
         clusters: dict[int, tuple[Step, Any]] = {}
         for node in self.nodes:
             step = self.groups.get(node)
-            if step and id(step) not in clusters:
+            if step and id(step.inputs) not in clusters:
                 cluster = graphviz.Digraph(name=f"cluster_{len(clusters)}")
                 title = "" if self.zoom == "equations" else FORMULAS[step.number]
                 cluster.attr(label=title, labeljust="r", style="rounded,filled", fillcolor=TINT, color="#b8c7da", margin="6")
-                clusters[id(step)] = step, cluster
-            self._write(clusters[id(step)][1] if step else dot, dot, node)
+                clusters[id(step.inputs)] = step, cluster
+            self._write(clusters[id(step.inputs)][1] if step else dot, dot, node)
         for _, cluster in clusters.values():
             dot.subgraph(cluster)
         if legend and clusters and self.gradients:
@@ -306,7 +305,7 @@ def _is_container(value) -> bool:
 def _operation(node: Tensor) -> str:
     """A primitive's symbol, with the constants that it was applied to."""
     constants = [text(a, 4) for a in node.inputs if not isinstance(a, Tensor) and not shape(a)]
-    constants += [text(node.primitive.params["exponent"], 4)] if "exponent" in node.primitive.params else []
+    constants += [text(value, 4) for name, value in node.primitive.params if name == "exponent"]
     before = node.inputs and not isinstance(node.inputs[0], Tensor)
     return " ".join([*constants, node.primitive.symbol] if before else [node.primitive.symbol, *constants])
 

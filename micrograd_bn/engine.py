@@ -7,12 +7,14 @@ what a number is, Python and NumPy know.
 from __future__ import annotations
 
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import primitives as P
 from .primitives import shape
+
+_new, _float64 = object.__new__, np.float64
 
 
 def as_data(value) -> Any:
@@ -20,7 +22,7 @@ def as_data(value) -> Any:
 
     Raises TypeError for text, None, complex numbers and what is already a Tensor, ValueError for a ragged sequence.
     """
-    if isinstance(value, float):
+    if isinstance(value, float) or (type(value) is np.ndarray and value.dtype.kind == "f"):
         return value
     if isinstance(value, (bool, int)):
         return float(value)
@@ -51,6 +53,15 @@ def _name(value) -> str:
     return "None" if value is None else f"{type(value).__name__} {value!r}"
 
 
+class Step(NamedTuple):
+    """What a node remembers of the numbered equation that it is the result of: ``Tensor.equation``."""
+
+    label: str
+    number: int
+    output: str  # the name of the variable on the left-hand side …
+    inputs: dict[str, Any]  # … and the variables on the right-hand side, by name
+
+
 class Tensor:
     """A number or an array of numbers, with the history of how it was computed.
 
@@ -65,15 +76,15 @@ class Tensor:
     (8.0, 4.0, array([2., 2.]))
     """
 
-    __slots__ = ("data", "equation", "grad", "inputs", "label", "primitive")
+    # A graph of single numbers has many nodes: five slots are what each costs beyond its number and its tuple of inputs.
+    __slots__ = ("about", "data", "grad", "inputs", "primitive")
 
     def __init__(self, data, label: str | None = None):
         self.data = as_data(data)
         self.grad = None
-        self.label = label
-        self.primitive = None  # what made this node, of which inputs (Tensors and constants) …
-        self.inputs = ()
-        self.equation = None  # … and, if it is the result of a numbered equation, which (see batchnorm.equation)
+        self.primitive = None  # what made this node …
+        self.inputs = ()  # … of which Tensors and constants
+        self.about = label  # a name, or the Step that it is the result of
 
     @staticmethod
     def record(primitive: P.Primitive, inputs: tuple) -> Tensor:
@@ -82,14 +93,27 @@ class Tensor:
             data = primitive.forward(*[a.data if isinstance(a, Tensor) else a for a in inputs])
         except TypeError as error:
             raise explain_kinds(error, inputs) from error
-        node = Tensor.__new__(Tensor)
-        node.data = _plain(data)
-        node.grad = node.label = node.equation = None
+        node = _new(Tensor)
+        node.data = float(data) if type(data) is _float64 else data
+        node.grad = node.about = None
         node.primitive = primitive
         node.inputs = inputs
         return node
 
     # ---- what it is
+
+    @property
+    def label(self) -> str | None:
+        return self.about.label if isinstance(self.about, Step) else self.about
+
+    @label.setter
+    def label(self, label: str | None) -> None:
+        self.about = self.about._replace(label=label) if isinstance(self.about, Step) else label
+
+    @property
+    def equation(self) -> Step | None:
+        """The numbered equation that this is the result of, if it is (see ``batchnorm.equation``)."""
+        return self.about if isinstance(self.about, Step) else None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -124,7 +148,7 @@ class Tensor:
     def __pow__(self, exponent):
         if isinstance(exponent, Tensor):
             raise TypeError("the exponent must be a constant; for a variable one write (exponent * base.log()).exp()")
-        return P.pow(self, exponent=exponent)
+        return self.record(P.pow.bind(exponent=exponent), (self,))
 
     def __rpow__(self, base):
         raise TypeError("the exponent must be a constant, not a Tensor: write (exponent * log(base)).exp()")
@@ -151,25 +175,25 @@ class Tensor:
     # ---- methods, named and shaped as NumPy's
 
     def sum(self, axis=None, keepdims=False):
-        return P.sum(self, axis=axis, keepdims=keepdims)
+        return self.record(P.sum.bind(axis=axis, keepdims=keepdims), (self,))
 
     def mean(self, axis=None, keepdims=False):
-        return P.mean(self, axis=axis, keepdims=keepdims)
+        return self.record(P.mean.bind(axis=axis, keepdims=keepdims), (self,))
 
     def exp(self):
-        return P.exp(self)
+        return self.record(P.exp, (self,))
 
     def log(self):
-        return P.log(self)
+        return self.record(P.log, (self,))
 
     def sqrt(self):
-        return P.sqrt(self)
+        return self.record(P.sqrt, (self,))
 
     def tanh(self):
-        return P.tanh(self)
+        return self.record(P.tanh, (self,))
 
     def relu(self):
-        return P.relu(self)
+        return self.record(P.relu, (self,))
 
     def reshape(self, *shape):
         return P.reshape(self, to=shape[0] if len(shape) == 1 else shape)
@@ -227,14 +251,18 @@ class Tensor:
         """
         if self.grad is None:
             raise ValueError("there is no gradient to send back yet: call backward() on the graph's result first")
-        return tuple(term for _, term in _pull_back(self, self.grad, _data)) if self.inputs else ()
+        if not self.inputs:
+            return ()
+        terms = self.primitive.vjp(self.grad, self.data, *map(_data, self.inputs))
+        return tuple(unbroadcast(term, a.shape) for a, term in zip(self.inputs, terms) if isinstance(a, Tensor))
 
 
 def _operator(primitive, reflected=False):
     def method(self, other):
-        if not _is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
-            return NotImplemented  # an object array goes through __array_ufunc__, which looks at what it holds
-        other = np.asarray(other) if isinstance(other, (list, tuple)) else other
+        if not isinstance(other, (Tensor, float, int)):
+            if not _is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
+                return NotImplemented  # an object array goes through __array_ufunc__, which looks at what it holds
+            other = np.asarray(other) if isinstance(other, (list, tuple)) else other
         return Tensor.record(primitive, (other, self) if reflected else (self, other))
 
     return method
@@ -277,10 +305,6 @@ def _no_primitive(name, kwargs) -> TypeError:
 
 def _data(value):
     return value.data if isinstance(value, Tensor) else value
-
-
-def _plain(data):
-    return float(data) if type(data) is np.float64 else data  # as exact, and several times faster to compute with
 
 
 def _is_number(value) -> bool:
@@ -349,26 +373,22 @@ def _seed(output: Tensor, gradient):
 
 def unbroadcast(g, to: tuple[int, ...]):
     """Sum ``g`` over the axes along which a value of shape ``to`` was repeated: each copy's gradient is its own."""
-    if shape(g) == to:
+    sizes = shape(g)
+    if sizes == to:
         return g
-    extra = len(shape(g)) - len(to)
-    repeated = tuple(i for i, n in enumerate(shape(g)) if i < extra or (to[i - extra] == 1 and n != 1))
-    return np.reshape(np.sum(g, axis=repeated), to) if to else _plain(np.sum(g))
+    extra = len(sizes) - len(to)
+    repeated = tuple([i for i, n in enumerate(sizes) if i < extra or (to[i - extra] == 1 and n != 1)])
+    if not to:
+        total = g.sum()
+        return float(total) if type(total) is _float64 else total
+    total = g.sum(axis=repeated, keepdims=not extra)
+    return total if not extra or total.shape == to else np.reshape(total, to)
 
 
-def _pull_back(node: Tensor, g, value):
-    """The chain rule for one node: (parent, term) for each edge into it, its VJP applied to its gradient ``g``."""
-    try:
-        terms = node.primitive.vjp(g, value(node), *map(value, node.inputs))
-    except TypeError as error:
-        raise explain_kinds(error, (g, *node.inputs)) from error
-    return [(a, unbroadcast(term, a.shape)) for a, term in zip(node.inputs, terms) if isinstance(a, Tensor)]
-
-
-def adjoints(output: Tensor, gradient, value=_data, stop=()) -> dict[Tensor, Any]:
+def adjoints(output: Tensor, gradient, differentiable=False, stop=()) -> dict[Tensor, Any]:
     """The gradient of ``output`` with respect to every node that it depends on, ``output`` first.
 
-    ``value`` says what the VJPs see of a node: its data, or (for ``grad``) the node itself, so that they are recorded.
+    ``differentiable``: the VJPs see the nodes themselves instead of their data, so what they compute is recorded too.
     Nodes in ``stop`` are taken as independent: the pass does not go on behind them.
     """
     uses = {output: 0}  # how many edges lead from each node towards the output
@@ -385,15 +405,26 @@ def adjoints(output: Tensor, gradient, value=_data, stop=()) -> dict[Tensor, Any
 
     result = {output: gradient}
     ready = [output]  # nodes whose gradient is complete, because all that use them have reported
-    while ready:
-        node = ready.pop()
-        if not node.inputs or node in stop:
-            continue
-        for a, term in _pull_back(node, result[node], value):
-            result[a] = result[a] + term if a in result else term
-            uses[a] -= 1
-            if not uses[a]:
-                ready.append(a)
+    try:
+        while ready:
+            node = ready.pop()
+            inputs = node.inputs
+            if not inputs or node in stop:
+                continue
+            if differentiable:
+                terms = node.primitive.vjp(result[node], node, *inputs)
+            else:
+                terms = node.primitive.vjp(result[node], node.data, *[a.data if isinstance(a, Tensor) else a for a in inputs])
+            for a, term in zip(inputs, terms):
+                if isinstance(a, Tensor):
+                    if type(term) is not float and getattr(term, "shape", ()) != getattr(a.data, "shape", ()):
+                        term = unbroadcast(term, a.shape)
+                    result[a] = result[a] + term if a in result else term
+                    uses[a] -= 1
+                    if not uses[a]:
+                        ready.append(a)
+    except TypeError as error:
+        raise explain_kinds(error, (result[node], *node.inputs)) from error
     return result
 
 
@@ -419,7 +450,7 @@ def grad(output: Tensor, inputs, gradient=None) -> tuple[Tensor, ...]:
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     seed = _seed(output, gradient)
-    found = adjoints(output, seed if isinstance(seed, Tensor) else Tensor(seed), value=lambda a: a)
+    found = adjoints(output, seed if isinstance(seed, Tensor) else Tensor(seed), differentiable=True)
     return tuple(found[a] if a in found else Tensor(np.zeros_like(a.data)[()]) for a in inputs)
 
 

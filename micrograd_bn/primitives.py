@@ -11,10 +11,10 @@ the result: the engine undoes that in one place for all of them (``engine.unbroa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
-from types import MappingProxyType
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,11 +27,14 @@ class Primitive(NamedTuple):
     symbol: str
     forward: Callable[..., Any]
     vjp: Callable[..., tuple]
-    params: Mapping[str, Any] = MappingProxyType({})
+    params: tuple[tuple[str, Any], ...] = ()
 
     def bind(self, **params) -> Primitive:
         """The same primitive with its parameters fixed: a function of values alone."""
-        return Primitive(self.name, self.symbol, partial(self.forward, **params), partial(self.vjp, **params), params)
+        try:
+            return _bound(self, **params)
+        except TypeError:  # an index may be an array, which no cache can look up
+            return _bound.__wrapped__(self, **params)
 
     def __call__(self, *inputs, **params):
         primitive = self.bind(**params) if params else self
@@ -41,6 +44,12 @@ class Primitive(NamedTuple):
         return primitive.forward(*inputs)
 
 
+@lru_cache(maxsize=256, typed=True)
+def _bound(primitive: Primitive, **params) -> Primitive:
+    forward, vjp = partial(primitive.forward, **params), partial(primitive.vjp, **params)
+    return Primitive(primitive.name, primitive.symbol, forward, vjp, tuple(params.items()))
+
+
 def shape(a) -> tuple[int, ...]:
     """The shape of an array, a Tensor or a bare number; ``np.shape`` would pull a remote array here to find out."""
     return getattr(a, "shape", ())
@@ -48,23 +57,29 @@ def shape(a) -> tuple[int, ...]:
 
 def axes(ndim: int, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
     """``axis`` as a tuple of non-negative ints: None is all of them, negative ones count from the end."""
-    if axis is None:
-        return tuple(range(ndim))
-    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
+    if isinstance(axis, int):
+        return (axis % ndim,)
+    return tuple(range(ndim)) if axis is None else tuple([i % ndim for i in axis])
 
 
 def count(a, axis) -> int:
     """How many numbers a reduction over ``axis`` brings together: the derivation's m."""
-    m = 1
-    for i in axes(len(shape(a)), axis):
-        m *= shape(a)[i]
-    return m
+    sizes = shape(a)
+    return math.prod([sizes[i] for i in axes(len(sizes), axis)])
+
+
+def _reduced(a):
+    """What has the methods sum and mean, which are faster than NumPy's functions of these names: a bare number has not."""
+    return a if hasattr(a, "sum") else np.asarray(a)
 
 
 def spread(g, a, axis):
     """The gradient ``g`` of a reduction of ``a``, seen by every element that went into it: a view, not a copy."""
-    kept = tuple(1 if i in axes(len(shape(a)), axis) else n for i, n in enumerate(shape(a)))
-    return np.broadcast_to(g if shape(g) == kept else np.reshape(g, kept), shape(a))
+    sizes = shape(a)
+    if len(shape(g)) != len(sizes):  # the reduced axes were dropped: they come back with size 1
+        reduced = axes(len(sizes), axis)
+        g = np.reshape(g, [1 if i in reduced else n for i, n in enumerate(sizes)])
+    return np.broadcast_to(g, sizes)
 
 
 def _sqrt(a):
@@ -154,11 +169,11 @@ relu = Primitive("relu", "relu",
                  lambda g, y, a: (g * (y > 0),))
 
 sum = Primitive("sum", "Σ",
-                lambda a, axis, keepdims: np.sum(a, axis=axis, keepdims=keepdims),
+                lambda a, axis, keepdims: _reduced(a).sum(axis=axis, keepdims=keepdims),
                 lambda g, y, a, axis, keepdims: (spread(g, a, axis),))
 
 mean = Primitive("mean", "mean",
-                 lambda a, axis, keepdims: np.mean(a, axis=axis, keepdims=keepdims),
+                 lambda a, axis, keepdims: _reduced(a).mean(axis=axis, keepdims=keepdims),
                  lambda g, y, a, axis, keepdims: (spread(g / count(a, axis), a, axis),))
 
 reshape = Primitive("reshape", "reshape",
