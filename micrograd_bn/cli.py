@@ -1,17 +1,22 @@
-"""The command line: ``micrograd-bn demo | verify | prove | draw | explore``, also as ``python -m micrograd_bn``."""
+"""The command line: ``micrograd-bn demo | verify | prove | draw | explore | check``, also as ``python -m micrograd_bn``."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
+import traceback
 import webbrowser
+from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from .batchnorm import batch_norm
+from .check import Check, check_backward
 from .draw import ZOOMS, draw
 from .engine import Tensor, scalars
 from .explorer import explore
@@ -21,7 +26,7 @@ from .verify import Report, verify
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0 all rows agree, 1 one does not, 2 unusable input."""
+    """Run a command. Returns the exit code: 0 all rows agree, 1 one does not, 2 unusable input (or code, for ``check``)."""
     options = _parser().parse_args(argv)
     try:
         return options.run(options)
@@ -71,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", default="page.html", help="where to (default %(default)s)")
     command.add_argument("--open", action="store_true", help="open it in the browser")
     command.set_defaults(run=_explore)
+    command = commands.add_parser("check", help="say what is wrong, and why, with a backward pass that you wrote")
+    command.add_argument("function", metavar="FILE.py:FUNCTION", help="a function of (dy, x, gamma, beta, eps)")
+    command.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="stop it after so long (default %(default)s)")
+    command.add_argument("--json", action="store_true", help="print the report as JSON")
+    command.set_defaults(run=_check)
     return parser
 
 
@@ -125,6 +135,58 @@ def _explore(options) -> int:
     return 0
 
 
+def _check(options) -> int:
+    path, _, name = options.function.rpartition(":")
+    if not path:
+        raise Unusable(f"{options.function} names a file or a function, and both are needed: FILE.py:FUNCTION")
+    if not Path(path).is_file():
+        raise Unusable(f"{path}: there is no such file")
+    receiver, sender = get_context("spawn").Pipe(duplex=False)
+    child = get_context("spawn").Process(target=_check_in_child, args=(str(Path(path).absolute()), name, sender))
+    child.start()
+    sender.close()  # so that the child holds the only one, and its end is seen here
+    try:
+        result = receiver.recv() if receiver.poll(options.timeout) else f"not done after {options.timeout:g} seconds, so stopped"
+    except EOFError:
+        child.join()
+        result = f"ended without a result (exit code {child.exitcode})"
+    finally:
+        child.kill()
+    if not isinstance(result, Check):
+        print(f"micrograd-bn: {options.function}: {result}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        _show(result)
+    return 0 if result.ok else 1
+
+
+def _check_in_child(path: str, name: str, sender) -> None:
+    """Send what became of the student's function: a Check, or a text that says why there is none."""
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(Path(path).parent))
+    try:
+        with redirect_stdout(sys.stderr):
+            spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+            module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            function = getattr(module, name, None)
+            result = check_backward(function) if callable(function) else f"there is no function {name!r} in it"
+    except BaseException as error:  # SystemExit is a crash here, too
+        result = _crash(error, path)
+    sender.send(result)
+
+
+def _crash(error: BaseException, path: str) -> str:
+    """An error as the student needs it: what it is, on which batch, and the last lines of the traceback, from their file on."""
+    cause = error.__cause__ or error
+    text = str(error) if error.__cause__ else "".join(traceback.format_exception_only(error))
+    frames = traceback.extract_tb(cause.__traceback__)
+    own = next((i for i, frame in enumerate(frames) if frame.filename == path), len(frames))
+    return "".join([text.strip(), "\n", *traceback.format_list(frames[own:][-5:])]).rstrip()
+
+
 def _demo(options) -> int:
     x = read_batch(None).data
     report = verify(x)
@@ -176,7 +238,7 @@ def _differentiated(x, dy, eps, seed, zoom):
     return y
 
 
-def _show(report: Report | Proof) -> None:
+def _show(report: Report | Proof | Check) -> None:
     from rich.console import Console
 
     Console().print(report)

@@ -1,0 +1,406 @@
+"""For whoever writes derivatives by hand: ``check_backward`` says what is wrong and why, ``gradcheck`` says where."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from html import escape
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .derivation import GRADIENTS, batch_norm_backward
+from .engine import Tensor, as_data, grad
+from .mistakes import MISTAKES, Mistake, Prediction, backward, forward, predict
+from .verify import as_text
+
+NAMES = {entry.variable: entry.name for entry in GRADIENTS}
+HEADINGS = ("gradient", "verdict", "error", "why")
+SPELLINGS = {spelling: name for name in NAMES for spelling in (name, f"d{name}")}
+
+
+class Trial(NamedTuple):
+    """A batch, what f returned for it, and what is true, in extended precision."""
+
+    values: dict[str, Any]
+    dtype: np.dtype  # of the numbers that f was given
+    got: dict[str, np.ndarray]
+    exact: set[str]  # the gradients that are batch_norm_backward's, bit for bit
+    truth: dict[str, Prediction]
+
+
+# ---- Why: the first hypothesis that gives the same numbers on every batch.
+
+
+def _off(trial: Trial, name: str) -> np.ndarray:
+    """Where a gradient is further from the truth than rounding takes it; everywhere, if it has another shape."""
+    got, truth = trial.got[name], trial.truth[name]
+    if got.shape != truth.value.shape:
+        return np.ones(got.shape, dtype=bool)
+    return ~(np.abs(got - truth.value) <= truth.tolerance)
+
+
+def _explains(name: str, trials: list[Trial], predicted: Callable[[Trial], Prediction]) -> bool:
+    evidence = False
+    for trial in trials:
+        try:
+            value, _, tolerance = map(np.squeeze, predicted(trial))
+        except ValueError:  # shapes that do not broadcast
+            return False
+        got = np.squeeze(trial.got[name])
+        if got.shape != value.shape:
+            return False
+        decided = np.isfinite(tolerance)  # a mistake that divides by 0 may give any number there: that is no evidence for it
+        if (decided & ~(np.abs(got - value) <= tolerance)).any():
+            return False
+        evidence |= bool((decided & np.squeeze(_off(trial, name))).any())
+    return evidence
+
+
+def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[list[str]]:
+    """What explains a wrong gradient, the most likely first: lists of causes that give the same numbers, or empty ones."""
+
+    def explained_by(*mistakes, dtype=None, given=True):
+        def predicted(trial):
+            return predict(trial.values, dtype or trial.dtype, mistakes, trial.got if given else {})[name]
+
+        return _explains(name, trials, predicted)
+
+    function = next(entry.function for entry in GRADIENTS if entry.variable == name)
+    upstream = [other for other in trials[0].got if f"d{other}" in inspect.signature(function).parameters]
+    blamed = [NAMES[other] for other in upstream if other in wrong]
+    if blamed and explained_by():
+        yield [f"{NAMES[name]} is right given your {' and '.join(blamed)}: fix {blamed[0]} first"]
+    if not any(trial.got[name].any() for trial in trials):
+        yield ["it is 0 everywhere"]
+    for other in NAMES:
+        if other != name and _explains(name, trials, lambda trial, other=other: trial.truth[other]):
+            yield [f"this is {NAMES[other]}: are the names, or the order of the tuple, mixed up?"]
+
+    largest = max(trials, key=lambda trial: trial.values["x"].size)
+    for given in (True, False) if upstream else (True,):  # with the gradients that f returned upstream; then with the right ones
+        causes: list[Mistake] = []
+        for mistake in _relevant(name, largest, given):
+            if not any(mistake.places > cause.places for cause in causes) and explained_by(mistake, given=given):
+                causes.append(mistake)
+        yield [cause.why for cause in causes]
+    if _only_far_from_zero(name, trials):
+        yield ["right where a column's mean is small; where it is large against σ, digits are lost, as E[x²] − E[x]² loses them"]
+    if explained_by(dtype=np.float32):
+        yield ["right to the seven digits of float32, but x came as float64: something in between is float32"]
+    for a, b in combinations(_relevant(name, largest), 2):
+        if _comes_close(name, largest, (a, b)) and explained_by(a, b):
+            yield [f"two mistakes together: {a.why}; and {b.why}"]
+
+
+def _value(name: str, trial: Trial, mistakes=(), given=True):
+    try:
+        return backward(forward(trial.values, mistakes), mistakes, trial.got if given else {})[name]
+    except ValueError:  # shapes that do not broadcast
+        return np.nan
+
+
+def _relevant(name: str, trial: Trial, given=True) -> list[Mistake]:
+    """The mistakes that make a difference to this gradient."""
+    right = _value(name, trial, (), given)
+    return [mistake for mistake in MISTAKES if not np.array_equal(_value(name, trial, (mistake,), given), right)]
+
+
+def _comes_close(name: str, trial: Trial, mistakes) -> bool:
+    """Before thousands of pairs are tried on every batch: is it worth while?"""
+    got = trial.got[name]
+    return np.abs(_value(name, trial, mistakes) - got).max() <= 1e-3 * np.abs(got).max()
+
+
+def _only_far_from_zero(name: str, trials: list[Trial]) -> bool:
+    """Is a gradient right in some columns, and wrong only in such whose mean is more than ten times √(σ² + ε)?"""
+    near_zero = False
+    for trial in trials:
+        v = forward(trial.values)
+        near = np.abs(v["mu"]) < 10 * v["root"]
+        if trial.got[name].shape != trial.truth[name].value.shape or (_off(trial, name) & near).any():
+            return False
+        near_zero |= bool(near.any())
+    return near_zero
+
+
+def _why(name: str, trials: list[Trial], wrong: list[str]) -> str:
+    causes = next(filter(None, _hypotheses(name, trials, wrong)), None)
+    if causes:
+        return "; or, with the same numbers, ".join(causes)
+    trial = next(trial for trial in trials if _off(trial, name).any())
+    got, truth = trial.got[name], trial.truth[name]
+    worst = ""
+    if got.shape == truth.value.shape:
+        distance = np.nan_to_num(np.abs(got - truth.value) / truth.size, nan=np.inf)
+        index = np.unravel_index(distance.argmax(), got.shape)
+        where = list(map(int, index if got.shape == trial.values["x"].shape else index[1:]))
+        worst = f"; on a batch of shape {trial.values['x'].shape}, {trial.dtype}, element {where} is {got[index]:.6g}"
+        worst += f" instead of {truth.value[index]:.6g}"
+    return f"none of the known mistakes explains it{worst}"
+
+
+# ---- The report
+
+
+class Row(NamedTuple):
+    """One of the six gradients: what became of it."""
+
+    variable: str
+    name: str
+    verdict: str  # exact, approximate (within rounding), wrong shape, wrong, not returned
+    error: float | None  # the largest difference in proportion to the terms that are added up; None where there is no number
+    why: str  # what explains it, if it is wrong
+
+    @property
+    def ok(self) -> bool:
+        return not self.verdict.startswith("wrong")
+
+
+class Check(NamedTuple):
+    """A row for each of the six gradients, and the inputs that f overwrote, which is wrong too."""
+
+    rows: tuple[Row, ...]
+    overwritten: tuple[str, ...]
+    batches: int
+
+    @property
+    def ok(self) -> bool:
+        return all(row.ok for row in self.rows) and not self.overwritten
+
+    def raise_if_wrong(self) -> None:
+        """Raise AssertionError, with the report, unless all is right: for a test."""
+        if not self.ok:
+            raise AssertionError(f"\n{self}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data, ready for JSON."""
+        return {**self._asdict(), "rows": [row._asdict() for row in self.rows], "ok": self.ok}
+
+    @property
+    def summary(self) -> str:
+        wrong = sum(not row.ok for row in self.rows)
+        text = f"{wrong} of the gradients returned are wrong" if wrong else "All gradients returned are right"
+        text += f", on {self.batches} batches."
+        if self.overwritten:
+            text += f" But it overwrites its inputs ({', '.join(self.overwritten)}), which the caller still needs: work on copies."
+        return text
+
+    def _cells(self) -> Iterator[tuple[str, str, str, str]]:
+        for row in self.rows:
+            yield row.name, row.verdict, "" if row.error is None else f"{row.error:.1e}" if row.error else "0", row.why
+
+    def __rich__(self):
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            title="A backward pass of batch normalisation, gradient by gradient",
+            title_justify="left",
+            caption=Text(self.summary),
+            caption_justify="left",
+            expand=True,
+        )
+        for heading in HEADINGS[:3]:
+            table.add_column(heading, no_wrap=True)
+        table.add_column(HEADINGS[3], ratio=1)
+        for row, (name, verdict, error, why) in zip(self.rows, self._cells()):
+            style = "bold red" if not row.ok else "dim" if row.verdict == "not returned" else "green"
+            table.add_row(name, Text(verdict, style), error, Text(why))
+        return table
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        def line(cells, tag="td"):
+            return "<tr>" + "".join(f'<{tag} style="text-align: left">{escape(cell)}</{tag}>' for cell in cells) + "</tr>"
+
+        body = "".join(line(cells) for cells in self._cells())
+        return f"<table>{line(HEADINGS, 'th')}{body}</table><p>{escape(self.summary)}</p>"
+
+
+def check_backward(f: Callable, batches: Iterable[tuple] | None = None) -> Check:
+    """Hold somebody's own backward pass of batch normalisation against the derivation, and say why it is wrong where it is.
+
+    f         ``f(dy, x, gamma, beta, eps)`` for x and dy of shape (m, k), gamma and beta of shape (k,), and a number eps > 0.
+              Statistics are over the batch, axis 0. It returns any of the six gradients: a dict ({"x": …} or {"dx": …}), a
+              NamedTuple with such fields, or a plain tuple: all six in the order of ``Gradients``, or (dx, dgamma, dbeta).
+              None stands for a gradient that is not returned. dx and dx_hat are of shape (m, k), the others (k,) or (1, k).
+    batches   what to call f with, tuples (dy, x, gamma, beta, eps) of float64 or float32; None is a set of small batches on
+              which the usual mistakes give different numbers.
+
+    *exact* is bit for bit what ``batch_norm_backward`` gives; *approximate* is the same number within rounding (of 800 units
+    in the last place, and of x − mu where a column is nearly constant). f works on copies; overwriting them is reported.
+
+    Returns a ``Check``; it prints as a table, and in a test ``check_backward(f).raise_if_wrong()`` is all. Raises TypeError
+    for what f may not return, ValueError for a batch that is none, and RuntimeError from f's own error, saying on which batch.
+
+    >>> def backward(dy, x, gamma, beta, eps):
+    ...     return {"dbeta": dy.mean(axis=0)}
+    >>> check_backward(backward).rows[2].why
+    'there is a 1/m too many (a mean for the sum over the batch) in ∂y/∂β, equation (6)'
+    """
+    trials, overwritten = [], []
+    with np.errstate(all="ignore"):  # the numbers tell
+        for batch in _adversarial() if batches is None else batches:
+            arrays, eps = _checked_batch(*batch)
+            copies = [a.copy() for a in arrays]
+            try:
+                returned = f(*copies, eps)
+            except Exception as error:
+                where = f"on a batch x of shape {arrays[1].shape}, {arrays[1].dtype}"
+                raise RuntimeError(f"the function raised {type(error).__name__} {where}: {error}") from error
+            overwritten += [name for name, a, b in zip(("dy", "x", "gamma", "beta"), arrays, copies) if not np.array_equal(a, b)]
+            trials.append(_trial(arrays, eps, returned))
+        if not trials:
+            raise ValueError("there are no batches, so nothing would be checked: leave batches out, or pass at least one")
+        return Check(_rows(trials), tuple(dict.fromkeys(overwritten)), len(trials))
+
+
+def _adversarial() -> Iterator[tuple]:
+    """Small batches that tell the usual mistakes apart: m ≠ k and m = k, an ε that counts, γ of both signs, unlike columns."""
+    random = np.random.default_rng(0)
+    for m, k, dtype, eps, scale, offset in (
+        (5, 3, "float64", 1e-5, 1, 0),
+        (4, 4, "float64", 0.1, 1, 0.5),  # m = k: a sum over the wrong axis has the right shape
+        (7, 2, "float64", 1e-3, (1e-3, 1e3), 0),  # columns of very different scale
+        (6, 3, "float64", 1e-5, 1, 1e6),  # far from 0
+        (3, 5, "float64", 1e-4, (0, 1e-9, 1e-3, 1, 1), 2),  # constant, and nearly
+        (8, 4, "float32", 1e-2, 1, 0),
+        (2, 3, "float32", 1e-5, (1, 1, 1e-4), 100),
+    ):
+        gamma = random.uniform(1.25, 2.5, k) * (-1.0) ** np.arange(k)
+        arrays = random.normal(size=(m, k)), random.normal(size=(m, k)) * scale + offset, gamma, random.normal(size=k)
+        yield *(a.astype(dtype) for a in arrays), eps
+
+
+def _checked_batch(dy, x, gamma, beta, eps) -> tuple[list[np.ndarray], float]:
+    x = np.asarray(x)
+    if x.ndim != 2 or x.dtype not in (np.float32, np.float64) or not x.size:
+        raise ValueError(f"x is a batch of shape (m, k) of float32 or float64, and this is of shape {x.shape}, {x.dtype}")
+    arrays = [np.asarray(a, dtype=x.dtype) for a in (dy, x, gamma, beta)]
+    for name, a, expected in zip(("dy", "x", "gamma", "beta"), arrays, (x.shape, x.shape, x.shape[1:], x.shape[1:])):
+        if a.shape != expected or not np.isfinite(a).all():
+            raise ValueError(f"{name} is of shape {expected} and finite, and this is of shape {a.shape}: {a}")
+    if not eps > 0:
+        raise ValueError(f"eps is greater than 0 here, for constant columns, and this is {eps}")
+    return arrays, eps
+
+
+def _trial(arrays: list[np.ndarray], eps: float, returned) -> Trial:
+    dy, x, gamma, _ = arrays
+    got = {name: _as_array(name, value, x.shape) for name, value in _by_name(returned).items() if value is not None}
+    own = batch_norm_backward(dy, x, gamma, eps)._asdict()
+    exact = {name for name, value in got.items() if np.array_equal(value, _as_array(name, own[name], x.shape))}
+    wide = dict(zip(("dy", "x", "gamma", "beta", "eps"), (a.astype(np.longdouble) for a in (*arrays, np.asarray(eps)))))
+    wide |= {"gamma": wide["gamma"][None], "beta": wide["beta"][None]}
+    return Trial(wide, x.dtype, got, exact, predict(wide, x.dtype))
+
+
+def _by_name(returned) -> dict[str, Any]:
+    """The gradients by name, whatever f returned them in."""
+    if hasattr(returned, "_asdict"):
+        returned = returned._asdict()
+    if isinstance(returned, tuple) and len(returned) in (3, len(NAMES)):
+        returned = dict(zip(NAMES if len(returned) == len(NAMES) else ("x", "gamma", "beta"), returned))
+    if not isinstance(returned, Mapping):
+        what = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
+        raise TypeError(
+            f"the function returned {what}: return a dict such as {{'dx': …, 'dgamma': …}}, the tuple (dx, dgamma, dbeta), "
+            f"or all six gradients ({', '.join(f'd{name}' for name in NAMES)})"
+        )
+    for name in returned:
+        if name not in SPELLINGS:
+            raise TypeError(f"the function returned a gradient named {name!r}: the six are {', '.join(f'd{n}' for n in NAMES)}")
+    named = {SPELLINGS[name]: value for name, value in returned.items()}
+    if all(value is None for value in named.values()):
+        raise TypeError("the function returned none of the six gradients: is a return missing?")
+    return named
+
+
+def _as_array(name: str, value, batch_shape: tuple[int, int]) -> np.ndarray:
+    try:
+        numbers = np.array(value.data if isinstance(value, Tensor) else value)  # a copy: f may use its buffer again
+        if numbers.dtype.kind not in "fiu":
+            raise ValueError(f"its dtype is {numbers.dtype}")
+    except ValueError as error:
+        raise TypeError(f"d{name} is an array of real numbers, and the function returned {type(value).__name__}: {error}") from None
+    single = name not in ("x", "x_hat") and numbers.shape == batch_shape[1:]
+    return numbers.astype(np.longdouble).reshape(1, -1) if single else numbers.astype(np.longdouble)
+
+
+def _rows(trials: list[Trial]) -> tuple[Row, ...]:
+    tried = {name: [trial for trial in trials if name in trial.got] for name in NAMES}
+    wrong = [name for name in NAMES if any(_off(trial, name).any() for trial in tried[name])]
+    return tuple(_row(name, tried[name], wrong) for name in NAMES)
+
+
+def _row(name: str, trials: list[Trial], wrong: list[str]) -> Row:
+    if not trials:
+        return Row(name, NAMES[name], "not returned", None, "")
+    for trial in trials:
+        got, expected = trial.got[name].shape, trial.truth[name].value.shape
+        if got != expected:
+            due = expected if name in ("x", "x_hat") else expected[1:]
+            why = f"shape {got} and not {due} for a batch of shape {trial.values['x'].shape}: {_why(name, trials, wrong)}"
+            return Row(name, NAMES[name], "wrong shape", None, why)
+    off = [np.abs(trial.got[name] - trial.truth[name].value) for trial in trials]
+    error = float(max(np.max(d / np.where(d == 0, 1, t.truth[name].size)) for d, t in zip(off, trials)))
+    error = error if np.isfinite(error) else None
+    if name in wrong:
+        return Row(name, NAMES[name], "wrong", error, _why(name, trials, wrong))
+    return Row(name, NAMES[name], "exact" if all(name in trial.exact for trial in trials) else "approximate", error, "")
+
+
+# ---- Any function of Tensors
+
+
+def gradcheck(f: Callable, *inputs) -> bool:
+    """Hold the engine's gradients of ``f(*inputs)`` against central differences. Returns True, or raises AssertionError.
+
+    inputs   numbers, arrays or Tensors; f is called with Tensors of the same values in float64, and returns a Tensor. If that
+             is an array, what is differentiated is the sum of its elements times fixed random weights.
+
+    The step is u^(1/3) max(1, |element|), 6e-6 and up, with u = 2.2e-16 for float64: it balances what differences cut off (of
+    the order step², 4e-11) against the rounding of f (u |f| / step, 4e-11 |f|). The tolerance, 1e-6 max(1, |gradient|) +
+    1e-9 |f|, leaves some orders of magnitude for curvature and for the rounding inside f; a wrong formula is wrong in its first
+    digits. So let inputs and gradients be of the order of 1, and stay away from kinks such as relu's at 0.
+
+    Raises TypeError if f does not return a Tensor.
+
+    >>> gradcheck(lambda a, b: (a * b).sum(), [1.0, 2.0], 3.0)
+    True
+    """
+    data = [np.array(a.data if isinstance(a, Tensor) else as_data(a), dtype=np.float64) for a in inputs]
+    tensors = [Tensor(a.copy()) for a in data]
+    output = f(*tensors)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"f returned {type(output).__name__}, without a history: compose it from Tensors, not from their .data")
+    single = np.prod(output.shape) == 1
+    weights = np.ones(output.shape) if single else np.random.default_rng(0).normal(size=output.shape)
+    gradients = grad(output, tensors, weights)
+
+    def value() -> float:
+        return float(np.sum(weights * f(*[Tensor(a.copy()) for a in data]).data))
+
+    rounding = 1e-9 * float(np.sum(np.abs(weights * output.data)))
+    for i, (a, gradient) in enumerate(zip(data, gradients)):
+        for index, element in np.ndenumerate(a):
+            step = np.finfo(np.float64).eps ** (1 / 3) * max(1.0, abs(element))
+            above, below = element + step, element - step
+            a[index] = above
+            difference = value()
+            a[index] = below
+            difference = (difference - value()) / (above - below)
+            a[index] = element
+            got = float(np.asarray(gradient.data)[index])
+            if not abs(got - difference) <= 1e-6 * max(1.0, abs(difference)) + rounding:
+                raise AssertionError(
+                    f"input {i}, element {list(index)}: the engine's gradient is {got:.10g}, and central differences give "
+                    f"{difference:.10g}" + ("" if single else " (of the output's sum with random weights)")
+                )
+    return True

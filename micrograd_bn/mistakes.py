@@ -1,0 +1,197 @@
+"""The mistakes that people make in a backward pass, as changes of the derivation's formulas, and what it gives with them.
+
+``check`` holds a wrong gradient against each: a mistake explains it if the derivation with that one change gives the same
+numbers, on every batch, within rounding.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .derivation import EQUATIONS, GRADIENTS, total
+from .primitives import count, shape, sqrt
+from .verify import ROUNDING
+
+# ---- The table. A change is a function of the values that it names: the derivation's, term (what the right formula gives), m,
+# root = √(σ² + ε), and batch, which is x where x − μ is not meant.
+
+
+class Mistake(NamedTuple):
+    """A change of the derivation: of formulas, or of their sums over the batch, by equation number, or of the statistics' axis."""
+
+    why: str
+    formulas: Mapping[int, Callable] = MappingProxyType({})
+    sums: Mapping[int, Callable] = MappingProxyType({})
+    axis: int = 0
+
+    @property
+    def places(self) -> set:
+        return {*self.formulas, *(("Σ", number) for number in self.sums)}
+
+
+@cache
+def _names(function: Callable) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
+
+
+def evaluate(function: Callable, values: Mapping[str, Any]):
+    """``derivation.evaluate``, which looks the names up once: the search for a cause calls it a hundred thousand times."""
+    return function(*(values[name] for name in _names(function)))
+
+
+def _in(number: int) -> str:
+    return f"in {EQUATIONS[number - 1].name}, equation ({number})"
+
+
+def _of_root(number: int, other: Callable) -> Callable:
+    """The formula with something else for √(σ² + ε), in each of the four that divide by it or by its third power."""
+    power = {3: 1, 8: 3, 10: 1, 13: 1}[number]
+    return lambda term, root, var, eps: term * (root / evaluate(other, {"var": var, "eps": eps})) ** power
+
+
+DROPPED = {11: "μ", 12: "σ²", 13: "x̂"}
+FACTORS = (  # what is wrong, in which equations, and what then stands for the term
+    ("the sign is wrong", (5, 6, 7, 8, 10, 11, 12, 13), lambda term: -term),
+    ("the 1/m is missing", (11, 12), lambda term, m: term * m),
+    ("there is m − 1 for m", (11, 12), lambda term, m: term * m / (m - 1)),
+    ("there is a 1/m too many", (11, 12, 13), lambda term, m: term / m),
+    ("there is a 1/m too many (a mean for the sum over the batch)", (6, 7, 8, 10), lambda term, m: term / m),
+    ("the ½ is missing", (8,), lambda term: term * 2),
+    ("the 2 is missing", (12,), lambda term: term / 2),
+    ("the power is −½, not −3/2,", (8,), lambda term, root: term * root**2),
+    ("the power is −1, not −3/2,", (8,), lambda term, root: term * root),
+    ("the division by √(σ² + ε) is missing", (10, 13), lambda term, root: term * root),
+    ("γ is forgotten", (5,), lambda dy: dy),
+    ("γ is forgotten (dy stands for dx̂)", (8, 10, 13), lambda term, gamma: term / gamma),
+    ("there is a γ too many", (5, 6, 7), lambda term, gamma: term * gamma),
+    ("x̂ stands for x − μ", (8, 12), lambda term, root: term / root),
+    ("x − μ stands for x̂", (7,), lambda term, root: term * root),
+    ("x stands for x̂", (7,), lambda dy, batch: dy * batch),
+    ("x stands for x − μ", (8,), lambda dx_hat, batch, root: dx_hat * -batch / (2 * root**3)),
+    ("x stands for x − μ", (12,), lambda dvar, batch, m: dvar * (2 * batch / m)),
+)
+SUMMED = (6, 7, 8, 10)  # (9) has its own mean
+SUMS = (
+    ("there is no sum over the batch", lambda term: term),
+    ("the sum is over the features (axis 1), not over the batch (axis 0),", lambda term: term.sum(axis=1, keepdims=True)),
+    ("the sum is over everything, not only over the batch (axis 0),", lambda term: term.sum()),
+)
+ROOTS = (  # what stands for √(σ² + ε)
+    ("ε is forgotten", lambda var: sqrt(var)),
+    ("ε is always 1e-5, not the one that was passed,", lambda var: sqrt(var + 1e-5)),
+    ("ε is added to σ, after the root,", lambda var, eps: sqrt(var) + eps),
+    ("the square root is forgotten", lambda var, eps: var + eps),
+)
+UNBIASED = "the variance divides by m − 1, not by m, in equation"
+NO_MEAN = "the variance lacks its 1/m in equation"
+
+# From the particular to the general: where several give the same numbers, the first is named first.
+MISTAKES = (
+    *(Mistake(f"dx lacks the path through {name}, equation ({n})", {n: lambda term: term * 0}) for n, name in DROPPED.items()),
+    Mistake(
+        "dx takes μ and σ² for constants: it lacks the paths through them, equations (11) and (12)",
+        dict.fromkeys((11, 12), lambda term: term * 0),
+    ),
+    *(Mistake(f"{what} {_in(n)}", {n: change}) for what, numbers, change in FACTORS for n in numbers),
+    *(Mistake(f"{what} {_in(n)}", sums={n: change}) for what, change in SUMS for n in SUMMED),
+    *(Mistake(f"{what} {_in(n)}", {n: _of_root(n, other)}) for what, other in ROOTS for n in (3, 8, 10, 13)),
+    *(Mistake(f"{what} wherever √(σ² + ε) stands", {n: _of_root(n, other) for n in (3, 8, 10, 13)}) for what, other in ROOTS),
+    Mistake(
+        "ε is added to σ, after the root, in equation (3) and in its derivatives",
+        {n: _of_root(n, ROOTS[2][1]) for n in (3, 10, 13)}
+        | {8: lambda term, root, var, eps: term * root**3 / (sqrt(var) * (sqrt(var) + eps) ** 2)},
+    ),
+    Mistake(f"{UNBIASED} (2)", {2: lambda term, m: term * m / (m - 1)}),
+    Mistake(f"{UNBIASED}s (2) and (12)", dict.fromkeys((2, 12), lambda term, m: term * m / (m - 1))),
+    Mistake(f"{NO_MEAN} (2)", {2: lambda term, m: term * m}),
+    Mistake(f"{NO_MEAN}s (2) and (12)", dict.fromkeys((2, 12), lambda term, m: term * m)),
+    Mistake("σ stands for σ² in equation (2)", {2: lambda term: sqrt(term)}),
+    Mistake("μ and σ² are taken over the features (axis 1), not over the batch (axis 0), equations (1) and (2)", axis=1),
+    Mistake("the sign is wrong in all of dx", dict.fromkeys(DROPPED, lambda term: -term)),
+    Mistake("a 1/m is missing in all of dx", dict.fromkeys(DROPPED, lambda term, m: term * m)),
+    Mistake("the division by √(σ² + ε) is missing in all of dx", dict.fromkeys(DROPPED, lambda term, root: term * root)),
+    Mistake("the square root is forgotten in all of dx", dict.fromkeys(DROPPED, lambda term, root: term / root)),
+)
+
+
+# ---- What the derivation gives with such changes, and how far rounding may move it.
+
+
+class Prediction(NamedTuple):
+    """A gradient, the size of the terms that it adds up, and how far from it rounding may take whoever computes it."""
+
+    value: np.ndarray
+    size: np.ndarray
+    tolerance: np.ndarray
+
+
+def predict(values: dict[str, Any], dtype, mistakes=(), given: Mapping = MappingProxyType({})) -> dict[str, Prediction]:
+    """The six gradients of a batch with these mistakes made, for numbers of ``dtype``; ``given`` are gradients to go on with."""
+    rounding = ROUNDING * float(np.finfo(dtype).eps)
+    v = forward(values, mistakes)
+    value = backward(v, mistakes, given)
+    size = backward(_sizes(v, mistakes, 0), mistakes, given, np.abs)
+    largest = backward(_sizes(v, mistakes, rounding), mistakes, given, lambda term: np.abs(term) * (1 + rounding))
+    return {name: Prediction(value[name], size[name], largest[name] - size[name]) for name in value}
+
+
+def forward(values: dict[str, Any], mistakes=()) -> dict[str, Any]:
+    """The values, and all that the formulas and their changes name."""
+    axis = max((mistake.axis for mistake in mistakes), default=0)
+    v = values | {"axis": axis, "m": count(values["x"], axis), "batch": values["x"]}
+    v["mu"] = _formula(1, v, mistakes)
+    v["var"] = _formula(2, v, mistakes)
+    v["root"] = sqrt(v["var"] + v["eps"])
+    v["x_hat"] = _formula(3, v, mistakes)
+    return v
+
+
+def backward(v: dict[str, Any], mistakes=(), given: Mapping = MappingProxyType({}), measure: Callable = lambda term: term) -> dict:
+    """The six gradients, each the sum of the terms on its edges. A ``given`` one is what the formulas after it then see."""
+    v, found = dict(v), {}
+    for entry in GRADIENTS:
+        first, *others = (_summed(number, measure(_formula(number, v, mistakes)), v, mistakes) for number in entry.numbers)
+        found[entry.variable] = sum(others, first)
+        v[f"d{entry.variable}"] = measure(given.get(entry.variable, found[entry.variable]))
+    return found
+
+
+def _formula(number: int, v: dict[str, Any], mistakes):
+    term = evaluate(EQUATIONS[number - 1].function, v)
+    for mistake in mistakes:
+        if number in mistake.formulas:
+            term = evaluate(mistake.formulas[number], v | {"term": term})
+    return term
+
+
+def _summed(number: int, term, v: dict[str, Any], mistakes):
+    if number not in SUMMED:
+        return term
+    for mistake in mistakes:
+        if number in mistake.sums:
+            return mistake.sums[number](term)
+    return total(term, shape(v[EQUATIONS[number - 1].input]))
+
+
+def _sizes(v: dict[str, Any], mistakes, rounding: float) -> dict[str, Any]:
+    """Values for which every factor of every formula is as large as rounding may make it; for 0, as large as it is.
+
+    Each formula is a sum of products of dy, gamma, x − mu and powers of 1/√(var + eps), so the tolerance is what it grows to
+    when they grow. How somebody computes the mean is not prescribed, but nobody knows x − mu better than to the rounding of x
+    and mu themselves. In a column that is nearly constant, or far from 0, that is much of x − mu, of var, and of all that is
+    divided by √(var + eps). As in ``verify``, |x − mu| stands for x, and 0 for mu.
+    """
+    batch, more = np.abs(v["batch"]), 1 + rounding
+    apart = np.abs(v["x"] - v["mu"]) + rounding * (batch + batch.mean(axis=v["axis"], keepdims=True))
+    sizes = v | {"x": apart, "mu": v["mu"] * 0, "batch": batch * more, "eps": v["eps"] * (1 - rounding)}
+    sizes |= {"dy": np.abs(v["dy"]) * more, "gamma": np.abs(v["gamma"]) * more}
+    sizes["var"] = np.maximum(2 * v["var"] - _formula(2, sizes, mistakes) * more, 0)  # as far below var as that is above it
+    sizes["root"] = sqrt(sizes["var"] + sizes["eps"])
+    sizes["x_hat"] = np.abs(_formula(3, sizes, mistakes))
+    return sizes
