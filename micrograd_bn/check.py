@@ -45,16 +45,15 @@ def _explains(name: str, trials: list[Trial], predicted: Callable[[Trial], Predi
     evidence = False
     for trial in trials:
         try:
-            value, _, tolerance = map(np.squeeze, predicted(trial))
+            value, size, tolerance = map(np.squeeze, predicted(trial))
         except ValueError:  # shapes that do not broadcast
             return False
         got = np.squeeze(trial.got[name])
         if got.shape != value.shape:
             return False
-        decided = np.isfinite(tolerance)  # a mistake that divides by 0 may give any number there: that is no evidence for it
-        if (decided & ~(np.abs(got - value) <= tolerance)).any():
+        if (np.isfinite(tolerance) & ~(np.abs(got - value) <= tolerance)).any():  # a mistake that divides by 0 may give any number
             return False
-        evidence |= bool((decided & np.squeeze(_off(trial, name))).any())
+        evidence |= bool((np.squeeze(_off(trial, name)) & (tolerance <= 0.01 * size)).any())  # agreement that means something
     return evidence
 
 
@@ -324,13 +323,13 @@ def _by_name(returned) -> dict[str, Any]:
 
 def _as_array(name: str, value, batch_shape: tuple[int, int]) -> np.ndarray:
     try:
-        numbers = np.array(value.data if isinstance(value, Tensor) else value)  # a copy: f may use its buffer again
+        numbers = np.asarray(value.data if isinstance(value, Tensor) else value)
         if numbers.dtype.kind not in "fiu":
             raise ValueError(f"its dtype is {numbers.dtype}")
     except ValueError as error:
         raise TypeError(f"d{name} is an array of real numbers, and the function returned {type(value).__name__}: {error}") from None
-    single = name not in ("x", "x_hat") and numbers.shape == batch_shape[1:]
-    return numbers.astype(np.longdouble).reshape(1, -1) if single else numbers.astype(np.longdouble)
+    numbers = numbers.astype(np.longdouble)  # and a copy, for f may use its buffer again
+    return numbers.reshape(1, -1) if name not in ("x", "x_hat") and numbers.shape == batch_shape[1:] else numbers
 
 
 def _rows(trials: list[Trial]) -> tuple[Row, ...]:

@@ -331,6 +331,20 @@ def test_what_no_known_mistake_explains_is_said_to_be_unknown_with_the_worst_ele
     assert " instead of " in rows[5].why
 
 
+def test_a_mistake_that_would_divide_by_zero_is_not_blamed_for_whatever_comes_out():
+    """Without ε, a constant column has no gradient; a 7 there is no sign that ε was forgotten."""
+    batch = np.ones((3, 1)), np.full((3, 1), 2.0), np.ones(1), np.ones(1), 1e-5
+    row = check_backward(lambda dy, x, gamma, beta, eps: {"dx": dy * 7}, batches=[batch]).rows[5]
+    assert row.why.startswith("none of the known mistakes explains it")
+
+
+def test_only_what_is_right_near_zero_is_said_to_lose_digits_far_from_it():
+    random = np.random.default_rng(0)
+    batch = random.normal(size=(5, 2)), random.normal(1e3, 1, (5, 2)), np.ones(2), np.ones(2), 1e-5
+    row = check_backward(edited(condensed, "- dbeta", "- dbeta**2"), batches=[batch]).rows[5]
+    assert row.why.startswith("none of the known mistakes explains it")
+
+
 # ---- What f may return and do
 
 
@@ -371,14 +385,19 @@ def test_inputs_that_are_overwritten_are_reported_and_corrupt_nothing():
 
 
 def test_one_buffer_for_all_calls_is_no_way_to_pass():
-    buffer = {}
+    """What is right in the end was wrong when it was returned."""
+    buffer = np.empty((5, 3), dtype=np.longdouble)
+    calls = []
 
     def f(*arguments):
-        for name, value in derived(*arguments).items():
-            buffer[name] = value * 2
-        return buffer
+        calls.append(arguments)
+        buffer[:] = derived(*arguments)["dx"] * (2 if len(calls) == 1 else 1)
+        return {"dx": buffer}
 
-    assert all(not row.ok for row in check_backward(f).rows)
+    random = np.random.default_rng(0)
+    batch = random.normal(size=(5, 3)), random.normal(size=(5, 3)), np.ones(3), np.ones(3), 1e-5
+    assert check_backward(f, batches=[batch, batch]).rows[5].verdict == "wrong"
+    assert check_backward(f, batches=[batch, batch]).ok
 
 
 def test_an_error_in_f_says_on_which_batch_and_keeps_its_traceback():
@@ -432,9 +451,11 @@ def test_the_html_is_escaped():
     assert html.escape("<script>") in check._repr_html_()
 
 
-def test_a_gradient_of_nan_is_wrong_and_still_json():
+def test_a_gradient_of_nan_is_wrong_and_explained_by_nothing_and_still_json():
     check = check_backward(lambda dy, x, gamma, beta, eps: {"dx": x * np.nan})
     assert check.rows[5].verdict == "wrong"
+    assert check.rows[5].why.startswith("none of the known mistakes explains it")
+    assert "element [0, 0] is nan instead of" in check.rows[5].why
     json.dumps(check.to_dict(), allow_nan=False)
 
 
