@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from .batchnorm import checked, mean, normalize, scale_shift, variance
@@ -272,4 +273,9 @@ CONDENSED = Gradient(
 
 def evaluate(function: Callable, values: dict[str, Any]):
     """Call a function of the table with the values it names: x, mu, var, x_hat, gamma, beta, eps, axis, dy, dx_hat, …"""
-    return function(**{name: values[name] for name in inspect.signature(function).parameters})
+    return function(*[values[name] for name in _parameters(function)])
+
+
+@cache
+def _parameters(function: Callable) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)

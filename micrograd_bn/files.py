@@ -10,14 +10,15 @@ from pathlib import Path
 def write_whole(path, content: bytes) -> Path:
     """Write ``content`` to ``path`` by way of a file beside it: an interruption leaves what was there before."""
     path = Path(path)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    target = Path(os.path.realpath(path))  # through a link, as open() would
+    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # the content is on the disk before the name is
         os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, path)
+        os.replace(beside, target)
     except BaseException:
         os.unlink(beside)
         raise

@@ -6,15 +6,13 @@ numbers, on every batch, within rounding.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .derivation import EQUATIONS, GRADIENTS, total
+from .derivation import EQUATIONS, GRADIENTS, evaluate, total
 from .primitives import count, shape, sqrt
 from .verify import ROUNDING
 
@@ -33,16 +31,6 @@ class Mistake(NamedTuple):
     @property
     def places(self) -> set:
         return {*self.formulas, *(("Σ", number) for number in self.sums)}
-
-
-@cache
-def _names(function: Callable) -> tuple[str, ...]:
-    return tuple(inspect.signature(function).parameters)
-
-
-def evaluate(function: Callable, values: Mapping[str, Any]):
-    """``derivation.evaluate``, which looks the names up once: the search for a cause calls it a hundred thousand times."""
-    return function(*(values[name] for name in _names(function)))
 
 
 def _in(number: int) -> str:

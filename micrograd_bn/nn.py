@@ -10,8 +10,7 @@ it starts at seed 0, so that a script gives the same numbers each time it runs.
 
 from __future__ import annotations
 
-import os
-import secrets
+import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from .batchnorm import batch_norm, mean, normalize, scale_shift, variance
 from .engine import Tensor, as_data
+from .files import write_whole
 from .primitives import count, relu, tanh
 
 _random = np.random.default_rng(0)
@@ -152,18 +152,9 @@ class Module:
 
     def save(self, path) -> None:
         """Write the state dict to ``path`` as .npz, whole or not at all: if it is cut short, an earlier file there stays."""
-        path = os.path.realpath(path)  # through a link, as open() would
-        temporary = f"{path}.{secrets.token_hex(4)}.tmp"
-        try:
-            with open(temporary, "xb") as file:
-                np.savez(file, **self.state_dict())
-                file.flush()
-                os.fsync(file.fileno())  # the content is on the disk before the name is
-            os.replace(temporary, path)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.remove(temporary)
-            raise
+        content = io.BytesIO()
+        np.savez(content, **self.state_dict())
+        write_whole(path, content.getvalue())
 
     def load(self, path) -> None:
         """Take over the state dict of an .npz file, written by ``save`` or by ``numpy.savez``. Nothing in it is unpickled.

@@ -11,7 +11,6 @@ from tests.conftest import optional
 
 torch = optional("torch")
 torch.set_num_threads(1)  # on arrays this small, threads only wait for each other
-pytestmark = pytest.mark.oracle
 
 # What the two may differ by, in proportion to the largest number of an array: float32 has 1.2e-7, float64 2.2e-16.
 TOLERANCES = {"float32": 1e-6, "float64": 1e-12}
