@@ -76,7 +76,7 @@ class Tensor:
     (8.0, 4.0, array([2., 2.]))
     """
 
-    # A graph of single numbers has many nodes: five slots are what each costs beyond its number and its tuple of inputs.
+    # A graph of single numbers has many nodes: this is what each costs beyond its number and its tuple of inputs.
     __slots__ = ("about", "data", "grad", "inputs", "primitive")
 
     def __init__(self, data, label: str | None = None):
@@ -90,7 +90,11 @@ class Tensor:
     def record(primitive: P.Primitive, inputs: tuple) -> Tensor:
         """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows."""
         try:
-            data = primitive.forward(*[a.data if isinstance(a, Tensor) else a for a in inputs])
+            if len(inputs) == 2:
+                a, b = inputs
+                data = primitive.forward(a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
+            else:
+                data = primitive.forward(*map(_data, inputs))
         except TypeError as error:
             raise explain_kinds(error, inputs) from error
         node = _new(Tensor)
@@ -240,7 +244,7 @@ class Tensor:
         for node, g in adjoints(self, _seed(self, gradient)).items():
             if node.grad is None:
                 # A leaf's gradient may be the very array that another node has: give it its own, so `w.grad *= 0.5` is safe.
-                node.grad = g if node.inputs or not isinstance(g, np.ndarray) else g.copy()
+                node.grad = g if type(g) is float or node.inputs or not isinstance(g, np.ndarray) else g.copy()
             else:
                 node.grad = node.grad + g
 
@@ -391,40 +395,43 @@ def adjoints(output: Tensor, gradient, differentiable=False, stop=()) -> dict[Te
     ``differentiable``: the VJPs see the nodes themselves instead of their data, so what they compute is recorded too.
     Nodes in ``stop`` are taken as independent: the pass does not go on behind them.
     """
-    uses = {output: 0}  # how many edges lead from each node towards the output
-    stack = [output]
-    while stack:
-        node = stack.pop()
-        for a in () if node in stop else node.inputs:
-            if isinstance(a, Tensor):
-                if a in uses:
-                    uses[a] += 1
+    # The nodes whose VJPs are needed, all but leaves and what stands in stop: how many edges lead from each to the output.
+    edges, found = {output: 1}, [output]
+    for node in found:  # which grows on the way
+        for a in node.inputs:
+            if isinstance(a, Tensor) and a.inputs and a not in stop:
+                if a in edges:
+                    edges[a] += 1
                 else:
-                    uses[a] = 1
-                    stack.append(a)
+                    edges[a] = 1
+                    found.append(a)
 
-    result = {output: gradient}
-    ready = [output]  # nodes whose gradient is complete, because all that use them have reported
-    try:
-        while ready:
-            node = ready.pop()
-            inputs = node.inputs
-            if not inputs or node in stop:
-                continue
+    result, ready = {output: gradient}, [output]  # ready: all edges have reported, so the gradient is complete
+    while ready:
+        node = ready.pop()
+        g, inputs = result[node], node.inputs
+        try:
             if differentiable:
-                terms = node.primitive.vjp(result[node], node, *inputs)
+                terms = node.primitive.vjp(g, node, *inputs) if inputs else ()
+            elif len(inputs) == 2:
+                a, b = inputs  # most nodes have two: without a list for them, a scalar graph takes a tenth less
+                a, b = a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b
+                terms = node.primitive.vjp(g, node.data, a, b)
             else:
-                terms = node.primitive.vjp(result[node], node.data, *[a.data if isinstance(a, Tensor) else a for a in inputs])
-            for a, term in zip(inputs, terms):
-                if isinstance(a, Tensor):
-                    if type(term) is not float and getattr(term, "shape", ()) != getattr(a.data, "shape", ()):
-                        term = unbroadcast(term, a.shape)
-                    result[a] = result[a] + term if a in result else term
-                    uses[a] -= 1
-                    if not uses[a]:
+                terms = node.primitive.vjp(g, node.data, *map(_data, inputs)) if inputs else ()
+        except TypeError as error:
+            raise explain_kinds(error, (g, *inputs)) from error
+        for a, term in zip(inputs, terms):
+            if isinstance(a, Tensor):
+                if type(term) is not float:
+                    own = getattr(a.data, "shape", ())
+                    if getattr(term, "shape", ()) != own:
+                        term = unbroadcast(term, own)
+                result[a] = result[a] + term if a in result else term
+                if a in edges:
+                    edges[a] -= 1
+                    if not edges[a]:
                         ready.append(a)
-    except TypeError as error:
-        raise explain_kinds(error, (result[node], *node.inputs)) from error
     return result
 
 

@@ -12,6 +12,7 @@ the result: the engine undoes that in one place for all of them (``engine.unbroa
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -65,7 +66,7 @@ def axes(ndim: int, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
 def count(a, axis) -> int:
     """How many numbers a reduction over ``axis`` brings together: the derivation's m."""
     sizes = shape(a)
-    return math.prod([sizes[i] for i in axes(len(sizes), axis)])
+    return sizes[axis] if isinstance(axis, int) else math.prod([sizes[i] for i in axes(len(sizes), axis)])
 
 
 def _reduced(a):
@@ -125,23 +126,23 @@ def _scatter(a, index, to):
 
 # fmt: off
 add = Primitive("add", "+",
-                lambda a, b: a + b,
+                operator.add,
                 lambda g, y, a, b: (g, g))
 
 sub = Primitive("sub", "−",
-                lambda a, b: a - b,
+                operator.sub,
                 lambda g, y, a, b: (g, -g))
 
 mul = Primitive("mul", "×",
-                lambda a, b: a * b,
+                operator.mul,
                 lambda g, y, a, b: (g * b, g * a))
 
 div = Primitive("div", "÷",
-                lambda a, b: a / b,
+                operator.truediv,
                 lambda g, y, a, b: (g / b, g * (y / -b)))
 
 neg = Primitive("neg", "−",
-                lambda a: -a,
+                operator.neg,
                 lambda g, y, a: (-g,))
 
 pow = Primitive("pow", "^",
@@ -165,7 +166,7 @@ tanh = Primitive("tanh", "tanh",
                  lambda g, y, a: (g * (1 - y * y),))
 
 relu = Primitive("relu", "relu",
-                 lambda a: np.maximum(a, 0),
+                 lambda a: np.maximum(a, 0) if shape(a) else max(a, type(a)(0)),
                  lambda g, y, a: (g * (y > 0),))
 
 sum = Primitive("sum", "Σ",
@@ -189,7 +190,7 @@ broadcast = Primitive("broadcast", "broadcast",
                       lambda g, y, a, to: (g,))
 
 matmul = Primitive("matmul", "@",
-                   lambda a, b: a @ b,
+                   operator.matmul,
                    _matmul_vjp)
 
 getitem = Primitive("getitem", "[ ]",
