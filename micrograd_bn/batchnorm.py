@@ -107,13 +107,13 @@ def checked(x, gamma, beta, eps, axis) -> tuple:
     if 0 in [sizes[i] for i in reduced]:
         raise ValueError(f"the batch is empty: x has shape {sizes}, and a mean over axis {axis} needs at least one element")
     for name, value in (("gamma", gamma), ("beta", beta)):
-        if not _broadcasts(shape(value), sizes):
+        if not broadcasts(shape(value), sizes):
             raise ValueError(f"{name} of shape {shape(value)} does not broadcast to x's shape {sizes}")
     _check_eps(eps)
     return x, gamma, beta
 
 
-def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
     if len(small) > len(large):
         return False
     last = large[len(large) - len(small) :]
