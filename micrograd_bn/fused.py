@@ -25,9 +25,8 @@ from .engine import Tensor
 from .primitives import Primitive, axes, shape
 
 SMALL = 1 << 15  # numbers in a batch that is not worth cutting
-ROW = 1 << 13  # numbers in a row of a tile, at least: NumPy broadcasts long rows at full speed
-TILE = 1 << 18  # numbers in a tile
-GROUP = 1 << 19  # numbers in a group of channels
+ROW = 1 << 13  # numbers in a row of a tile: NumPy broadcasts long rows at full speed
+TILE = 1 << 18  # numbers in a tile: where NumPy's own cost for a call is small, and the second pass still meets a warm cache
 THREADS = min(os.cpu_count() or 1, 8)
 
 
@@ -64,47 +63,56 @@ def _is_for_streams(x, gamma, beta, eps, axis) -> bool:
 
 
 class _Cut(NamedTuple):
-    """A batch as samples × channels × length, with a statistic for each channel."""
+    """A batch as samples × channels × length, with a statistic for each channel, in rows of one or more whole samples."""
 
     batch: tuple[int, int, int]
     kept: tuple[int, ...]  # the shape of mu and var
-    groups: tuple[slice, ...]  # of channels; each has a stream for itself, for their statistics are independent
-    tiles: tuple[slice, ...]  # of samples
-    together: int  # samples in a row of a tile
+    together: int  # samples in a row; those left over are a last, shorter row
+    bands: tuple[slice, ...]  # of full rows
+    heights: np.ndarray  # how many numbers of each channel are in a band, and in the last row
+    places: tuple[tuple[int, slice], ...]  # of the tiles: band and columns
 
-    def view(self, a, tile, group):
-        """A tile of ``a``, as rows whose columns each belong to one channel. It is a view, so it can be written to."""
-        part = a.reshape(self.batch)[tile, group]
-        n, channels, length = part.shape
-        return part.reshape(-1, min(n, self.together) * channels * length)
+    def views(self, a) -> list:
+        """The tiles of ``a``. Each of their columns belongs to one channel."""
+        width = self.together * prod(self.batch[1:])
+        a = a.reshape(-1)
+        rows, rest = a[: a.size // width * width].reshape(-1, width), a[a.size // width * width :]
+        tiles = [rows[self.bands[band], columns] for band, columns in self.places if band < len(self.bands)]
+        return [*tiles, rest[None]] if rest.size else tiles
 
     def row(self, v, dtype):
-        """A number for each channel, repeated for each column of a tile."""
-        row = np.empty((self.together, len(v), self.batch[2]), dtype)
+        """A number for each channel, repeated for each column."""
+        row = np.empty((self.together, *self.batch[1:]), dtype)
         row[...] = v[:, None]
         return row.reshape(-1)
 
-    def fold(self, rows, channels):
+    def fold(self, rows):
         """The reverse: numbers for each column, summed for each channel."""
-        return rows.reshape(-1, self.together, channels, self.batch[2]).sum(axis=(1, 3), dtype=np.float64)
+        return rows.reshape(-1, self.together, *self.batch[1:]).sum(axis=(1, 3), dtype=np.float64)
 
 
 @lru_cache
 def _cut(whole: tuple[int, ...], axis: int | tuple[int, ...]) -> _Cut | None:
+    """How to cut a batch of this shape; None if the statistics are not over axis 0 and the last ones."""
     over = sorted(axes(len(whole), axis))
     inner = len(whole) - len(over) + 1  # where the last of the reduced axes begin
     if over != [0, *range(inner, len(whole))]:
         return None
-    n, channels, length = whole[0], prod(whole[1:inner]), prod(whole[inner:])
+    n, channels, length = batch = whole[0], prod(whole[1:inner]), prod(whole[inner:])
     kept = (1, *whole[1:inner], *(1 for _ in whole[inner:]))
     together = max(1, min(n, ROW // (channels * length)))
-    wide = channels if together > 1 else min(channels, max(-(-ROW // length), GROUP // (n * length)))
-    wide = -(-channels // -(-channels // wide))
-    tall = max(1, TILE // (together * wide * length)) * together
-    rest = n - n % together
-    tiles = [slice(i, min(i + tall, rest)) for i in range(0, rest, tall)] + [slice(rest, n)] * (rest < n)
-    groups = [slice(i, min(i + wide, channels)) for i in range(0, channels, wide)]
-    return _Cut((n, channels, length), kept, tuple(groups), tuple(tiles), together)
+    count, rest, width = n // together, n % together, together * channels * length
+    bands, columns = _parts(count, TILE // min(width, ROW)), _parts(width, ROW)
+    places = [(band, c) for c in columns for band in range(len(bands))]
+    heights = [(band.stop - band.start) * together * length for band in bands]
+    if rest:
+        places.append((len(bands), slice(0, rest * channels * length)))
+        heights.append(rest * length)
+    return _Cut(batch, kept, together, bands, np.array(heights)[:, None], tuple(places))
+
+
+def _parts(n: int, size: int) -> tuple[slice, ...]:
+    return tuple(slice(i, min(i + size, n)) for i in range(0, n, size))
 
 
 @cache
@@ -116,26 +124,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of the threads
 
 
-def _one_by_one(work, items) -> None:
-    for item in items:
-        work(item)
+def _one_by_one(work, tiles) -> None:
+    for tile in tiles:
+        work(*tile)
 
 
-def _side_by_side(work, items) -> None:
-    """``work`` on every item, on several threads. Each item has a place of its own for its result."""
-    rest = iter(items)
-    helpers = [_pool().submit(copy_context().run, _one_by_one, work, rest) for _ in range(min(THREADS, len(items)) - 1)]
+def _side_by_side(work, *tiles) -> None:
+    """``work`` on every tile, on several threads. Each tile has a place of its own for its result."""
+    tiles = list(zip(*tiles))
+    rest = iter(tiles)
+    helpers = [_pool().submit(copy_context().run, _one_by_one, work, rest) for _ in range(min(THREADS, len(tiles)) - 1)]
     _one_by_one(work, rest)
     for helper in helpers:
         helper.result()
-
-
-def _for_each_group(work, cut) -> None:
-    """Threads take a group each, or where there is but one group, its tiles."""
-    if len(cut.groups) == 1:
-        work(cut.groups[0], _side_by_side)
-    else:
-        _side_by_side(lambda group: work(group, _one_by_one), cut.groups)
 
 
 # ---- Forward
@@ -145,55 +146,58 @@ def _forward(x, gamma, beta, eps, axis, found):
     if x.size <= SMALL:
         return _small_forward(x, gamma, beta, eps, axis, found)
     cut = _cut(x.shape, axis)
-    y, mu, deviation = np.empty_like(x), np.empty(cut.batch[1]), np.empty(cut.batch[1])
+    x_tiles = cut.views(x)
+    high, low, var = _statistics(x_tiles, x.dtype, cut)
+    deviation = np.sqrt(var + eps)
+    if (np.abs(high) <= 4 * deviation).all():
+        # Around 0 a subtraction has no digits to save, and would be every fifth pass over the tiles.
+        high, low = None, high + low
     gamma, beta = (np.broadcast_to(v, cut.kept).reshape(-1) for v in (gamma, beta))
+    scale = gamma / deviation
+    shift = beta - scale * low
+    high, scale, shift = (v if v is None else cut.row(v, x.dtype) for v in (high, scale, shift))
+    y = np.empty_like(x)
 
-    def stream(group, each):
-        mu[group], var = _statistics(x, cut, group, each)
-        deviation[group] = np.sqrt(var + eps)
-        high = mu[group].astype(x.dtype)
-        scale = gamma[group] / deviation[group]
-        shift = beta[group] - scale * (mu[group] - high)
-        high, scale, shift = (cut.row(v, x.dtype) for v in (high, scale, shift))
+    def write(place, x_tile, y_tile):
+        _, columns = place
+        np.multiply(_minus(x_tile, high, columns, y_tile), scale[columns], out=y_tile)
+        np.add(y_tile, shift[columns], out=y_tile)
 
-        def write(tile):
-            x_tile, y_tile = cut.view(x, tile, group), cut.view(y, tile, group)
-            width = x_tile.shape[1]
-            np.subtract(x_tile, high[:width], out=y_tile)
-            np.multiply(y_tile, scale[:width], out=y_tile)
-            np.add(y_tile, shift[:width], out=y_tile)
-
-        each(write, cut.tiles[::-1])
-
-    _for_each_group(stream, cut)
-    found.update(x=x, mu=mu, deviation=deviation)
+    _side_by_side(write, cut.places[::-1], x_tiles[::-1], cut.views(y)[::-1])
+    found.update(x=x, high=high, low=low, deviation=deviation)
     return y
 
 
-def _statistics(x, cut, group, each):
-    """mu and var of a group of channels: those of the tiles, merged as in Chan, Golub and LeVeque (1979)."""
-    channels = group.stop - group.start
+def _minus(tile, high, columns, out=None):
+    return tile if high is None else np.subtract(tile, high[columns], out=out)
+
+
+def _statistics(x_tiles, dtype, cut):
+    """mu, as a high part of x's dtype and a low part, and var: those of the bands, merged.
+
+    Source: Chan, Golub and LeVeque, 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
+    """
     # Taken from a value in their midst, the numbers' sums keep their digits wherever the batch lies.
-    whole, tall = slice(0, cut.tiles[-1].stop // cut.together * cut.together), cut.tiles[0].stop // cut.together
-    sample = cut.view(x, whole, group)[::tall]
-    pilot = (cut.fold(np.add.reduce(sample), channels)[0] * (channels / sample.size)).astype(x.dtype)
-    pilots = cut.row(pilot, x.dtype)
-    sums, squares = np.zeros((2, len(cut.tiles), pilots.size), x.dtype)
+    sample = np.zeros(cut.together * prod(cut.batch[1:]), dtype)
+    for (band, columns), tile in zip(cut.places, x_tiles):
+        if band < len(cut.bands):
+            sample[columns] += tile[0]
+    high = (cut.fold(sample)[0] / (len(cut.bands) * cut.together * cut.batch[2])).astype(dtype)
+    row = cut.row(high, dtype)
+    sums, squares = np.zeros((2, len(cut.heights), row.size), dtype)
 
-    def measure(i):
-        tile = cut.view(x, cut.tiles[i], group)
-        width = tile.shape[1]
-        difference = tile - pilots[:width]
-        np.add.reduce(difference, out=sums[i, :width])
-        np.einsum("ij,ij->j", difference, difference, out=squares[i, :width])
+    def measure(place, tile):
+        band, columns = place
+        difference = tile - row[columns]
+        np.add.reduce(difference, out=sums[band, columns])
+        np.einsum("ij,ij->j", difference, difference, out=squares[band, columns])
 
-    each(measure, range(len(sums)))
-    n = np.array([[(tile.stop - tile.start) * cut.batch[2]] for tile in cut.tiles])
+    _side_by_side(measure, cut.places, x_tiles)
+    n, sums, squares = cut.heights, cut.fold(sums), cut.fold(squares)
     m = n.sum()
-    sums, squares = cut.fold(sums, channels), cut.fold(squares, channels)
-    excess = sums.sum(axis=0) / m
-    var = (squares - sums**2 / n + n * (sums / n - excess) ** 2).sum(axis=0) / m
-    return pilot + excess, var
+    low = sums.sum(axis=0) / m
+    var = (squares - sums**2 / n + n * (sums / n - low) ** 2).sum(axis=0) / m
+    return high, low, var
 
 
 def _small_forward(x, gamma, beta, eps, axis, found):
@@ -228,45 +232,35 @@ def _vjp(g, y, x, gamma, beta, eps, axis, found):
     if x.size <= SMALL:
         return _small_vjp(g, x, gamma, beta, axis, found)
     cut = _cut(x.shape, axis)
-    g, m = np.ascontiguousarray(g), x.size // cut.batch[1]
-    dx, dgamma, dbeta = np.empty_like(x), np.empty(cut.batch[1]), np.empty(cut.batch[1])
-    gammas = np.broadcast_to(gamma, cut.kept).reshape(-1)
+    g_tiles, x_tiles = cut.views(np.ascontiguousarray(g)), cut.views(x)
+    high, low, deviation = (found[name] for name in ("high", "low", "deviation"))
+    sums, products = np.zeros((2, len(cut.heights), cut.together * prod(cut.batch[1:])), x.dtype)
 
-    def stream(group, each):
-        mu, deviation = found["mu"][group], found["deviation"][group]
-        high = mu.astype(x.dtype)
-        low = mu - high
-        high = cut.row(high, x.dtype)
-        sums, products = np.zeros((2, len(cut.tiles), high.size), x.dtype)
+    def add_up(place, g_tile, x_tile):
+        band, columns = place
+        np.add.reduce(g_tile, out=sums[band, columns])
+        np.einsum("ij,ij->j", g_tile, _minus(x_tile, high, columns), out=products[band, columns])
 
-        def add_up(i):
-            g_tile, x_tile = (cut.view(a, cut.tiles[i], group) for a in (g, x))
-            width = x_tile.shape[1]
-            np.add.reduce(g_tile, out=sums[i, :width])
-            np.einsum("ij,ij->j", g_tile, x_tile - high[:width], out=products[i, :width])
+    _side_by_side(add_up, cut.places, g_tiles, x_tiles)
+    m = cut.heights.sum()
+    dbeta, products = (cut.fold(v).sum(axis=0) for v in (sums, products))
+    dgamma = (products - low * dbeta) / deviation
 
-        each(add_up, range(len(sums)))
-        dbeta[group], products = (cut.fold(v, len(mu)).sum(axis=0) for v in (sums, products))
-        dgamma[group] = (products - low * dbeta[group]) / deviation
+    # gamma / (m deviation) (m dy − dbeta − x_hat dgamma) = scale (dy − slope (x − high) − shift)
+    scale = np.broadcast_to(gamma, cut.kept).reshape(-1) / deviation
+    slope = dgamma / (m * deviation)
+    shift = dbeta / m - slope * low
+    scale, slope, shift = (cut.row(v, x.dtype) for v in (scale, slope, shift))
+    dx = np.empty_like(x)
 
-        # gamma / (m deviation) (m dy − dbeta − x_hat dgamma) = scale (dy − slope (x − high) − shift)
-        scale = gammas[group] / deviation
-        slope = dgamma[group] / (m * deviation)
-        shift = dbeta[group] / m - slope * low
-        scale, slope, shift = (cut.row(v, x.dtype) for v in (scale, slope, shift))
+    def write(place, g_tile, x_tile, dx_tile):
+        _, columns = place
+        np.multiply(_minus(x_tile, high, columns, dx_tile), slope[columns], out=dx_tile)
+        np.subtract(g_tile, dx_tile, out=dx_tile)
+        np.subtract(dx_tile, shift[columns], out=dx_tile)
+        np.multiply(dx_tile, scale[columns], out=dx_tile)
 
-        def write(tile):
-            g_tile, x_tile, dx_tile = (cut.view(a, tile, group) for a in (g, x, dx))
-            width = x_tile.shape[1]
-            np.subtract(x_tile, high[:width], out=dx_tile)
-            np.multiply(dx_tile, slope[:width], out=dx_tile)
-            np.subtract(g_tile, dx_tile, out=dx_tile)
-            np.subtract(dx_tile, shift[:width], out=dx_tile)
-            np.multiply(dx_tile, scale[:width], out=dx_tile)
-
-        each(write, cut.tiles[::-1])
-
-    _for_each_group(stream, cut)
+    _side_by_side(write, cut.places[::-1], g_tiles[::-1], x_tiles[::-1], cut.views(dx)[::-1])
     return dx, *(_shaped(v.astype(x.dtype).reshape(cut.kept), like) for v, like in ((dgamma, gamma), (dbeta, beta)))
 
 
