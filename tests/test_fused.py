@@ -76,6 +76,15 @@ def test_the_result_does_not_depend_on_the_number_of_threads(shape, axis, gamma_
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="NumPy 1 keeps errstate in the thread")
+def test_errstate_holds_on_every_thread(monkeypatch):
+    """Warnings are errors here, so an overflow on a thread that does not know of the errstate would raise."""
+    monkeypatch.setattr(fused, "THREADS", 5)
+    x, _, _, _ = inputs((8192, 512), (), "float32")
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert not np.isfinite(fused_batch_norm(x, np.float32(3e38), np.float32(0))).all()
+
+
 def far(shape):
     return batch(1e6, shape)
 
@@ -133,7 +142,10 @@ def test_every_layout_and_precision_gives_the_same_answer(layout, shape):
     x, dy, gamma, beta = inputs(shape, (4,))
     gamma, beta = (v.astype(layout(x).dtype) for v in (gamma, beta))
     expected = passes(batch_norm, layout(x), layout(dy), gamma, beta)
-    assert_close(passes(fused_batch_norm, layout(x), layout(dy), gamma, beta), expected, 1e-12)
+    got = passes(fused_batch_norm, layout(x), layout(dy), gamma, beta)
+    assert [a.dtype for a in got] == [a.dtype for a in expected]
+    assert got[0].dtype.isnative
+    assert_close(got, expected, 1e-12)
     assert_close(passes(fused_batch_norm, x, layout(dy), gamma, beta), passes(batch_norm, x, layout(dy), gamma, beta), 1e-12)
 
 
