@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test pictures oracle lint clean
+.PHONY: demo test pictures oracle bench lint clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
@@ -18,6 +18,10 @@ pictures: .venv/installed
 # The same inputs through torch, autograd, micrograd and Dask.
 oracle: .venv/oracle
 	$(BIN)/python -m pytest --quiet tests/oracles
+
+# Against the peers: benchmarks/results.md and .svg, and the README's table. make bench QUICK=1 is under a minute, to the terminal.
+bench: .venv/bench
+	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick)
 
 lint: .venv/lint
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 The exact result is the same functions on the same float32 numbers taken as 50-digit decimals. Run it for the table:
 
-    python benchmarks/accuracy.py
+    python -m benchmarks.accuracy
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 
-from micrograd_bn import Tensor, batch_norm, batch_norm_backward
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, fused_batch_norm
 from micrograd_bn.batchnorm import mean, normalize, variance
 from micrograd_bn.derivation import d_x_condensed
 
@@ -42,6 +42,13 @@ def composed(x, dy):
     return y.data, x.grad
 
 
+def fused(x, dy):
+    x = Tensor(x)
+    y = fused_batch_norm(x, np.float32(1), np.float32(0), EPS)
+    y.backward(dy)
+    return y.data, x.grad
+
+
 def closed_form(x, dy):
     mu = mean(x)
     var = variance(x, mu)
@@ -58,7 +65,7 @@ def torch_fused(x, dy):
     return y.detach().numpy(), x.grad.numpy()
 
 
-METHODS = {"composed graph": composed, "closed form": closed_form, "torch F.batch_norm": torch_fused}
+METHODS = {"composed graph": composed, "closed form": closed_form, "fused": fused, "torch F.batch_norm": torch_fused}
 
 
 def errors(x: np.ndarray, dy: np.ndarray) -> dict[str, tuple[float, float]]:

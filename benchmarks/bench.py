@@ -355,7 +355,7 @@ def seconds_a_node(nodes: int) -> float:
 
 def peak_memory(contender: str, size: str) -> float:
     """By how many times the size of x the peak of a process grows in one forward and backward pass."""
-    command = [sys.executable, __file__, "--peak", contender, "--size", size]
+    command = [sys.executable, "-m", "benchmarks.bench", "--peak", contender, "--size", size]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 

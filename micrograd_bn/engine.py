@@ -6,6 +6,7 @@ what a number is, Python and NumPy know.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import wraps
 from typing import Any, NamedTuple
 
@@ -241,12 +242,20 @@ class Tensor:
         gradient: of this tensor's shape; None means 1, and only for a single value (ValueError otherwise). A second
         pass flows through its own adjoints, so it adds exactly the same again, on every node.
         """
-        for node, g in adjoints(self, _seed(self, gradient)).items():
-            if node.grad is None:
-                # A leaf's gradient may be the very array that another node has: give it its own, so `w.grad *= 0.5` is safe.
-                node.grad = g if type(g) is float or node.inputs or not isinstance(g, np.ndarray) else g.copy()
-            else:
+        result = adjoints(self, _seed(self, gradient))
+        leaves = []
+        for node, g in result.items():
+            if node.grad is not None:
                 node.grad = node.grad + g
+            else:
+                node.grad = g
+                if type(g) is np.ndarray and not node.inputs:
+                    leaves.append(node)
+        # A leaf's gradient may be an array that others see too: it gets a copy for itself, so that `w.grad *= 0.5` is safe.
+        times = Counter(map(id, result.values())) if leaves else {}
+        for leaf in leaves:
+            if leaf is self or leaf.grad.base is not None or times[id(leaf.grad)] > 1:
+                leaf.grad = leaf.grad.copy()
 
     def contributions(self) -> tuple:
         """What this node's gradient sends back along each edge: a term for each of ``parents``, computed, not stored.

@@ -17,6 +17,12 @@ def test_the_composed_graph_loses_what_the_rounding_of_the_mean_costs(center):
         assert max(found[name]) <= 100 * UNIT * max(1, center)
 
 
+@pytest.mark.parametrize("center", MEANS)
+def test_the_fused_primitive_loses_nothing_that_the_batch_still_has(center):
+    """Its statistics are float64's and it subtracts them in two parts: a few roundings of float32, wherever the mean is."""
+    assert max(errors(*batch(center))["fused"]) <= 1e-6
+
+
 def test_the_exact_result_is_float64s_to_its_last_digits():
     x, dy = batch(0.0)
     y, dx = exact(x, dy)

@@ -174,6 +174,15 @@ def test_leaves_do_not_share_their_gradients():
     a.grad *= 0.5
     assert b.grad.tolist() == [1, 1]
 
+    upstream = np.ones(2)
+    for build in (lambda t: t, lambda t: t.reshape(2), lambda t: t + 1, lambda t: t.broadcast_to((2,))):
+        t = Tensor([1.0, 2.0])
+        y = build(t)
+        y.backward(upstream)
+        t.grad *= 0.5
+        assert upstream.tolist() == [1, 1]
+        assert y is t or y.grad.tolist() == [1, 1]
+
 
 def test_grad_leaves_the_gradients_alone_and_gives_zeros_where_there_is_no_path():
     x, z = Tensor([1.0, 2.0]), Tensor([5.0])

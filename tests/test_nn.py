@@ -156,6 +156,27 @@ def test_the_layers_graph_is_the_derivations_and_its_statistics_are_computed_onc
     np.testing.assert_allclose(bn.running_var, variables["var"].data[0] * 4 / 3)
 
 
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(nn.BatchNorm1d, (8, 3)), (nn.BatchNorm1d, (4, 3, 5)), (nn.BatchNorm2d, (4, 3, 5, 5))]
+)
+def test_fused_layers_give_the_same_in_one_primitive(random, layer, shape, affine):
+    composed, fused = (layer(3, affine=affine, dtype=np.float64, fused=fused) for fused in (False, True))
+    for _ in range(3):
+        data, dy = random.normal(2, 3, size=shape), random.normal(size=shape)
+        results = []
+        for net in (composed, fused):
+            net.zero_grad()
+            x = Tensor(data)
+            y = net(x)
+            y.backward(dy)
+            results.append((y.data, x.grad, *(p.grad for p in net.parameters()), net.running_mean, net.running_var))
+        assert y.primitive.name == "fused_batch_norm"
+        for a, b in zip(*results):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(composed.eval()(data).data, fused.eval()(data).data)
+
+
 def test_a_batch_that_is_refused_leaves_the_running_statistics_alone():
     bn = nn.BatchNorm1d(2)
     before = bn.state_dict()
