@@ -139,7 +139,7 @@ mul = Primitive("mul", "×",
 
 div = Primitive("div", "÷",
                 operator.truediv,
-                lambda g, y, a, b: (g / b, g * (y / -b)))
+                lambda g, y, a, b: (da := g / b, -da * y))
 
 neg = Primitive("neg", "−",
                 operator.neg,
