@@ -84,11 +84,11 @@ def _short(error: float) -> str:
 
 
 def as_text(table) -> str:
-    """What rich would show, as plain text."""
+    """What rich would show, as plain text: in Jupyter, and where FORCE_COLOR is set, too."""
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=110).print(table)
+    Console(file=text, width=110, color_system=None, force_jupyter=False).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 

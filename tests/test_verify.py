@@ -84,6 +84,15 @@ def test_the_printed_report_is_a_table_with_a_verdict():
     assert max(map(len, text.splitlines())) <= 110
 
 
+def test_as_text_the_report_is_plain_even_where_colour_is_forced_and_in_jupyter(monkeypatch):
+    report = verify([[1.0], [2.0], [6.0]])
+    plain = str(report)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(report) == plain
+    assert "\x1b" not in plain
+
+
 def test_the_report_is_json():
     report = verify([[1.0], [2.0], [4.0]])
     data = json.loads(json.dumps(report.to_dict()))
