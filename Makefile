@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test pictures oracle bench lint clean
+.PHONY: demo test pictures notebooks check-notebooks oracle bench lint clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
@@ -14,6 +14,14 @@ test: .venv/test
 # The README's pictures; a test fails when they are out of date.
 pictures: .venv/installed
 	$(BIN)/micrograd-bn draw docs/example.csv -o docs/equations.svg
+
+# The lessons: what is committed of them is written anew …
+notebooks: .venv/notebooks
+	$(BIN)/python notebooks/run.py --write
+
+# … or run, and held against what is committed.
+check-notebooks: .venv/notebooks
+	$(BIN)/python notebooks/run.py
 
 # The same inputs through torch, autograd, micrograd and Dask.
 oracle: .venv/oracle
@@ -28,7 +36,7 @@ lint: .venv/lint
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv out notebooks/out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: setup.cfg pyproject.toml
