@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .derivation import EQUATIONS, SYMBOLS
-from .engine import Step, Tensor, adjoints
+from .engine import Step, Tensor, adjoints, holds_tensors
 from .files import write_whole
 from .primitives import shape
 
@@ -156,7 +156,7 @@ class Picture:
             return False
         values = node.equation.inputs.values()
         # A batch of scalars has too many variables for that; one Tensor in two parts, too few.
-        return len({id(v) for v in values}) == len(values) and not any(_is_container(v) for v in values)
+        return len({id(v) for v in values}) == len(values) and not any(holds_tensors(v) for v in values)
 
     def target(self, node: Tensor) -> str:
         """What DOT calls the place that the arrows into a Tensor lead to: its box, or its primitive's node."""
@@ -199,7 +199,7 @@ class Picture:
             for name, value in step.inputs.items():
                 if isinstance(value, Tensor):
                     names[value] = SYMBOLS[name][0]
-                elif _is_container(value):
+                elif holds_tensors(value):
                     for index, element in np.ndenumerate(value):
                         names[element] = f"{SYMBOLS[name][0]}[{','.join(map(str, index))}]"
         for node in self.nodes:
@@ -295,11 +295,6 @@ LEGEND = (
     "at an arrow: the term that the gradient carries back along it\\l",
     "the terms on the arrows that leave a box add up to its grad\\l",
 )
-
-
-def _is_container(value) -> bool:
-    """Whether this is an array of Tensors."""
-    return isinstance(value, np.ndarray) and value.dtype.kind == "O" and value.size > 0 and isinstance(value.flat[0], Tensor)
 
 
 def _operation(node: Tensor) -> str:

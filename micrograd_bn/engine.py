@@ -220,7 +220,7 @@ class Tensor:
             raise TypeError(f"numpy.{ufunc.__name__} cannot write a Tensor into an array: write a = a + t, not a += t")
         if ufunc not in UFUNCS or method != "__call__" or kwargs:
             raise _no_primitive(ufunc.__name__ + ("" if method == "__call__" else "." + method), kwargs)
-        if any(_holds_tensors(a) for a in inputs):  # an array of Tensors is a container: NumPy goes through its elements
+        if any(holds_tensors(a) for a in inputs):  # an array of Tensors is a container: NumPy goes through its elements
             return ufunc(*[_boxed(a) if isinstance(a, Tensor) else a for a in inputs])
         if not all(_is_number(a) for a in inputs):
             return NotImplemented
@@ -358,7 +358,8 @@ def explains_kinds(function):
     return explained
 
 
-def _holds_tensors(value) -> bool:
+def holds_tensors(value) -> bool:
+    """Whether this is an array of Tensors, as ``scalars`` makes them: a container, not data."""
     return isinstance(value, np.ndarray) and value.dtype == object and value.size > 0 and isinstance(value.flat[0], Tensor)
 
 
