@@ -245,12 +245,12 @@ class Tensor:
         result = adjoints(self, _seed(self, gradient))
         leaves = []
         for node, g in result.items():
-            if node.grad is not None:
-                node.grad = node.grad + g
-            else:
+            if node.grad is None:
                 node.grad = g
-                if type(g) is np.ndarray and not node.inputs:
+                if not node.inputs and isinstance(g, np.ndarray):
                     leaves.append(node)
+            else:
+                node.grad = node.grad + g
         # A leaf's gradient may be an array that others see too: it gets a copy for itself, so that `w.grad *= 0.5` is safe.
         times = Counter(map(id, result.values())) if leaves else {}
         for leaf in leaves:
@@ -439,8 +439,10 @@ def adjoints(output: Tensor, gradient, differentiable=False, stop=()) -> dict[Te
                         term = unbroadcast(term, own)
                 result[a] = result[a] + term if a in result else term
                 if a in edges:
-                    edges[a] -= 1
-                    if not edges[a]:
+                    left = edges[a] - 1
+                    if left:
+                        edges[a] = left
+                    else:
                         ready.append(a)
     return result
 
