@@ -81,10 +81,15 @@ def errors(x: np.ndarray, dy: np.ndarray) -> dict[str, tuple[float, float]]:
     return result
 
 
-if __name__ == "__main__":
-    print("| float32 batch | " + " | ".join(f"{name}: y, dx" for name in METHODS) + " |")
-    print("|---|" + "---|" * len(METHODS))
+def table() -> list[str]:
+    """The errors of all methods for all means, as lines of a Markdown table."""
+    lines = ["| float32, 256 × 4 | " + " | ".join(f"{name}: y, dx" for name in METHODS) + " |", "|---|" + "---:|" * len(METHODS)]
     for center in MEANS:
         found = errors(*batch(center))
         cells = [f"{found[name][0]:.0e}, {found[name][1]:.0e}" if name in found else "not installed" for name in METHODS]
-        print(f"| mean {center:g}, std 1 | " + " | ".join(cells) + " |")
+        lines.append(f"| mean {center:g}, std 1 | " + " | ".join(cells) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import accuracy
 from micrograd_bn import Tensor, batch_norm, fused_batch_norm, grad
 
 EPS = 1e-5
@@ -468,6 +469,12 @@ def main() -> None:
         "",
         *rows(second, REFERENCE),
     ]
+    lines += [
+        "",
+        "The largest error of y and of dx in proportion to their largest element, against the exact result in 50 digits.",
+        "",
+    ]
+    lines += accuracy.table()
     if not options.quick:
         size = "8192 × 1024"
         peaks = {contender: peak_memory(contender, size) for contender in CONTENDERS}
