@@ -25,7 +25,7 @@ FORMULAS = {entry.number: f"({entry.number})  {entry.name} = {entry.text}" for e
 WRITTEN_OUT = 6
 # From so many nodes on, dot's default search for the best places and curves takes minutes: it gets a limit, and straight lines.
 LARGE = 200
-QUICKLY = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1", "splines": "line"}
+QUICKLY = {"nslimit": "0.1", "nslimit1": "0.1", "mclimit": "0.01", "splines": "line"}
 FONT = {"fontname": "Arial", "fontsize": "11"}
 INK, TINT = "#5f6b7a", "#eef3f9"
 
