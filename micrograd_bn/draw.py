@@ -23,9 +23,10 @@ NUMBERS = {(entry.input, entry.output): entry.number for entry in EQUATIONS[4:]}
 FORMULAS = {entry.number: f"({entry.number})  {entry.name} = {entry.text}" for entry in EQUATIONS[:4]}
 # Arrays of up to so many numbers are written out; larger ones are shown as shape, mean, min and max.
 WRITTEN_OUT = 6
-# From so many nodes on, dot's default search for the best places and curves takes minutes: it gets a limit, and straight lines.
+# From so many nodes on, dot's default search for the best places and curves takes minutes: it gets a limit, straight lines, and
+# no terms at the arrows, each of which would need a place too.
 LARGE = 200
-QUICKLY = {"nslimit": "0.1", "nslimit1": "0.1", "mclimit": "0.01", "splines": "line"}
+QUICKLY = {"nslimit": "0.1", "mclimit": "0.1", "splines": "line"}
 FONT = {"fontname": "Arial", "fontsize": "11"}
 INK, TINT = "#5f6b7a", "#eef3f9"
 
@@ -87,7 +88,7 @@ def draw(root, zoom="equations", *, direction="TB", precision=4, show="both", ma
     direction   "TB" from top to bottom, "LR" from left to right.
     precision   how many significant digits.
     show        "values", "gradients", "both" or "neither".
-    max_nodes   a larger picture is refused with a ValueError: nobody can read it.
+    max_nodes   a larger picture is refused with a ValueError: nobody can read it. Beyond 200, arrows are straight and bare.
 
     Names come from ``label``; batch norm's variables have theirs without your doing anything.
 
@@ -166,7 +167,7 @@ class Picture:
     def _terms(self, node: Tensor) -> Iterator[tuple[int | None, Any, Any]]:
         """The inputs, each with the term of its gradient that comes from this node (None before a backward pass)."""
         inputs = self.inputs(node)
-        if node.grad is None or not self.gradients:
+        if node.grad is None or not self.gradients or len(self.nodes) > LARGE:
             terms = [None] * len(inputs)
         elif self._is_step(node):
             found = adjoints(node, node.grad, stop={a for _, a in inputs if isinstance(a, Tensor)})
@@ -227,6 +228,8 @@ class Picture:
 
         dot = graphviz.Digraph(
             graph_attr={**FONT, "rankdir": self.direction, "bgcolor": "white", "nodesep": "0.3", "ranksep": "0.4"}
+            # Long sums in one group must not turn arrows between groups upwards.
+            | ({"newrank": "true"} if self.zoom == "scalars" else {})
             | (QUICKLY if len(self.nodes) > LARGE else {}),
             node_attr={**FONT, "shape": "record", "style": "filled", "fillcolor": "white", "color": INK},
             edge_attr={**FONT, "fontsize": "10", "color": "#8a94a3", "fontcolor": "#9a3412", "arrowsize": "0.7"},
