@@ -8,6 +8,7 @@ import json
 import sys
 import traceback
 import webbrowser
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
 from multiprocessing import get_context
@@ -43,17 +44,21 @@ def _parser() -> argparse.ArgumentParser:
 
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument("file", nargs="?", help="CSV (header or not) or .npy; - is CSV on standard input; none is Iris")
-    data.add_argument("--columns", help="the columns to take, by name or number: a,b", type=lambda s: s.split(","))
+    data.add_argument(
+        "--columns", help="the columns to take: a,b by name, or 1,2 where there is no header", type=lambda s: s.split(",")
+    )
     data.add_argument("--eps", type=float, default=1e-5, help="added to the variance (default %(default)s)")
     data.add_argument("--dtype", choices=("float32", "float64"), default="float64", help="the precision to compute in")
-    data.add_argument("--seed", type=int, default=0, help="for gamma, beta and the upstream gradient (default 0)")
+    data.add_argument(
+        "--seed", type=_between(0, 2**32 - 1), default=0, help="for gamma, beta and the upstream gradient (default 0)"
+    )
     data.add_argument("--upstream", metavar="FILE", help="the upstream gradient, of the batch's shape (default random)")
 
     command = commands.add_parser("demo", help="the whole: a report here, pictures in out/", parents=[])
     command.set_defaults(run=_demo)
 
     command = commands.add_parser("verify", help="hold engine and derivation side by side, row by row", parents=[data])
-    command.add_argument("--digits", type=_digits, help="compute in decimal numbers of so many digits instead of floats")
+    command.add_argument("--digits", type=_between(2, 300), help="compute in decimal numbers of so many digits instead of floats")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_verify)
 
@@ -65,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--zoom", choices=ZOOMS, default=ZOOMS[0], help="how close to look (default %(default)s)")
     command.add_argument("--rows", type=int, help="take only the first so many rows")
     command.add_argument("--direction", choices=("TB", "LR"), default="TB", help="top to bottom, or left to right")
-    command.add_argument("--precision", type=int, default=4, help="significant digits (default 4)")
+    command.add_argument("--precision", type=_between(1, 17), default=4, help="significant digits (default 4)")
     command.add_argument("--show", choices=("values", "gradients", "both", "neither"), default="both")
     command.add_argument("--max-nodes", type=int, default=2000, help="refuse a larger picture (default 2000)")
     command.add_argument("-o", "--output", default="graph.svg", help="where to: .svg, .dot, .png, .pdf (default %(default)s)")
@@ -78,17 +83,31 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_explore)
     command = commands.add_parser("check", help="say what is wrong, and why, with a backward pass that you wrote")
     command.add_argument("function", metavar="FILE.py:FUNCTION", help="a function of (dy, x, gamma, beta, eps)")
-    command.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="stop it after so long (default %(default)s)")
+    command.add_argument(
+        "--timeout",
+        type=_between(0.1, 86400, float),
+        default=60,
+        metavar="SECONDS",
+        help="stop it after so long (default %(default)s)",
+    )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_check)
     return parser
 
 
-def _digits(text: str) -> int:
-    digits = int(text)
-    if not 2 <= digits <= 300:
-        raise argparse.ArgumentTypeError(f"{digits} is not between 2 and 300")
-    return digits
+def _between(low: float, high: float, kind: Callable = int) -> Callable:
+    """A parser of numbers from ``low`` to ``high``, for argparse."""
+
+    def parse(text: str):
+        try:
+            number = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return number
+
+    return parse
 
 
 def _verify(options) -> int:
@@ -190,7 +209,8 @@ def _crash(error: BaseException, path: str) -> str:
 def _demo(options) -> int:
     x = read_batch(None).data
     report = verify(x)
-    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch.\n")
+    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch;")
+    print("γ, β and the upstream gradient dy are random, from seed 0.\n")
     _show(report)
     out = Path("out")
     out.mkdir(exist_ok=True)

@@ -64,6 +64,22 @@ def test_unusable_input_is_one_line_on_stderr_and_exit_code_2(tmp_path, capsys, 
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify", "--digits", "abc"], "'abc' is not a number"),
+        (["verify", "--seed", "-1"], "argument --seed: -1 is not between 0"),
+        (["draw", "--precision", "-1"], "-1 is not between 1 and 17"),
+        (["check", "f.py:f", "--timeout", "-3"], "-3 is not between 0.1"),
+    ],
+)
+def test_an_option_out_of_range_is_named(capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_an_upstream_of_another_shape_is_refused(tmp_path, capsys):
     path = tmp_path / "dy.csv"
     path.write_text("1,2\n3,4\n")
