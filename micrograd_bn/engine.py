@@ -1,7 +1,7 @@
 """The engine: a Tensor records how it was made, and a backward pass reads the record from the end to the start.
 
-It knows the chain rule and nothing else. What an operation computes and how its gradient flows stand in ``primitives``;
-what a number is, Python and NumPy know.
+The chain rule is ``adjoints``; the rest lets NumPy's functions meet Tensors, and says what is wrong.
+What an operation computes and how its gradient flows stand in ``primitives``; what a number is, Python and NumPy know.
 """
 
 from __future__ import annotations
@@ -405,7 +405,8 @@ def adjoints(output: Tensor, gradient, differentiable=False, stop=()) -> dict[Te
     ``differentiable``: the VJPs see the nodes themselves instead of their data, so what they compute is recorded too.
     Nodes in ``stop`` are taken as independent: the pass does not go on behind them.
     """
-    # The nodes whose VJPs are needed, all but leaves and what stands in stop: how many edges lead from each to the output.
+    # The nodes whose VJPs are needed, all but leaves and what stands in stop: how many of the edges that leave each are
+    # still to report.
     edges, found = {output: 1}, [output]
     for node in found:  # which grows on the way
         for a in node.inputs:
