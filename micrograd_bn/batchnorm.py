@@ -7,7 +7,7 @@ Each equation is a function of the variables on its right-hand side, so that the
 from __future__ import annotations
 
 import inspect
-from functools import wraps
+from functools import lru_cache, wraps
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def equation(number: int, output: str):
     """Name the result of a function after the variable it computes, and let it remember which equation it came from."""
 
     def decorate(function):
-        names = [name for name in inspect.signature(function).parameters if name not in ("axis", "eps")]
+        names = tuple(name for name in inspect.signature(function).parameters if name not in ("axis", "eps"))
 
         @wraps(function)
         def numbered(*args, **kwargs):
@@ -28,12 +28,11 @@ def equation(number: int, output: str):
             except TypeError as error:
                 raise explain_kinds(error, (*args, *kwargs.values())) from error
             if isinstance(result, Tensor):
-                result.about = Step(output, number, output, dict(zip(names, args)))
+                result.about = Step(output, number, output, names, args)
             elif isinstance(result, np.ndarray) and result.dtype.kind == "O":
-                variables = dict(zip(names, args))
                 for index, element in np.ndenumerate(result):
                     if isinstance(element, Tensor):
-                        element.about = Step(f"{output}[{','.join(map(str, index))}]", number, output, variables)
+                        element.about = Step(f"{output}[{','.join(map(str, index))}]", number, output, names, args)
             return result
 
         return numbered
@@ -95,10 +94,17 @@ def batch_norm(x, gamma, beta, eps=1e-5, axis=0):
 def checked(x, gamma, beta, eps, axis) -> tuple:
     """x, gamma and beta as Tensors or arrays that fit each other, or an error that says what does not fit."""
     x, gamma, beta = [v if isinstance(v, Tensor) else as_data(v) for v in (x, gamma, beta)]
-    sizes = shape(x)
     for i in axis if isinstance(axis, tuple) else (axis,):
         if isinstance(i, bool) or not hasattr(i, "__index__"):
             raise TypeError(f"axis is an integer or a tuple of them, and this is {axis!r}")
+    _check_shapes(shape(x), shape(gamma), shape(beta), axis)
+    _check_eps(eps)
+    return x, gamma, beta
+
+
+@lru_cache  # what fits once fits always
+def _check_shapes(sizes, gamma, beta, axis) -> None:
+    for i in axis if isinstance(axis, tuple) else (axis,):
         if not -len(sizes) <= i < len(sizes):
             raise ValueError(f"axis {i} is out of range: x has shape {sizes}, so its axes are 0 to {len(sizes) - 1}")
     reduced = axes(len(sizes), axis)
@@ -106,11 +112,9 @@ def checked(x, gamma, beta, eps, axis) -> tuple:
         raise ValueError(f"axis {axis} names the same axis twice")
     if 0 in [sizes[i] for i in reduced]:
         raise ValueError(f"the batch is empty: x has shape {sizes}, and a mean over axis {axis} needs at least one element")
-    for name, value in (("gamma", gamma), ("beta", beta)):
-        if not broadcasts(shape(value), sizes):
-            raise ValueError(f"{name} of shape {shape(value)} does not broadcast to x's shape {sizes}")
-    _check_eps(eps)
-    return x, gamma, beta
+    for name, small in (("gamma", gamma), ("beta", beta)):
+        if not broadcasts(small, sizes):
+            raise ValueError(f"{name} of shape {small} does not broadcast to x's shape {sizes}")
 
 
 def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:

@@ -196,7 +196,7 @@ class Picture:
     def _names(self) -> dict[Tensor, str]:
         """What each Tensor is called: its label, or the part it plays in an equation; a variable by the derivation's symbol."""
         names: dict[Tensor, str] = {}
-        for step in {id(step.inputs): step for step in self.groups.values()}.values():
+        for step in {id(step.values): step for step in self.groups.values()}.values():
             for name, value in step.inputs.items():
                 if isinstance(value, Tensor):
                     names[value] = SYMBOLS[name][0]
@@ -237,12 +237,12 @@ class Picture:
         clusters: dict[int, tuple[Step, Any]] = {}
         for node in self.nodes:
             step = self.groups.get(node)
-            if step and id(step.inputs) not in clusters:
+            if step and id(step.values) not in clusters:
                 cluster = graphviz.Digraph(name=f"cluster_{len(clusters)}")
                 title = "" if self.zoom == "equations" else FORMULAS[step.number]
                 cluster.attr(label=title, labeljust="r", style="rounded,filled", fillcolor=TINT, color="#b8c7da", margin="6")
-                clusters[id(step.inputs)] = step, cluster
-            self._write(clusters[id(step.inputs)][1] if step else dot, dot, node)
+                clusters[id(step.values)] = step, cluster
+            self._write(clusters[id(step.values)][1] if step else dot, dot, node)
         for _, cluster in clusters.values():
             dot.subgraph(cluster)
         if legend and clusters and self.gradients:

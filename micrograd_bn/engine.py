@@ -6,14 +6,13 @@ What an operation computes and how its gradient flows stand in ``primitives``; w
 
 from __future__ import annotations
 
-from collections import Counter
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import primitives as P
-from .primitives import shape
+from .primitives import shape, unbroadcast
 
 _new, _float64 = object.__new__, np.float64
 
@@ -59,8 +58,14 @@ class Step(NamedTuple):
 
     label: str
     number: int
-    output: str  # the name of the variable on the left-hand side …
-    inputs: dict[str, Any]  # … and the variables on the right-hand side, by name
+    output: str  # the variable on the left-hand side …
+    names: tuple[str, ...]  # … and those on the right-hand side: their names …
+    values: tuple  # … and what stood for them
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The variables on the right-hand side, by name."""
+        return dict(zip(self.names, self.values))
 
 
 class Tensor:
@@ -95,7 +100,7 @@ class Tensor:
                 a, b = inputs
                 data = primitive.forward(a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
             else:
-                data = primitive.forward(*map(_data, inputs))
+                data = primitive.forward(*[a.data if isinstance(a, Tensor) else a for a in inputs])
         except TypeError as error:
             raise explain_kinds(error, inputs) from error
         node = _new(Tensor)
@@ -242,20 +247,14 @@ class Tensor:
         gradient: of this tensor's shape; None means 1, and only for a single value (ValueError otherwise). A second
         pass flows through its own adjoints, so it adds exactly the same again, on every node.
         """
-        result = adjoints(self, _seed(self, gradient))
-        leaves = []
-        for node, g in result.items():
-            if node.grad is None:
-                node.grad = g
-                if not node.inputs and isinstance(g, np.ndarray):
-                    leaves.append(node)
-            else:
-                node.grad = node.grad + g
-        # A leaf's gradient may be an array that others see too: it gets a copy for itself, so that `w.grad *= 0.5` is safe.
-        times = Counter(map(id, result.values())) if leaves else {}
-        for leaf in leaves:
-            if leaf is self or leaf.grad.base is not None or times[id(leaf.grad)] > 1:
-                leaf.grad = leaf.grad.copy()
+        seen = set()
+        for node, g in adjoints(self, _seed(self, gradient)).items():
+            if type(g) is not float:
+                # A leaf's gradient may be an array that others hold too: it gets a copy, so that `w.grad *= 0.5` is safe.
+                if not node.inputs and isinstance(g, np.ndarray) and (g.base is not None or id(g) in seen or node is self):
+                    g = g.copy()
+                seen.add(id(g))
+            node.grad = g if node.grad is None else node.grad + g
 
     def contributions(self) -> tuple:
         """What this node's gradient sends back along each edge: a term for each of ``parents``, computed, not stored.
@@ -383,20 +382,6 @@ def _seed(output: Tensor, gradient):
         raise ValueError(f"the upstream gradient has shape {shape(gradient)}, and the tensor it belongs to {output.shape}")
     kind, own = getattr(output.data, "dtype", None), getattr(gradient, "dtype", None)
     return gradient.astype(kind) if kind != own and own is not None and kind is not None else gradient
-
-
-def unbroadcast(g, to: tuple[int, ...]):
-    """Sum ``g`` over the axes along which a value of shape ``to`` was repeated: each copy's gradient is its own."""
-    sizes = shape(g)
-    if sizes == to:
-        return g
-    extra = len(sizes) - len(to)
-    repeated = tuple([i for i, n in enumerate(sizes) if i < extra or (to[i - extra] == 1 and n != 1)])
-    if not to:
-        total = g.sum()
-        return float(total) if type(total) is _float64 else total
-    total = g.sum(axis=repeated, keepdims=not extra)
-    return total if not extra or total.shape == to else np.reshape(total, to)
 
 
 def adjoints(output: Tensor, gradient, differentiable=False, stop=()) -> dict[Tensor, Any]:

@@ -83,6 +83,24 @@ def spread(g, a, axis):
     return np.broadcast_to(g, sizes)
 
 
+def unbroadcast(g, to: tuple[int, ...]):
+    """Sum ``g`` over the axes along which a value of shape ``to`` was repeated: each copy's gradient is its own."""
+    sizes = shape(g)
+    if sizes == to:
+        return g
+    repeated, keepdims = _repeated(sizes, to)
+    total = g.sum(axis=repeated, keepdims=keepdims)
+    if not to:
+        return float(total) if type(total) is np.float64 else total
+    return total if keepdims or total.shape == to else np.reshape(total, to)
+
+
+@lru_cache
+def _repeated(sizes, to):
+    extra = len(sizes) - len(to)
+    return tuple([i for i, n in enumerate(sizes) if i < extra or (to[i - extra] == 1 and n != 1)]), not extra
+
+
 def _sqrt(a):
     try:
         return np.sqrt(a)
@@ -97,7 +115,9 @@ def _pow_vjp(g, y, a, exponent):
     if exponent == 1:
         return (g,)
     if exponent == 2:
-        return (g * (2 * a),)
+        da = g * a
+        da *= 2
+        return (da,)
     return (g * (exponent * a ** (exponent - 1)),)
 
 
@@ -131,7 +151,7 @@ add = Primitive("add", "+",
 
 sub = Primitive("sub", "−",
                 operator.sub,
-                lambda g, y, a, b: (g, -g))
+                lambda g, y, a, b: (g, -unbroadcast(g, shape(b))))
 
 mul = Primitive("mul", "×",
                 operator.mul,
@@ -139,7 +159,7 @@ mul = Primitive("mul", "×",
 
 div = Primitive("div", "÷",
                 operator.truediv,
-                lambda g, y, a, b: (da := g / b, -da * y))
+                lambda g, y, a, b: (da := g / b, -unbroadcast(da * y, shape(b))))
 
 neg = Primitive("neg", "−",
                 operator.neg,
