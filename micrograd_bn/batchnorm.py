@@ -11,8 +11,10 @@ from functools import lru_cache, wraps
 
 import numpy as np
 
-from .engine import Step, Tensor, as_data, explain_kinds
-from .primitives import axes, shape, sqrt
+from .engine import Step, Tensor
+from .kinds import as_data, explain_kinds
+from .primitives import sqrt
+from .shapes import axes, shape
 
 
 def equation(number: int, output: str):

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .derivation import GRADIENTS, batch_norm_backward
-from .engine import Tensor, as_data, grad
+from .engine import Tensor, grad
+from .kinds import as_data
 from .mistakes import MISTAKES, Mistake, Prediction, backward, forward, predict
 from .verify import as_text
 

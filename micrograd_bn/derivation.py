@@ -14,8 +14,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from .batchnorm import checked, mean, normalize, scale_shift, variance
-from .engine import Tensor, as_data, explains_kinds, unbroadcast
-from .primitives import count, shape, sqrt
+from .engine import Tensor
+from .kinds import as_data, explains_kinds
+from .primitives import sqrt
+from .shapes import count, shape, unbroadcast
 
 # The seven variables, in the order of the forward pass: name in the code → on the terminal, in LaTeX.
 SYMBOLS = {

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from .derivation import EQUATIONS, SYMBOLS
-from .engine import Step, Tensor, adjoints, holds_tensors
+from .dispatch import holds_tensors
+from .engine import Step, Tensor, adjoints
 from .files import write_whole
-from .primitives import shape
+from .shapes import shape
 
 ZOOMS = ("equations", "primitives", "scalars")
 NUMBERS = {(entry.input, entry.output): entry.number for entry in EQUATIONS[4:]}

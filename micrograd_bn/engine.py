@@ -1,56 +1,23 @@
 """The engine: a Tensor records how it was made, and a backward pass reads the record from the end to the start.
 
-The chain rule is ``adjoints``; the rest lets NumPy's functions meet Tensors, and says what is wrong.
-What an operation computes and how its gradient flows stand in ``primitives``; what a number is, Python and NumPy know.
+A graph grows in ``Tensor.record``. ``adjoints`` is the chain rule: a node's adjoint is the gradient of the output with
+respect to it, complete when every operation that used the node has sent its term. What an operation computes and how its
+gradient flows stand in ``primitives``; what a number is, Python and NumPy know.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import primitives as P
-from .primitives import shape, unbroadcast
+from . import shapes
+from .dispatch import NumpyFunctions
+from .kinds import as_data, explain_kinds, is_number
+from .shapes import shape, unbroadcast
 
 _new, _float64 = object.__new__, np.float64
-
-
-def as_data(value) -> Any:
-    """``value`` as the engine keeps it: integers and booleans become float64, sequences become arrays, other numbers stay.
-
-    Raises TypeError for text, None, complex numbers and what is already a Tensor, ValueError for a ragged sequence.
-    """
-    if isinstance(value, float) or (type(value) is np.ndarray and value.dtype.kind == "f"):
-        return value
-    if isinstance(value, (bool, int)):
-        return float(value)
-    if isinstance(value, Tensor):
-        raise TypeError("this is a Tensor already: use it as it is, or its .data for a new start without a history")
-    if isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and not hasattr(value, "__array_function__")):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise ValueError(f"rows of different lengths do not make an array ({error})") from None
-    if isinstance(value, (str, bytes, dict, set)) or value is None:
-        raise TypeError(f"a Tensor holds numbers, and this is {_name(value)}: convert it first")
-    kind = getattr(getattr(value, "dtype", None), "kind", "f")
-    if kind in "biu":
-        return value.astype(np.float64)
-    if kind not in "fO":
-        raise TypeError(f"a Tensor holds real numbers, and this array has dtype {value.dtype}: convert it first")
-    if isinstance(value, np.ndarray) and kind == "O":
-        for index, element in np.ndenumerate(value):
-            if element is None or isinstance(element, (str, bytes)):
-                raise TypeError(f"a Tensor holds numbers, and element {list(index)} is {_name(element)}: convert it first")
-    if any(n != n for n in shape(value)):
-        raise ValueError("a Dask array with unknown chunk sizes has no shape yet: call its compute_chunk_sizes() first")
-    return value
-
-
-def _name(value) -> str:
-    return "None" if value is None else f"{type(value).__name__} {value!r}"
 
 
 class Step(NamedTuple):
@@ -68,7 +35,7 @@ class Step(NamedTuple):
         return dict(zip(self.names, self.values))
 
 
-class Tensor:
+class Tensor(NumpyFunctions):
     """A number or an array of numbers, with the history of how it was computed.
 
     data      the value: a float, an array, or any number or array-like that has operators; integers become float64.
@@ -209,7 +176,7 @@ class Tensor:
         return P.reshape(self, to=shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, axes=None):
-        return P.transpose(self, axes=P.axes(len(self.shape), axes)[:: -1 if axes is None else 1])
+        return P.transpose(self, axes=shapes.axes(len(self.shape), axes)[:: -1 if axes is None else 1])
 
     @property
     def T(self):
@@ -217,27 +184,6 @@ class Tensor:
 
     def broadcast_to(self, shape):
         return P.broadcast(self, to=shape)
-
-    # ---- NumPy's functions, so that np.sqrt(t), np.mean(t, axis=0) and array * t work (NEP 13 and NEP 18)
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        if kwargs.get("out") is not None:
-            raise TypeError(f"numpy.{ufunc.__name__} cannot write a Tensor into an array: write a = a + t, not a += t")
-        if ufunc not in UFUNCS or method != "__call__" or kwargs:
-            raise _no_primitive(ufunc.__name__ + ("" if method == "__call__" else "." + method), kwargs)
-        if any(holds_tensors(a) for a in inputs):  # an array of Tensors is a container: NumPy goes through its elements
-            return ufunc(*[_boxed(a) if isinstance(a, Tensor) else a for a in inputs])
-        if not all(_is_number(a) for a in inputs):
-            return NotImplemented
-        return UFUNCS[ufunc](*inputs)
-
-    def __array_function__(self, function, types, args, kwargs):
-        if function not in FUNCTIONS:
-            raise _no_primitive(function.__name__, {})
-        return FUNCTIONS[function](*args, **kwargs)
-
-    def __array__(self, *args, **kwargs):
-        raise TypeError("a Tensor does not turn into an array by itself, for its history would be lost: use its .data")
 
     # ---- the chain rule
 
@@ -272,7 +218,7 @@ class Tensor:
 def _operator(primitive, reflected=False):
     def method(self, other):
         if not isinstance(other, (Tensor, float, int)):
-            if not _is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
+            if not is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
                 return NotImplemented  # an object array goes through __array_ufunc__, which looks at what it holds
             other = np.asarray(other) if isinstance(other, (list, tuple)) else other
         return Tensor.record(primitive, (other, self) if reflected else (self, other))
@@ -284,88 +230,9 @@ for _symbol, _primitive in (("add", P.add), ("sub", P.sub), ("mul", P.mul), ("tr
     setattr(Tensor, f"__{_symbol}__", _operator(_primitive))
     setattr(Tensor, f"__r{_symbol}__", _operator(_primitive, reflected=True))
 
-FUNCTIONS = {
-    np.sum: Tensor.sum,
-    np.mean: Tensor.mean,
-    np.reshape: Tensor.reshape,
-    np.transpose: Tensor.transpose,
-    np.broadcast_to: Tensor.broadcast_to,
-}
-UFUNCS = {
-    np.add: P.add,
-    np.subtract: P.sub,
-    np.multiply: P.mul,
-    np.divide: P.div,
-    np.matmul: P.matmul,
-    np.negative: P.neg,
-    np.power: lambda a, b: a**b if isinstance(a, Tensor) else b.__rpow__(a),
-    np.square: lambda a: a**2,
-    np.sqrt: P.sqrt,
-    np.exp: P.exp,
-    np.log: P.log,
-    np.tanh: P.tanh,
-}
-
-
-def _no_primitive(name, kwargs) -> TypeError:
-    options = f" with {', '.join(kwargs)}" if kwargs else ""
-    return TypeError(
-        f"numpy.{name}{options} has no primitive here, so it cannot be differentiated: compose it from those there are "
-        f"({', '.join(sorted(f.__name__ for f in (*UFUNCS, *FUNCTIONS)))}), or apply it to .data"
-    )
-
 
 def _data(value):
     return value.data if isinstance(value, Tensor) else value
-
-
-def _is_number(value) -> bool:
-    return not (isinstance(value, (str, bytes, dict, set)) or value is None)
-
-
-def _kind(value) -> str | None:
-    """What kind of number this is, or an array is made of: "float", "Decimal", … None for an integer, which goes with all."""
-    value = _data(value)
-    if isinstance(value, np.ndarray) and value.dtype == object and value.size:
-        value = value.flat[0]
-    if isinstance(value, int) or not _is_number(value):
-        return None
-    return "float" if isinstance(value, float) or hasattr(value, "dtype") else type(value).__name__
-
-
-def explain_kinds(error: TypeError, values) -> TypeError:
-    """The error that a number raised, with a line that says what to convert if two kinds of number met."""
-    kinds = sorted({_kind(value) for value in values} - {None})
-    if len(kinds) < 2 or "do not mix" in str(error):
-        return error
-    return TypeError(
-        f"{error}\n{' and '.join(kinds)} do not mix: convert x, gamma, beta, eps and the upstream gradient to one kind, "
-        f"for example by {kinds[0]}(str(value))"
-    )
-
-
-def explains_kinds(function):
-    """Decorate a function of numbers so that its TypeError says what to convert (see ``explain_kinds``)."""
-
-    @wraps(function)
-    def explained(*args, **kwargs):
-        try:
-            return function(*args, **kwargs)
-        except TypeError as error:
-            raise explain_kinds(error, (*args, *kwargs.values())) from error
-
-    return explained
-
-
-def holds_tensors(value) -> bool:
-    """Whether this is an array of Tensors, as ``scalars`` makes them: a container, not data."""
-    return isinstance(value, np.ndarray) and value.dtype == object and value.size > 0 and isinstance(value.flat[0], Tensor)
-
-
-def _boxed(tensor):
-    box = np.empty((), dtype=object)
-    box[()] = tensor
-    return box
 
 
 def _seed(output: Tensor, gradient):
@@ -380,8 +247,8 @@ def _seed(output: Tensor, gradient):
     gradient = gradient if isinstance(gradient, Tensor) else as_data(gradient)
     if shape(gradient) != output.shape:
         raise ValueError(f"the upstream gradient has shape {shape(gradient)}, and the tensor it belongs to {output.shape}")
-    kind, own = getattr(output.data, "dtype", None), getattr(gradient, "dtype", None)
-    return gradient.astype(kind) if kind != own and own is not None and kind is not None else gradient
+    own, given = getattr(output.data, "dtype", None), getattr(gradient, "dtype", None)
+    return gradient if own == given or own is None or given is None else gradient.astype(own)
 
 
 def adjoints(output: Tensor, gradient, differentiable=False, stop=()) -> dict[Tensor, Any]:

@@ -22,7 +22,8 @@ import numpy as np
 from .batchnorm import batch_norm, broadcasts, checked, mean, normalize, variance
 from .derivation import d_x_condensed
 from .engine import Tensor
-from .primitives import Primitive, axes, shape
+from .primitives import Primitive
+from .shapes import axes, shape
 
 SMALL = 1 << 15  # numbers in a batch that is not worth cutting
 ROW = 1 << 13  # numbers in a row of a tile: NumPy broadcasts long rows at full speed

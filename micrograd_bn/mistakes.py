@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .derivation import EQUATIONS, GRADIENTS, evaluate, total
-from .primitives import count, shape, sqrt
+from .primitives import sqrt
+from .shapes import count, shape
 from .verify import ROUNDING
 
 # ---- The table. A change is a function of the values that it names: the derivation's, term (what the right formula gives), m,

@@ -6,12 +6,12 @@ gradient for each input. Values go by position, parameters (an axis, an exponent
 Nothing here looks inside a number. Forwards and VJPs use only operators, integers and NumPy functions that dispatch, so
 the same line serves floats, arrays of any kind of number (Decimal, SymPy, Dask …) and ``Tensor``s; on ``Tensor``s a VJP is
 itself recorded, and can be differentiated again. Where an input was broadcast, its gradient here still has the shape of
-the result: the engine undoes that in one place for all of them (``engine.unbroadcast``).
+the result: the engine undoes that for all of them (``shapes.unbroadcast``); sub and div do so themselves, before they change
+the sign of a whole batch.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from fractions import Fraction
@@ -19,6 +19,8 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .shapes import count, shape, spread, unbroadcast
 
 
 class Primitive(NamedTuple):
@@ -51,98 +53,7 @@ def _bound(primitive: Primitive, **params) -> Primitive:
     return Primitive(primitive.name, primitive.symbol, forward, vjp, tuple(params.items()))
 
 
-def shape(a) -> tuple[int, ...]:
-    """The shape of an array, a Tensor or a bare number; ``np.shape`` would pull a remote array here to find out."""
-    return getattr(a, "shape", ())
-
-
-def axes(ndim: int, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    """``axis`` as a tuple of non-negative ints: None is all of them, negative ones count from the end."""
-    if isinstance(axis, int):
-        return (axis % ndim,)
-    return tuple(range(ndim)) if axis is None else tuple([i % ndim for i in axis])
-
-
-def count(a, axis) -> int:
-    """How many numbers a reduction over ``axis`` brings together: the derivation's m."""
-    sizes = shape(a)
-    return sizes[axis] if isinstance(axis, int) else math.prod([sizes[i] for i in axes(len(sizes), axis)])
-
-
-def _reduced(a):
-    """What has the methods sum and mean, which are faster than NumPy's functions of these names: a bare number has not."""
-    return a if hasattr(a, "sum") else np.asarray(a)
-
-
-def spread(g, a, axis):
-    """The gradient ``g`` of a reduction of ``a``, seen by every element that went into it: a view, not a copy."""
-    sizes = shape(a)
-    if len(shape(g)) != len(sizes):  # the reduced axes were dropped: they come back with size 1
-        reduced = axes(len(sizes), axis)
-        g = np.reshape(g, [1 if i in reduced else n for i, n in enumerate(sizes)])
-    return np.broadcast_to(g, sizes)
-
-
-def unbroadcast(g, to: tuple[int, ...]):
-    """Sum ``g`` over the axes along which a value of shape ``to`` was repeated: each copy's gradient is its own."""
-    sizes = shape(g)
-    if sizes == to:
-        return g
-    repeated, keepdims = _repeated(sizes, to)
-    total = g.sum(axis=repeated, keepdims=keepdims)
-    if not to:
-        return float(total) if type(total) is np.float64 else total
-    return total if keepdims or total.shape == to else np.reshape(total, to)
-
-
-@lru_cache
-def _repeated(sizes, to):
-    extra = len(sizes) - len(to)
-    return tuple([i for i, n in enumerate(sizes) if i < extra or (to[i - extra] == 1 and n != 1)]), not extra
-
-
-def _sqrt(a):
-    try:
-        return np.sqrt(a)
-    except (TypeError, AttributeError):  # a number without a sqrt of its own: a SymPy expression, a Fraction
-        return a ** Fraction(1, 2)
-
-
-def _pow_vjp(g, y, a, exponent):
-    # 0 and 1 on their own: a ** -1 fails at 0, and Decimal has no 0 ** 0. 2 on its own: a product is faster than a power.
-    if exponent == 0:
-        return (g * 0,)
-    if exponent == 1:
-        return (g,)
-    if exponent == 2:
-        da = g * a
-        da *= 2
-        return (da,)
-    return (g * (exponent * a ** (exponent - 1)),)
-
-
-def _swap(a):
-    """The transpose of the last two axes."""
-    n = len(a.shape)
-    return np.transpose(a, (*range(n - 2), n - 1, n - 2))
-
-
-def _matmul_vjp(g, y, a, b):
-    # As in NumPy, a vector is a row on the left and a column on the right.
-    row, column = len(a.shape) == 1, len(b.shape) == 1
-    left = np.reshape(a, (1, -1)) if row else a
-    right = np.reshape(b, (-1, 1)) if column else b
-    batch = shape(y)[: len(shape(y)) - (not row) - (not column)]
-    g = np.reshape(g, (*batch, left.shape[-2], right.shape[-1]))
-    da, db = g @ _swap(right), _swap(left) @ g
-    return (np.reshape(da, (*da.shape[:-2], -1)) if row else da, np.reshape(db, db.shape[:-1]) if column else db)
-
-
-def _scatter(a, index, to):
-    out = np.zeros(to, dtype=np.asarray(a).dtype)
-    np.add.at(out, index, a)  # adds, so an element picked twice gets both gradients
-    return out
-
+# ---- The table
 
 # fmt: off
 add = Primitive("add", "+",
@@ -165,9 +76,31 @@ neg = Primitive("neg", "−",
                 operator.neg,
                 lambda g, y, a: (-g,))
 
+
+def _pow_vjp(g, y, a, exponent):
+    # 0 and 1 on their own: a ** -1 fails at 0, and Decimal has no 0 ** 0. 2 on its own: a product is faster than a power.
+    if exponent == 0:
+        return (g * 0,)
+    if exponent == 1:
+        return (g,)
+    if exponent == 2:
+        da = g * a
+        da *= 2
+        return (da,)
+    return (g * (exponent * a ** (exponent - 1)),)
+
+
 pow = Primitive("pow", "^",
                 lambda a, exponent: a ** exponent,
                 _pow_vjp)
+
+
+def _sqrt(a):
+    try:
+        return np.sqrt(a)
+    except (TypeError, AttributeError):  # a number without a sqrt of its own: a SymPy expression, a Fraction
+        return a ** Fraction(1, 2)
+
 
 sqrt = Primitive("sqrt", "√",
                  _sqrt,
@@ -189,6 +122,12 @@ relu = Primitive("relu", "relu",
                  lambda a: np.maximum(a, 0) if shape(a) else max(a, type(a)(0)),
                  lambda g, y, a: (g * (y > 0),))
 
+
+def _reduced(a):
+    """What has the methods sum and mean, which are faster than NumPy's functions of these names: a bare number has not."""
+    return a if hasattr(a, "sum") else np.asarray(a)
+
+
 sum = Primitive("sum", "Σ",
                 lambda a, axis, keepdims: _reduced(a).sum(axis=axis, keepdims=keepdims),
                 lambda g, y, a, axis, keepdims: (spread(g, a, axis),))
@@ -209,9 +148,34 @@ broadcast = Primitive("broadcast", "broadcast",
                       lambda a, to: np.broadcast_to(a, to),
                       lambda g, y, a, to: (g,))
 
+
+def _swap(a):
+    """The transpose of the last two axes."""
+    n = len(a.shape)
+    return np.transpose(a, (*range(n - 2), n - 1, n - 2))
+
+
+def _matmul_vjp(g, y, a, b):
+    # As in NumPy, a vector is a row on the left and a column on the right.
+    row, column = len(a.shape) == 1, len(b.shape) == 1
+    left = np.reshape(a, (1, -1)) if row else a
+    right = np.reshape(b, (-1, 1)) if column else b
+    batch = shape(y)[: len(shape(y)) - (not row) - (not column)]
+    g = np.reshape(g, (*batch, left.shape[-2], right.shape[-1]))
+    da, db = g @ _swap(right), _swap(left) @ g
+    return (np.reshape(da, (*da.shape[:-2], -1)) if row else da, np.reshape(db, db.shape[:-1]) if column else db)
+
+
 matmul = Primitive("matmul", "@",
                    operator.matmul,
                    _matmul_vjp)
+
+
+def _scatter(a, index, to):
+    out = np.zeros(to, dtype=np.asarray(a).dtype)
+    np.add.at(out, index, a)  # adds, so an element picked twice gets both gradients
+    return out
+
 
 getitem = Primitive("getitem", "[ ]",
                     lambda a, index: a[index],

@@ -12,8 +12,8 @@ import numpy as np
 
 from .batchnorm import batch_norm, mean, normalize, scale_shift, variance
 from .derivation import CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward, evaluate
-from .engine import Tensor, unbroadcast
-from .primitives import shape
+from .engine import Tensor
+from .shapes import shape, unbroadcast
 from .verify import as_text
 
 

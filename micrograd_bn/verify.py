@@ -11,8 +11,9 @@ import numpy as np
 
 from .batchnorm import batch_norm, checked, mean, normalize, variance
 from .derivation import CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward, evaluate
-from .engine import Tensor, as_data, unbroadcast
-from .primitives import axes, shape
+from .engine import Tensor
+from .kinds import as_data
+from .shapes import axes, shape, unbroadcast
 
 # How far two computations of the same formula may drift apart by rounding, in units of the last place of the terms that
 # they add up: some hundred operations' worth. 1.8e-13 for float64, 9.5e-5 for float32.

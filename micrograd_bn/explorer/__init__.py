@@ -15,8 +15,9 @@ import numpy as np
 from ..batchnorm import batch_norm, checked, mean, normalize, variance
 from ..derivation import EQUATIONS, GRADIENTS, SYMBOLS, batch_norm_backward, evaluate, x_hat_to_x
 from ..draw import NUMBERS, Graph, Picture
-from ..engine import Tensor, as_data
+from ..engine import Tensor
 from ..files import write_whole
+from ..kinds import as_data
 
 HERE = Path(__file__).parent
 MAX_ROWS, MAX_COLUMNS = 200, 12

@@ -1,0 +1,86 @@
+"""Kinds of number: what a Tensor may hold, and what is said when two kinds that do not mix have met."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from .shapes import shape
+
+
+def as_data(value) -> Any:
+    """``value`` as the engine keeps it: integers and booleans become float64, sequences become arrays, other numbers stay.
+
+    Raises TypeError for text, None, complex numbers and what is already a Tensor, ValueError for a ragged sequence.
+    """
+    if isinstance(value, float) or (type(value) is np.ndarray and value.dtype.kind == "f"):
+        return value
+    if isinstance(value, (bool, int)):
+        return float(value)
+    if hasattr(value, "record"):
+        raise TypeError("this is a Tensor already: use it as it is, or its .data for a new start without a history")
+    if isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and not hasattr(value, "__array_function__")):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"rows of different lengths do not make an array ({error})") from None
+    if not is_number(value):
+        raise TypeError(f"a Tensor holds numbers, and this is {_name(value)}: convert it first")
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    if kind in "biu":
+        return value.astype(np.float64)
+    if kind not in "fO":
+        raise TypeError(f"a Tensor holds real numbers, and this array has dtype {value.dtype}: convert it first")
+    if isinstance(value, np.ndarray) and kind == "O":
+        for index, element in np.ndenumerate(value):
+            if element is None or isinstance(element, (str, bytes)):
+                raise TypeError(f"a Tensor holds numbers, and element {list(index)} is {_name(element)}: convert it first")
+    if any(n != n for n in shape(value)):
+        raise ValueError("a Dask array with unknown chunk sizes has no shape yet: call its compute_chunk_sizes() first")
+    return value
+
+
+def is_number(value) -> bool:
+    """Whether this may be a number or an array of them: anything but text, a dictionary, a set and None."""
+    return not (isinstance(value, (str, bytes, dict, set)) or value is None)
+
+
+def _name(value) -> str:
+    return "None" if value is None else f"{type(value).__name__} {value!r}"
+
+
+def explain_kinds(error: TypeError, values) -> TypeError:
+    """The error that a number raised, with a line that says what to convert if two kinds of number met."""
+    kinds = sorted({_kind(value) for value in values} - {None})
+    if len(kinds) < 2 or "do not mix" in str(error):
+        return error
+    return TypeError(
+        f"{error}\n{' and '.join(kinds)} do not mix: convert x, gamma, beta, eps and the upstream gradient to one kind, "
+        f"for example by {kinds[0]}(str(value))"
+    )
+
+
+def explains_kinds(function):
+    """Decorate a function of numbers so that its TypeError says what to convert (see ``explain_kinds``)."""
+
+    @wraps(function)
+    def explained(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            raise explain_kinds(error, (*args, *kwargs.values())) from error
+
+    return explained
+
+
+def _kind(value) -> str | None:
+    """What kind of number this is, or an array is made of: "float", "Decimal", … None for an integer, which goes with all."""
+    if hasattr(value, "record"):
+        value = value.data
+    if isinstance(value, np.ndarray) and value.dtype == object and value.size:
+        value = value.flat[0]
+    if isinstance(value, int) or not is_number(value):
+        return None
+    return "float" if isinstance(value, float) or hasattr(value, "dtype") else type(value).__name__
