@@ -150,9 +150,6 @@ def _forward(x, gamma, beta, eps, axis, found):
     x_tiles = cut.views(x)
     high, low, var = _statistics(x_tiles, x.dtype, cut)
     deviation = np.sqrt(var + eps)
-    if (np.abs(high) <= 4 * deviation).all():
-        # Around 0 a subtraction has no digits to save, and would be every fifth pass over the tiles.
-        high, low = None, high + low
     gamma, beta = (np.broadcast_to(v, cut.kept).reshape(-1) for v in (gamma, beta))
     scale = gamma / deviation
     shift = beta - scale * low
@@ -174,22 +171,26 @@ def _minus(tile, high, columns, out=None):
 
 
 def _statistics(x_tiles, dtype, cut):
-    """mu, as a high part of x's dtype and a low part, and var: those of the bands, merged.
+    """mu, as a high part of x's dtype (None for 0) and a low part, and var: those of the bands, merged.
 
     Source: Chan, Golub and LeVeque, 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
     """
-    # Taken from a value in their midst, the numbers' sums keep their digits wherever the batch lies.
-    sample = np.zeros(cut.together * prod(cut.batch[1:]), dtype)
-    for (band, columns), tile in zip(cut.places, x_tiles):
-        if band < len(cut.bands):
-            sample[columns] += tile[0]
-    high = (cut.fold(sample)[0] / (len(cut.bands) * cut.together * cut.batch[2])).astype(dtype)
-    row = cut.row(high, dtype)
-    sums, squares = np.zeros((2, len(cut.heights), row.size), dtype)
+    # Taken from a value in their midst, the numbers' sums keep their digits wherever the batch lies: from the mean of a sample,
+    # the first row of each band. Where 0 is in their midst that saves no digits, and would be every fifth pass over the tiles.
+    sums, squares = np.zeros((2, cut.together * prod(cut.batch[1:])))
+    with np.errstate(over="ignore"):
+        for (band, columns), tile in zip(cut.places, x_tiles):
+            if band < len(cut.bands):
+                sums[columns] += tile[0]
+                squares[columns] += np.square(tile[0], dtype=np.float64)
+        mu, square = (cut.fold(v)[0] / (len(cut.bands) * cut.together * cut.batch[2]) for v in (sums, squares))
+        high = None if (2 * mu**2 < square).all() else mu.astype(dtype)
+    row = None if high is None else cut.row(high, dtype)
+    sums, squares = np.zeros((2, len(cut.heights), sums.size), dtype)
 
     def measure(place, tile):
         band, columns = place
-        difference = tile - row[columns]
+        difference = _minus(tile, row, columns)
         np.add.reduce(difference, out=sums[band, columns])
         np.einsum("ij,ij->j", difference, difference, out=squares[band, columns])
 
