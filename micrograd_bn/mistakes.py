@@ -79,6 +79,16 @@ ROOTS = (  # what stands for √(σ² + ε)
 )
 UNBIASED = "the variance divides by m − 1, not by m, in equation"
 NO_MEAN = "the variance lacks its 1/m in equation"
+MEAN_OF_ALL = {1: lambda term, batch: 0 * term + batch.mean()}
+VAR_OF_ALL = {2: lambda term, x, mu: 0 * term + ((x - mu) ** 2).mean()}
+OF_ALL = (  # mean() and var() without an axis; var() has a mean of its own, whatever μ is
+    ("μ and σ² are", "equations (1) and (2)", MEAN_OF_ALL | VAR_OF_ALL),
+    ("μ is", "equation (1)", MEAN_OF_ALL),
+    ("μ is", "equation (1)", MEAN_OF_ALL | {2: lambda batch: batch.var(axis=0, keepdims=True)}),
+    ("σ² is", "equation (2)", VAR_OF_ALL),
+    ("σ² is", "equation (2)", {2: lambda term, batch: 0 * term + batch.var()}),
+)
+NO_9 = {9: lambda term: term * 0}  # whoever leaves it out takes Σ (x − μ) for 0, which it is not with such a μ
 
 # From the particular to the general: where several give the same numbers, the first is named first.
 MISTAKES = (
@@ -102,6 +112,11 @@ MISTAKES = (
     Mistake(f"{NO_MEAN}s (2) and (12)", dict.fromkeys((2, 12), lambda term, m: term * m)),
     Mistake("σ stands for σ² in equation (2)", {2: lambda term: sqrt(term)}),
     Mistake("μ and σ² are taken over the features (axis 1), not over the batch (axis 0), equations (1) and (2)", axis=1),
+    *(
+        Mistake(f"{what} taken over everything (no axis), not only over the batch (axis 0), {where}", formulas | without)
+        for what, where, formulas in OF_ALL
+        for without in ({}, NO_9)
+    ),
     Mistake("the sign is wrong in all of dx", dict.fromkeys(DROPPED, lambda term: -term)),
     Mistake("a 1/m is missing in all of dx", dict.fromkeys(DROPPED, lambda term, m: term * m)),
     Mistake("the division by √(σ² + ε) is missing in all of dx", dict.fromkeys(DROPPED, lambda term, root: term * root)),

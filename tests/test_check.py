@@ -193,6 +193,8 @@ PLANTED = [
     ("dx = dx_hat / np.sqrt(var + eps) +", "dx =", "x", "dx lacks the path through x̂, equation (13)"),
     ("** 2, axis=0) / m", "** 2, axis=0) / (m - 1)", "gamma", "the variance divides by m − 1, not by m, in equation (2)"),
     ("(x - mu) / np.sqrt(var + eps)\n", "(x - mu) / (np.sqrt(var) + eps)\n", "gamma", "ε is added to σ, after the root,"),
+    ("np.sum(x, axis=0) / m", "np.mean(x)", "gamma", "μ is taken over everything (no axis), not only over the batch (axis 0)"),
+    ("np.sum((x - mu) ** 2, axis=0) / m", "np.mean((x - mu) ** 2)", "gamma", "σ² is taken over everything (no axis)"),
 ]  # fmt: skip
 
 
@@ -206,6 +208,27 @@ def test_a_planted_mistake_is_explained_by_its_own_cause(old, new, variable, wor
     assert "with the same numbers" not in row.why
     for later in check.rows:  # what comes after is either right, or right given what came before, or wrong for the same cause
         assert later.ok or later.variable in (variable, "beta") or "is right given your" in later.why or words in later.why
+
+
+OVER_EVERYTHING = [
+    (derived, "μ and σ² are", "np.sum(x, axis=0) / m", "x.mean()", "np.sum((x - mu) ** 2, axis=0) / m", "x.var()"),
+    (derived, "μ is", "np.sum(x, axis=0) / m", "x.mean()", "np.sum((x - mu) ** 2, axis=0) / m", "x.var(axis=0)"),
+    (derived, "σ² is", "np.sum((x - mu) ** 2, axis=0) / m", "x.var()"),
+    (condensed, "μ and σ² are", "np.mean(x, axis=0)", "np.mean(x)", "np.std(x, axis=0)", "np.std(x)"),
+    (condensed, "μ is", "np.mean(x, axis=0)", "np.mean(x)"),
+    (condensed, "σ² is", "np.std(x, axis=0)", "np.std(x)"),
+    (staged, "μ and σ² are", "1.0 / m * x.sum(axis=0)", "x.mean()", "1.0 / m * square.sum(axis=0)", "square.mean()"),
+    (staged, "μ is", "1.0 / m * x.sum(axis=0)", "x.mean()"),
+    (staged, "σ² is", "1.0 / m * square.sum(axis=0)", "square.mean()"),
+    (with_keepdims, "μ and σ² are", "x.mean(0, keepdims=True)", "x.mean()", "((x - mean) ** 2).mean(0, keepdims=True)", "x.var()"),
+]
+
+
+@pytest.mark.parametrize(("style", "words", "changes"), [(style, words, rest) for style, words, *rest in OVER_EVERYTHING])
+def test_a_mean_or_variance_without_an_axis_is_named_in_any_style(style, words, changes):
+    why = [row.why for row in check_backward(edited(style, *changes)).rows if not row.ok]
+    assert len(why) >= 2
+    assert all(f"{words} taken over everything (no axis)" in text or "is right given your" in text for text in why)
 
 
 def test_the_causes_planted_are_more_than_fifteen_and_all_different():
