@@ -2,143 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .derivation import GRADIENTS, batch_norm_backward
+from .derivation import batch_norm_backward
 from .engine import Tensor, grad
 from .kinds import as_data
-from .mistakes import MISTAKES, Mistake, Prediction, backward, forward, predict
+from .mistakes import NAMES, Trial, explain, off, predict
 from .verify import as_text
 
-NAMES = {entry.variable: entry.name for entry in GRADIENTS}
 HEADINGS = ("gradient", "verdict", "error", "why")
 SPELLINGS = {spelling: name for name in NAMES for spelling in (name, f"d{name}")}
-
-
-class Trial(NamedTuple):
-    """A batch, what f returned for it, and what is true, in extended precision."""
-
-    values: dict[str, Any]
-    dtype: np.dtype  # of the numbers that f was given
-    got: dict[str, np.ndarray]
-    exact: set[str]  # the gradients that are batch_norm_backward's, bit for bit
-    truth: dict[str, Prediction]
-
-
-# ---- Why: the first hypothesis that gives the same numbers on every batch.
-
-
-def _off(trial: Trial, name: str) -> np.ndarray:
-    """Where a gradient is further from the truth than rounding takes it; everywhere, if it has another shape."""
-    got, truth = trial.got[name], trial.truth[name]
-    if got.shape != truth.value.shape:
-        return np.ones(got.shape, dtype=bool)
-    return ~(np.abs(got - truth.value) <= truth.tolerance)
-
-
-def _explains(name: str, trials: list[Trial], predicted: Callable[[Trial], Prediction]) -> bool:
-    evidence = False
-    for trial in trials:
-        try:
-            value, size, tolerance = map(np.squeeze, predicted(trial))
-        except ValueError:  # shapes that do not broadcast
-            return False
-        got = np.squeeze(trial.got[name])
-        if got.shape != value.shape:
-            return False
-        if (np.isfinite(tolerance) & ~(np.abs(got - value) <= tolerance)).any():  # a mistake that divides by 0 may give any number
-            return False
-        evidence |= bool((np.squeeze(_off(trial, name)) & (tolerance <= 0.01 * size)).any())  # agreement that means something
-    return evidence
-
-
-def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[list[str]]:
-    """What explains a wrong gradient, the most likely first: lists of causes that give the same numbers, or empty ones."""
-
-    def explained_by(*mistakes, dtype=None, given=True):
-        def predicted(trial):
-            return predict(trial.values, dtype or trial.dtype, mistakes, trial.got if given else {})[name]
-
-        return _explains(name, trials, predicted)
-
-    function = next(entry.function for entry in GRADIENTS if entry.variable == name)
-    upstream = [other for other in trials[0].got if f"d{other}" in inspect.signature(function).parameters]
-    blamed = [NAMES[other] for other in upstream if other in wrong]
-    if blamed and explained_by():
-        yield [f"{NAMES[name]} is right given your {' and '.join(blamed)}: fix {blamed[0]} first"]
-    if not any(trial.got[name].any() for trial in trials):
-        yield ["it is 0 everywhere"]
-    for other in NAMES:
-        if other != name and _explains(name, trials, lambda trial, other=other: trial.truth[other]):
-            yield [f"this is {NAMES[other]}: are the names, or the order of the tuple, mixed up?"]
-
-    largest = max(trials, key=lambda trial: trial.values["x"].size)
-    for given in (True, False) if upstream else (True,):  # with the gradients that f returned upstream; then with the right ones
-        causes: list[Mistake] = []
-        for mistake in _relevant(name, largest, given):
-            if not any(mistake.places > cause.places for cause in causes) and explained_by(mistake, given=given):
-                causes.append(mistake)
-        yield [cause.why for cause in causes]
-    if _only_far_from_zero(name, trials):
-        yield ["right where a column's mean is small; where it is large against σ, digits are lost, as E[x²] − E[x]² loses them"]
-    if explained_by(dtype=np.float32):
-        yield ["right to the seven digits of float32, but x came as float64: something in between is float32"]
-    for a, b in combinations(_relevant(name, largest), 2):
-        if _comes_close(name, largest, (a, b)) and explained_by(a, b):
-            yield [f"two mistakes together: {a.why}; and {b.why}"]
-
-
-def _value(name: str, trial: Trial, mistakes=(), given=True):
-    try:
-        return backward(forward(trial.values, mistakes), mistakes, trial.got if given else {})[name]
-    except ValueError:  # shapes that do not broadcast
-        return np.nan
-
-
-def _relevant(name: str, trial: Trial, given=True) -> list[Mistake]:
-    """The mistakes that make a difference to this gradient."""
-    right = _value(name, trial, (), given)
-    return [mistake for mistake in MISTAKES if not np.array_equal(_value(name, trial, (mistake,), given), right)]
-
-
-def _comes_close(name: str, trial: Trial, mistakes) -> bool:
-    """Before thousands of pairs are tried on every batch: is it worth while?"""
-    got = trial.got[name]
-    return np.abs(_value(name, trial, mistakes) - got).max() <= 1e-3 * np.abs(got).max()
-
-
-def _only_far_from_zero(name: str, trials: list[Trial]) -> bool:
-    """Is a gradient right in some columns, and wrong only in such whose mean is more than ten times √(σ² + ε)?"""
-    near_zero = False
-    for trial in trials:
-        v = forward(trial.values)
-        near = np.abs(v["mu"]) < 10 * v["root"]
-        if trial.got[name].shape != trial.truth[name].value.shape or (_off(trial, name) & near).any():
-            return False
-        near_zero |= bool(near.any())
-    return near_zero
-
-
-def _why(name: str, trials: list[Trial], wrong: list[str]) -> str:
-    causes = next(filter(None, _hypotheses(name, trials, wrong)), None)
-    if causes:
-        return "; or, with the same numbers, ".join(causes)
-    trial = next(trial for trial in trials if _off(trial, name).any())
-    got, truth = trial.got[name], trial.truth[name]
-    worst = ""
-    if got.shape == truth.value.shape:
-        distance = np.nan_to_num(np.abs(got - truth.value) / truth.size, nan=np.inf)
-        index = np.unravel_index(distance.argmax(), got.shape)
-        where = list(map(int, index if got.shape == trial.values["x"].shape else index[1:]))
-        worst = f"; on a batch of shape {trial.values['x'].shape}, {trial.dtype}, element {where} is {got[index]:.6g}"
-        worst += f" instead of {truth.value[index]:.6g}"
-    return f"none of the known mistakes explains it{worst}"
 
 
 # ---- The report
@@ -335,7 +212,7 @@ def _as_array(name: str, value, batch_shape: tuple[int, int]) -> np.ndarray:
 
 def _rows(trials: list[Trial]) -> tuple[Row, ...]:
     tried = {name: [trial for trial in trials if name in trial.got] for name in NAMES}
-    wrong = [name for name in NAMES if any(_off(trial, name).any() for trial in tried[name])]
+    wrong = [name for name in NAMES if any(off(trial, name).any() for trial in tried[name])]
     return tuple(_row(name, tried[name], wrong) for name in NAMES)
 
 
@@ -354,6 +231,22 @@ def _row(name: str, trials: list[Trial], wrong: list[str]) -> Row:
     if name in wrong:
         return Row(name, NAMES[name], "wrong", error, _why(name, trials, wrong))
     return Row(name, NAMES[name], "exact" if all(name in trial.exact for trial in trials) else "approximate", error, "")
+
+
+def _why(name: str, trials: list[Trial], wrong: list[str]) -> str:
+    causes = explain(name, trials, wrong)
+    if causes:
+        return "; or, with the same numbers, ".join(causes)
+    trial = next(trial for trial in trials if off(trial, name).any())
+    got, truth = trial.got[name], trial.truth[name]
+    worst = ""
+    if got.shape == truth.value.shape:
+        distance = np.nan_to_num(np.abs(got - truth.value) / truth.size, nan=np.inf)
+        index = np.unravel_index(distance.argmax(), got.shape)
+        where = list(map(int, index if got.shape == trial.values["x"].shape else index[1:]))
+        worst = f"; on a batch of shape {trial.values['x'].shape}, {trial.dtype}, element {where} is {got[index]:.6g}"
+        worst += f" instead of {truth.value[index]:.6g}"
+    return f"none of the known mistakes explains it{worst}"
 
 
 # ---- Any function of Tensors

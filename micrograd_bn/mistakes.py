@@ -1,12 +1,12 @@
-"""The mistakes that people make in a backward pass, as changes of the derivation's formulas, and what it gives with them.
-
-``check`` holds a wrong gradient against each: a mistake explains it if the derivation with that one change gives the same
-numbers, on every batch, within rounding.
+"""The mistakes that people make in a backward pass, as changes of the derivation's formulas, what it gives with them, and which
+of them explains a wrong gradient: one with which it gives the same numbers, on every batch, within rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,6 +16,8 @@ from .derivation import EQUATIONS, GRADIENTS, evaluate, total
 from .primitives import sqrt
 from .shapes import count, shape
 from .verify import ROUNDING
+
+NAMES = {entry.variable: entry.name for entry in GRADIENTS}
 
 # ---- The table. A change is a function of the values that it names: the derivation's, term (what the right formula gives), m,
 # root = √(σ² + ε), and batch, which is x where x − μ is not meant.
@@ -195,3 +197,112 @@ def _sizes(v: dict[str, Any], mistakes, rounding: float) -> dict[str, Any]:
     apart = np.abs(v["x"] - v["mu"]) + rounding * (batch + batch.mean(axis=v["axis"], keepdims=True))
     sizes = v | {"x": apart, "mu": v["mu"] * 0, "batch": batch, "dy": np.abs(v["dy"]), "gamma": np.abs(v["gamma"])}
     return sizes | {"x_hat": np.abs(_formula(3, sizes, mistakes))}
+
+
+# ---- Why: the first hypothesis that gives the same numbers on every batch.
+
+
+class Trial(NamedTuple):
+    """A batch, what f returned for it, and what is true, in extended precision."""
+
+    values: dict[str, Any]
+    dtype: np.dtype  # of the numbers that f was given
+    got: dict[str, np.ndarray]
+    exact: set[str]  # the gradients that are batch_norm_backward's, bit for bit
+    truth: dict[str, Prediction]
+
+
+def explain(name: str, trials: list[Trial], wrong: list[str]) -> list[str] | None:
+    """The likeliest causes of a gradient that is wrong on these batches, as are those named in ``wrong``; None if none is known."""
+    return next(filter(None, _hypotheses(name, trials, wrong)), None)
+
+
+def off(trial: Trial, name: str) -> np.ndarray:
+    """Where a gradient is further from the truth than rounding takes it; everywhere, if it has another shape."""
+    got, truth = trial.got[name], trial.truth[name]
+    if got.shape != truth.value.shape:
+        return np.ones(got.shape, dtype=bool)
+    return ~(np.abs(got - truth.value) <= truth.tolerance)
+
+
+def _explains(name: str, trials: list[Trial], predicted: Callable[[Trial], Prediction]) -> bool:
+    evidence = False
+    for trial in trials:
+        try:
+            value, size, tolerance = map(np.squeeze, predicted(trial))
+        except ValueError:  # shapes that do not broadcast
+            return False
+        got = np.squeeze(trial.got[name])
+        if got.shape != value.shape:
+            return False
+        if (np.isfinite(tolerance) & ~(np.abs(got - value) <= tolerance)).any():  # a mistake that divides by 0 may give any number
+            return False
+        evidence |= bool((np.squeeze(off(trial, name)) & (tolerance <= 0.01 * size)).any())  # agreement that means something
+    return evidence
+
+
+def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[list[str]]:
+    """What explains a wrong gradient, the most likely first: lists of causes that give the same numbers, or empty ones."""
+
+    def explained_by(*mistakes, dtype=None, given=True):
+        def predicted(trial):
+            return predict(trial.values, dtype or trial.dtype, mistakes, trial.got if given else {})[name]
+
+        return _explains(name, trials, predicted)
+
+    function = next(entry.function for entry in GRADIENTS if entry.variable == name)
+    upstream = [other for other in trials[0].got if f"d{other}" in inspect.signature(function).parameters]
+    blamed = [NAMES[other] for other in upstream if other in wrong]
+    if blamed and explained_by():
+        yield [f"{NAMES[name]} is right given your {' and '.join(blamed)}: fix {blamed[0]} first"]
+    if not any(trial.got[name].any() for trial in trials):
+        yield ["it is 0 everywhere"]
+    for other in NAMES:
+        if other != name and _explains(name, trials, lambda trial, other=other: trial.truth[other]):
+            yield [f"this is {NAMES[other]}: are the names, or the order of the tuple, mixed up?"]
+
+    largest = max(trials, key=lambda trial: trial.values["x"].size)
+    for given in (True, False) if upstream else (True,):  # with the gradients that f returned upstream; then with the right ones
+        causes: list[Mistake] = []
+        for mistake in _relevant(name, largest, given):
+            if not any(mistake.places > cause.places for cause in causes) and explained_by(mistake, given=given):
+                causes.append(mistake)
+        yield [cause.why for cause in causes]
+    if _only_far_from_zero(name, trials):
+        yield ["right where a column's mean is small; where it is large against σ, digits are lost, as E[x²] − E[x]² loses them"]
+    if explained_by(dtype=np.float32):
+        yield ["right to the seven digits of float32, but x came as float64: something in between is float32"]
+    for a, b in combinations(_relevant(name, largest), 2):
+        if _comes_close(name, largest, (a, b)) and explained_by(a, b):
+            yield [f"two mistakes together: {a.why}; and {b.why}"]
+
+
+def _value(name: str, trial: Trial, mistakes=(), given=True):
+    try:
+        return backward(forward(trial.values, mistakes), mistakes, trial.got if given else {})[name]
+    except ValueError:  # shapes that do not broadcast
+        return np.nan
+
+
+def _relevant(name: str, trial: Trial, given=True) -> list[Mistake]:
+    """The mistakes that make a difference to this gradient."""
+    right = _value(name, trial, (), given)
+    return [mistake for mistake in MISTAKES if not np.array_equal(_value(name, trial, (mistake,), given), right)]
+
+
+def _comes_close(name: str, trial: Trial, mistakes) -> bool:
+    """Before thousands of pairs are tried on every batch: is it worth while?"""
+    got = trial.got[name]
+    return np.abs(_value(name, trial, mistakes) - got).max() <= 1e-3 * np.abs(got).max()
+
+
+def _only_far_from_zero(name: str, trials: list[Trial]) -> bool:
+    """Is a gradient right in some columns, and wrong only in such whose mean is more than ten times √(σ² + ε)?"""
+    near_zero = False
+    for trial in trials:
+        v = forward(trial.values)
+        near = np.abs(v["mu"]) < 10 * v["root"]
+        if trial.got[name].shape != trial.truth[name].value.shape or (off(trial, name) & near).any():
+            return False
+        near_zero |= bool(near.any())
+    return near_zero
