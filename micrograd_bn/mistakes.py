@@ -18,6 +18,9 @@ from .shapes import count, shape
 from .verify import ROUNDING
 
 NAMES = {entry.variable: entry.name for entry in GRADIENTS}
+UPSTREAM = {  # the gradients that each is computed from
+    entry.variable: [name for name in NAMES if f"d{name}" in inspect.signature(entry.function).parameters] for entry in GRADIENTS
+}
 
 # ---- The table. A change is a function of the values that it names: the derivation's, term (what the right formula gives), m,
 # root = √(σ² + ε), and batch, which is x where x − μ is not meant.
@@ -125,6 +128,15 @@ MISTAKES = (
     Mistake("the square root is forgotten in all of dx", dict.fromkeys(DROPPED, lambda term, root: term / root)),
 )
 
+# No mistake: the condensed form of dx goes on with dγ and dβ, where the derivation goes on with dσ² and dμ.
+CONDENSED_FORM = Mistake(
+    "",
+    {
+        12: lambda gamma, x_hat, dgamma, m, root: -gamma * x_hat * dgamma / (m * root),
+        11: lambda gamma, dbeta, m, root: -gamma * dbeta / (m * root),
+    },
+)
+
 
 # ---- What the derivation gives with such changes, and how far rounding may move it.
 
@@ -211,18 +223,26 @@ class Trial(NamedTuple):
     exact: set[str]  # the gradients that are batch_norm_backward's, bit for bit
     truth: dict[str, Prediction]
 
+    def off(self, name: str) -> np.ndarray:
+        """Where a gradient is further from the truth than rounding takes it; everywhere, if it has another shape."""
+        got, truth = self.got[name], self.truth[name]
+        if got.shape != truth.value.shape:
+            return np.array(True)
+        return ~(np.abs(got - truth.value) <= truth.tolerance)
 
-def explain(name: str, trials: list[Trial], wrong: list[str]) -> list[str] | None:
+    def errors(self, name: str) -> np.ndarray:
+        """Differences from the truth, relative to the sum of the terms' absolute values; where that is 0, the differences."""
+        value, size, _ = self.truth[name]
+        return np.abs(self.got[name] - value) / np.where(size > 0, size, 1)
+
+    def given(self, upstream: list[str]) -> dict[str, np.ndarray]:
+        return {name: self.got[name] for name in upstream if name in self.got}
+
+
+def explain(name: str, trials: list[Trial], wrong: list[str]) -> str | None:
     """The likeliest causes of a gradient that is wrong on these batches, as are those named in ``wrong``; None if none is known."""
-    return next(filter(None, _hypotheses(name, trials, wrong)), None)
-
-
-def off(trial: Trial, name: str) -> np.ndarray:
-    """Where a gradient is further from the truth than rounding takes it; everywhere, if it has another shape."""
-    got, truth = trial.got[name], trial.truth[name]
-    if got.shape != truth.value.shape:
-        return np.ones(got.shape, dtype=bool)
-    return ~(np.abs(got - truth.value) <= truth.tolerance)
+    causes = next(filter(None, _hypotheses(name, trials, wrong)), None)
+    return "; or, with the same numbers, ".join(causes) if causes else None
 
 
 def _explains(name: str, trials: list[Trial], predicted: Callable[[Trial], Prediction]) -> bool:
@@ -237,24 +257,27 @@ def _explains(name: str, trials: list[Trial], predicted: Callable[[Trial], Predi
             return False
         if (np.isfinite(tolerance) & ~(np.abs(got - value) <= tolerance)).any():  # a mistake that divides by 0 may give any number
             return False
-        evidence |= bool((np.squeeze(off(trial, name)) & (tolerance <= 0.01 * size)).any())  # agreement that means something
+        evidence |= bool((np.squeeze(trial.off(name)) & (tolerance <= 0.01 * size)).any())  # agreement that means something
     return evidence
 
 
 def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[list[str]]:
     """What explains a wrong gradient, the most likely first: lists of causes that give the same numbers, or empty ones."""
 
-    def explained_by(*mistakes, dtype=None, given=True):
+    def explained_by(*mistakes, upstream, dtype=None):
         def predicted(trial):
-            return predict(trial.values, dtype or trial.dtype, mistakes, trial.got if given else {})[name]
+            return predict(trial.values, dtype or trial.dtype, mistakes, trial.given(upstream))[name]
 
         return _explains(name, trials, predicted)
 
-    function = next(entry.function for entry in GRADIENTS if entry.variable == name)
-    upstream = [other for other in trials[0].got if f"d{other}" in inspect.signature(function).parameters]
-    blamed = [NAMES[other] for other in upstream if other in wrong]
-    if blamed and explained_by():
-        yield [f"{NAMES[name]} is right given your {' and '.join(blamed)}: fix {blamed[0]} first"]
+    ways = [(UPSTREAM[name], (), "")]  # the gradients that it goes on with, as f returned them, and in which form
+    if name == "x" and ("gamma" in wrong or "beta" in wrong):
+        ways.append((["gamma", "beta"], (CONDENSED_FORM,), ", in the condensed form"))
+    for upstream, form, in_which in ways:
+        blamed = [NAMES[other] for other in wrong if other in upstream]  # in the derivation's order: the first is the root
+        if blamed and explained_by(*form, upstream=upstream):
+            listed = " and ".join(filter(None, [", ".join(blamed[:-1]), blamed[-1]]))
+            yield [f"{NAMES[name]} is right given your {listed}{in_which}: fix {blamed[0]} first"]
     if not any(trial.got[name].any() for trial in trials):
         yield ["it is 0 everywhere"]
     for other in NAMES:
@@ -262,38 +285,41 @@ def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[li
             yield [f"this is {NAMES[other]}: are the names, or the order of the tuple, mixed up?"]
 
     largest = max(trials, key=lambda trial: trial.values["x"].size)
-    for given in (True, False) if upstream else (True,):  # with the gradients that f returned upstream; then with the right ones
+    for upstream, form, _ in (*ways, ([], (), "")):  # in the end from nothing that f returned
         causes: list[Mistake] = []
-        for mistake in _relevant(name, largest, given):
-            if not any(mistake.places > cause.places for cause in causes) and explained_by(mistake, given=given):
+        for mistake in _relevant(name, largest, upstream, form):
+            particular = not any(mistake.places > cause.places for cause in causes)
+            if particular and explained_by(*form, mistake, upstream=upstream):
                 causes.append(mistake)
         yield [cause.why for cause in causes]
     if _only_far_from_zero(name, trials):
         yield ["right where a column's mean is small; where it is large against σ, digits are lost, as E[x²] − E[x]² loses them"]
-    if explained_by(dtype=np.float32):
+    if explained_by(upstream=UPSTREAM[name], dtype=np.float32):
         yield ["right to the seven digits of float32, but x came as float64: something in between is float32"]
-    for a, b in combinations(_relevant(name, largest), 2):
-        if _comes_close(name, largest, (a, b)) and explained_by(a, b):
-            yield [f"two mistakes together: {a.why}; and {b.why}"]
+    for upstream, form, _ in ways:
+        for a, b in combinations(_relevant(name, largest, upstream, form), 2):
+            mistakes = (*form, a, b)
+            if _comes_close(name, largest, upstream, mistakes) and explained_by(*mistakes, upstream=upstream):
+                yield [f"two mistakes together: {a.why}; and {b.why}"]
 
 
-def _value(name: str, trial: Trial, mistakes=(), given=True):
+def _value(name: str, trial: Trial, upstream, mistakes):
     try:
-        return backward(forward(trial.values, mistakes), mistakes, trial.got if given else {})[name]
+        return backward(forward(trial.values, mistakes), mistakes, trial.given(upstream))[name]
     except ValueError:  # shapes that do not broadcast
         return np.nan
 
 
-def _relevant(name: str, trial: Trial, given=True) -> list[Mistake]:
+def _relevant(name: str, trial: Trial, upstream, form) -> list[Mistake]:
     """The mistakes that make a difference to this gradient."""
-    right = _value(name, trial, (), given)
-    return [mistake for mistake in MISTAKES if not np.array_equal(_value(name, trial, (mistake,), given), right)]
+    right = _value(name, trial, upstream, form)
+    return [mistake for mistake in MISTAKES if not np.array_equal(_value(name, trial, upstream, (*form, mistake)), right)]
 
 
-def _comes_close(name: str, trial: Trial, mistakes) -> bool:
+def _comes_close(name: str, trial: Trial, upstream, mistakes) -> bool:
     """Before thousands of pairs are tried on every batch: is it worth while?"""
-    got = trial.got[name]
-    return np.abs(_value(name, trial, mistakes) - got).max() <= 1e-3 * np.abs(got).max()
+    got, value = np.squeeze(trial.got[name]), np.squeeze(_value(name, trial, upstream, mistakes))
+    return got.shape == value.shape and np.abs(value - got).max() <= 1e-3 * np.abs(got).max()
 
 
 def _only_far_from_zero(name: str, trials: list[Trial]) -> bool:
@@ -302,7 +328,7 @@ def _only_far_from_zero(name: str, trials: list[Trial]) -> bool:
     for trial in trials:
         v = forward(trial.values)
         near = np.abs(v["mu"]) < 10 * v["root"]
-        if trial.got[name].shape != trial.truth[name].value.shape or (off(trial, name) & near).any():
+        if trial.got[name].shape != trial.truth[name].value.shape or (trial.off(name) & near).any():
             return False
         near_zero |= bool(near.any())
     return near_zero

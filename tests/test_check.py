@@ -304,6 +304,37 @@ def test_what_is_right_given_a_wrong_gradient_upstream_says_which_to_fix_first()
     assert rows[5].why == "dx is right given your dσ²: fix dσ² first"
 
 
+def test_the_first_wrong_gradient_of_the_derivation_is_to_be_fixed_first_in_whatever_order_they_are_returned():
+    def backwards(*arguments):
+        return dict(reversed(edited(derived, "dx_hat = dy * gamma", "dx_hat = dy")(*arguments).items()))
+
+    rows = check_backward(backwards).rows
+    assert rows[3].why == "dσ² is right given your dx̂: fix dx̂ first"
+    assert rows[5].why == "dx is right given your dx̂, dσ² and dμ: fix dx̂ first"
+
+
+def test_the_condensed_form_is_right_given_a_wrong_gradient_that_it_goes_on_with():
+    rows = check_backward(edited(condensed, "dy.sum(0)", "dy.sum()", "(dy * x_hat).sum(0)", "(dy * x_hat).mean(0)")).rows
+    assert rows[1].why == "there is a 1/m too many (a mean for the sum over the batch) in ∂y/∂γ, equation (7)"
+    assert rows[2].why.endswith("the sum is over everything, not only over the batch (axis 0), in ∂y/∂β, equation (6)")
+    assert rows[5].why == "dx is right given your dγ and dβ, in the condensed form: fix dγ first"
+
+
+TWO_FAULTS = [
+    (derived, ("np.sum(dy * x_hat, axis=0)", "dy * x_hat", " + dmu / m", "")),
+    (staged, ("(dscaled * x_hat).sum(axis=0)", "dscaled * x_hat", "dx = dcentered + ", "dx = dcentered  # ")),
+    (condensed, ("(dy * x_hat).sum(0)", "dy * x_hat", " - dbeta", "")),
+    (with_keepdims, ("(dy * x_hat).sum(0, keepdims=True)", "dy * x_hat", " - grad_x_hat.mean(0, keepdims=True)", "")),
+]
+
+
+@pytest.mark.parametrize(("style", "changes"), TWO_FAULTS)
+def test_faults_in_two_gradients_are_each_explained_on_their_own(style, changes):
+    rows = check_backward(edited(style, *changes)).rows
+    assert rows[1].why.endswith("there is no sum over the batch in ∂y/∂γ, equation (7)")
+    assert rows[5].why == "dx lacks the path through μ, equation (11)"
+
+
 def test_a_mistake_after_a_mistake_is_explained_with_the_gradient_that_was_returned():
     rows = check_backward(edited(derived, "-0.5 *", "-1 *", "dmu / m", "dmu")).rows
     assert rows[5].why == "the 1/m is missing in ∂μ/∂x, equation (11)"
@@ -335,6 +366,21 @@ def test_a_gradient_whose_shape_fits_nowhere_does_not_stop_the_search_downstream
     assert rows[5].why == "dx lacks the path through μ, equation (11)"
 
 
+@pytest.mark.parametrize("shape", [(9,), (2, 3, 5)])
+def test_of_a_shape_that_no_known_mistake_gives_it_is_only_said_what_it_should_be(shape):
+    row = check_backward(lambda *arguments: {"dgamma": np.ones(shape)}).rows[1]
+    assert (row.verdict, row.why) == ("wrong shape", f"shape {shape} and not (3,) for a batch of shape (5, 3)")
+
+
+def test_an_empty_gradient_is_of_the_wrong_shape():
+    assert check_backward(lambda *arguments: {"dgamma": np.empty((0, 3))}).rows[1].verdict == "wrong shape"
+
+
+def test_a_sum_over_the_wrong_axis_under_the_wrong_name_does_not_stop_the_search():
+    rows = check_backward(edited(derived, '"dgamma": dgamma', '"dgamma": dy.sum(axis=1)')).rows
+    assert rows[1].why == "shape (5,) and not (3,) for a batch of shape (5, 3)"
+
+
 def test_digits_lost_far_from_zero_are_told_from_a_wrong_formula():
     rows = check_backward(edited(derived, "np.sum((x - mu) ** 2, axis=0) / m", "np.mean(x**2, axis=0) - mu**2")).rows
     assert all("E[x²] − E[x]²" in row.why for row in (rows[1], rows[3], rows[5]))
@@ -350,8 +396,15 @@ def test_float32_in_between_is_told_from_a_wrong_formula():
 
 def test_what_no_known_mistake_explains_is_said_to_be_unknown_with_the_worst_element():
     rows = check_backward(edited(condensed, "- dbeta", "- dbeta**2")).rows
-    assert rows[5].why.startswith("none of the known mistakes explains it; on a batch of shape (5, 3), float64, element [")
+    alone = "none of the known mistakes explains it, alone or in a pair; on a batch of shape (5, 3), float64, element ["
+    assert rows[5].why.startswith(alone)
     assert " instead of " in rows[5].why
+
+
+def test_the_worst_element_is_not_one_that_is_right_because_all_its_terms_are_0():
+    batch = np.ones((3, 2)), np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 6.0]]), np.ones(2), np.ones(2), 1e-5
+    row = check_backward(lambda *_: {"dgamma": np.array([0.0, 7.0])}, batches=[batch]).rows[1]
+    assert "element [1] is 7 instead of" in row.why
 
 
 def test_a_mistake_that_would_divide_by_zero_is_not_blamed_for_whatever_comes_out():
