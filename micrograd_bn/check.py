@@ -62,16 +62,23 @@ class Check(NamedTuple):
 
     @property
     def summary(self) -> str:
+        """How many are wrong, on how many batches, and what the errors are relative to."""
         wrong = sum(not row.ok for row in self.rows)
-        text = f"{wrong} of the gradients returned are wrong" if wrong else "All gradients returned are right"
-        text += f", on {self.batches} batches."
+        returned = sum(row.verdict != "not returned" for row in self.rows)
+        text = "All gradients returned are right"
+        if wrong:
+            text = f"{wrong} of {returned} gradients returned {'is' if wrong == 1 else 'are'} wrong"
+        text += f", on {self.batches} {'batch' if self.batches == 1 else 'batches'}."
         if self.overwritten:
-            text += f" But it overwrites its inputs ({', '.join(self.overwritten)}), which the caller still needs: work on copies."
-        return text
+            text += f" The function overwrites its inputs ({', '.join(self.overwritten)}), which are the caller's: use copies."
+        return f"{text}\n{ERRORS}"
 
     def _cells(self) -> Iterator[tuple[str, str, str, str]]:
         for row in self.rows:
-            yield row.name, row.verdict, "" if row.error is None else f"{row.error:.1e}" if row.error else "0", row.why
+            error = "not finite" if row.verdict == "wrong" else ""
+            if row.error is not None:
+                error = f"{row.error:.1e}" if row.error else "0"
+            yield row.name, row.verdict, error, row.why
 
     def __rich__(self):
         from rich import box

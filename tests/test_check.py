@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward, cli
-from micrograd_bn.check import check_backward, gradcheck
+from micrograd_bn.check import Check, Row, check_backward, gradcheck
 from micrograd_bn.mistakes import MISTAKES, backward, forward
 
 # ---- The same backward pass, as five people write it.
@@ -510,13 +510,68 @@ def test_the_report_is_a_table_an_html_table_and_json():
     check = check_backward(edited(derived, "dmu / m", "dmu"))
     text = str(check)
     assert "the 1/m is missing in ∂μ/∂x, equation (11)" in text
-    assert "1 of the gradients returned are wrong, on 7 batches." in text
+    assert "1 of 6 gradients returned is wrong, on 7 batches." in text
     assert max(map(len, text.splitlines())) <= 110
     assert check._repr_html_().count("<tr>") == 7
     data = json.loads(json.dumps(check.to_dict(), allow_nan=False))
     assert (data["ok"], [row["verdict"] for row in data["rows"]]) == (False, [row.verdict for row in check.rows])
     with pytest.raises(AssertionError, match="equation \\(11\\)"):
         check.raise_if_wrong()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "batches", "words"),
+    [
+        ("", "bg", 7, "All gradients returned are right, on 7 batches."),
+        ("b", "g", 1, "1 of 2 gradients returned is wrong, on 1 batch."),
+        ("bg", "x", 7, "2 of 3 gradients returned are wrong, on 7 batches."),
+    ],
+)
+def test_the_summary_counts_in_the_singular_and_in_the_plural(wrong, right, batches, words):
+    rows = [Row(name, name, verdict, 0.0, "") for verdict, names in (("wrong", wrong), ("exact", right)) for name in names]
+    missing = Row("mu", "dμ", "not returned", None, "")
+    assert Check((*rows, missing), (), batches).summary.startswith(words)
+
+
+def returns(change):
+    """A function that returns what ``change`` makes of the right dx̂, and a right dβ."""
+
+    def f(dy, x, gamma, beta, eps):
+        return {"dx_hat": change(dy * gamma, x), "dbeta": dy.sum(axis=0)}
+
+    return f
+
+
+def test_the_error_of_a_wrong_gradient_is_taken_where_it_is_wrong():
+    """1e-9 is a mistake in float64, in float32 a right gradient has more."""
+    rows = check_backward(returns(lambda right, x: right * (1 + 1e-9 * (x.dtype == np.float64)))).rows
+    assert (rows[0].verdict, rows[2].verdict) == ("wrong", "exact")
+    assert rows[0].error == pytest.approx(1e-9, rel=1e-3)
+    assert 1e-8 < rows[2].error < 1e-7
+
+
+def test_the_error_of_a_wrong_gradient_is_not_that_of_an_element_within_rounding():
+    """In a column that is nearly constant, much of x − mu is rounding: right as it is, it is further off than the wrong one."""
+    x = np.array([[1.0, 1e6], [2.0, 1e6 + 1e-4], [6.0, 1e6 + 3e-4]])
+    batch = np.array([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]), x, np.ones(2), np.ones(2), 1e-12
+    right = check_backward(lambda *a: {"dgamma": derived(*a)["dgamma"]}, batches=[batch]).rows[1]
+    wrong = check_backward(lambda *a: {"dgamma": derived(*a)["dgamma"] * [1 + 1e-9, 1]}, batches=[batch]).rows[1]
+    assert (right.ok, wrong.ok) == (True, False)
+    assert right.error > 1e-8
+    assert wrong.error == pytest.approx(1e-9, rel=1e-3)
+
+
+def test_the_error_is_relative_to_the_size_of_the_terms_and_the_report_says_so():
+    batch = np.array([[1.0], [-2.0]]), np.array([[1.0], [3.0]]), np.ones(1), np.ones(1), 1e-5
+    check = check_backward(lambda dy, *_: {"dbeta": dy.sum(axis=0) + 0.3}, batches=[batch])
+    assert check.rows[2].error == pytest.approx(0.3 / 3)  # |1| + |−2|
+    assert "relative to the terms that are added up" in " ".join(str(check).split())
+    assert "relative to the terms that are added up" in check._repr_html_()
+
+
+def test_where_all_terms_are_0_the_error_is_the_difference_itself():
+    constant = np.ones((3, 1)), np.ones((3, 1)), np.ones(1), np.ones(1), 1e-5
+    assert check_backward(lambda *_: {"dgamma": np.array([0.5])}, batches=[constant]).rows[1].error == 0.5
 
 
 def test_the_html_is_escaped():
@@ -533,6 +588,14 @@ def test_a_gradient_of_nan_is_wrong_and_explained_by_nothing_and_still_json():
     assert check.rows[5].why.startswith("none of the known mistakes explains it")
     assert "element [0, 0] is nan instead of" in check.rows[5].why
     json.dumps(check.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_with_one_element_that_is_not_finite_has_no_error_but_these_words(bad):
+    check = check_backward(returns(lambda right, x: np.where(right == right[0, 0], bad, right)))
+    assert (check.rows[0].verdict, check.rows[0].error) == ("wrong", None)
+    assert "not finite" in str(check)
+    assert '<td style="text-align: left">not finite</td>' in check._repr_html_()
 
 
 # ---- gradcheck
