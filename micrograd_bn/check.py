@@ -27,13 +27,17 @@ SPELLINGS = {spelling: name for name in NAMES for spelling in (name, f"d{name}")
 
 
 class Row(NamedTuple):
-    """One of the six gradients: what became of it."""
+    """One of the six gradients, and what became of it.
 
-    variable: str
-    name: str
+    >>> Row("x", "dx", "wrong", 0.87, "dx lacks the path through μ, equation (11)").ok
+    False
+    """
+
+    variable: str  # x_hat, gamma, beta, var, mu or x
+    name: str  # as the derivation writes its gradient: dx̂, dγ, dβ, dσ², dμ or dx
     verdict: str  # exact, approximate (within rounding), wrong shape, wrong, not returned
-    error: float | None  # the largest difference in proportion to the terms that are added up; None where there is no number
-    why: str  # what explains it, if it is wrong
+    error: float | None  # the largest, relative to the terms added up; None where there is none, or it is not finite
+    why: str  # what explains it if it is wrong, or ""
 
     @property
     def ok(self) -> bool:
@@ -41,11 +45,16 @@ class Row(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A row for each of the six gradients, and the inputs that f overwrote, which is wrong too."""
+    """A row for each of the six gradients, and the inputs that f overwrote, which is wrong too. Prints as a table.
 
-    rows: tuple[Row, ...]
-    overwritten: tuple[str, ...]
-    batches: int
+    >>> check = check_backward(lambda dy, x, gamma, beta, eps: {"dbeta": dy.sum(axis=0), "dx": dy})
+    >>> check.ok, [row.name for row in check.rows if not row.ok]
+    (False, ['dx'])
+    """
+
+    rows: tuple[Row, ...]  # in the order of ``Gradients``: x_hat, gamma, beta, var, mu, x
+    overwritten: tuple[str, ...]  # of dy, x, gamma, beta
+    batches: int  # how many f was called with
 
     @property
     def ok(self) -> bool:
@@ -119,14 +128,18 @@ def check_backward(f: Callable, batches: Iterable[tuple] | None = None) -> Check
               Statistics are over the batch, axis 0. It returns any of the six gradients: a dict ({"x": …} or {"dx": …}), a
               NamedTuple with such fields, or a plain tuple: all six in the order of ``Gradients``, or (dx, dgamma, dbeta).
               None stands for a gradient that is not returned. dx and dx_hat are of shape (m, k), the others (k,) or (1, k).
-    batches   what to call f with, tuples (dy, x, gamma, beta, eps) of float64 or float32; None is a set of small batches on
-              which the usual mistakes give different numbers.
+              It works on copies; overwriting them is reported.
+    batches   what to call f with: tuples (dy, x, gamma, beta, eps) of float64 or float32, finite, in these shapes. None is a
+              set of small batches on which the usual mistakes give different numbers.
 
-    *exact* is bit for bit what ``batch_norm_backward`` gives; *approximate* is the same number within rounding (of 800 units
-    in the last place, and of x − mu where a column is nearly constant). f works on copies; overwriting them is reported.
+    Returns a ``Check``: it prints as a table, and in a test ``check_backward(f).raise_if_wrong()`` is all. A gradient is
+    *exact* if it is bit for bit what ``batch_norm_backward`` gives, that is equations (5) to (13) of the derivation in this
+    order; *approximate* if it is the same number within rounding (of 800 units in the last place of the terms that it adds up,
+    and of x − mu where a column is nearly constant). A wrong one is explained by the mistake that gives the same numbers on
+    every batch, if it is in the table of ``mistakes``.
 
-    Returns a ``Check``; it prints as a table, and in a test ``check_backward(f).raise_if_wrong()`` is all. Raises TypeError
-    for what f may not return, ValueError for a batch that is none, and RuntimeError from f's own error, saying on which batch.
+    Raises TypeError if f returns no gradients, or something else besides; ValueError for a batch of other shapes, dtypes or
+    numbers, and for no batch at all; RuntimeError from whatever f raises, saying on which batch.
 
     >>> def backward(dy, x, gamma, beta, eps):
     ...     return {"dbeta": dy.mean(axis=0)}
@@ -136,7 +149,7 @@ def check_backward(f: Callable, batches: Iterable[tuple] | None = None) -> Check
     trials, overwritten = [], []
     with np.errstate(all="ignore"):  # the numbers tell
         for batch in _adversarial() if batches is None else batches:
-            arrays, eps = _checked_batch(*batch)
+            arrays, eps = _checked_batch(batch)
             copies = [a.copy() for a in arrays]
             try:
                 returned = f(*copies, eps)
@@ -167,7 +180,10 @@ def _adversarial() -> Iterator[tuple]:
         yield *(a.astype(dtype) for a in arrays), eps
 
 
-def _checked_batch(dy, x, gamma, beta, eps) -> tuple[list[np.ndarray], float]:
+def _checked_batch(batch: tuple) -> tuple[list[np.ndarray], float]:
+    if len(batch) != 5:
+        raise ValueError(f"batches is a list of tuples (dy, x, gamma, beta, eps), and one of them has length {len(batch)}, not 5")
+    dy, x, gamma, beta, eps = batch
     x = np.asarray(x)
     if x.ndim != 2 or x.dtype not in (np.float32, np.float64) or not x.size:
         raise ValueError(f"x is a batch of shape (m, k) of float32 or float64, and this is of shape {x.shape}, {x.dtype}")
@@ -265,18 +281,23 @@ def _worst_element(name: str, trials: list[Trial]) -> str:
 def gradcheck(f: Callable, *inputs) -> bool:
     """Hold the engine's gradients of ``f(*inputs)`` against central differences. Returns True, or raises AssertionError.
 
-    inputs   numbers, arrays or Tensors; f is called with Tensors of the same values in float64, and returns a Tensor. If that
-             is an array, what is differentiated is the sum of its elements times fixed random weights.
+    inputs   numbers, arrays or Tensors of any shape; f is called with Tensors of the same values in float64, and returns a
+             Tensor. If that is an array, what is differentiated is the sum of its elements times fixed random weights.
 
     The step is u^(1/3) max(1, |element|), 6e-6 and up, with u = 2.2e-16 for float64: it balances what differences cut off (of
-    the order step², 4e-11) against the rounding of f (u |f| / step, 4e-11 |f|). The tolerance, 1e-6 max(1, |gradient|) +
-    1e-9 |f|, leaves some orders of magnitude for curvature and for the rounding inside f; a wrong formula is wrong in its first
-    digits. So let inputs and gradients be of the order of 1, and stay away from kinks such as relu's at 0.
+    the order step², 4e-11) against the rounding of f (u |f| / step, 4e-11 |f|); see Press et al., *Numerical Recipes*, section
+    5.7. The tolerance, 1e-6 max(1, |gradient|) + 1e-9 |f|, leaves some orders of magnitude for curvature and for the rounding
+    inside f; a wrong formula is wrong in its first digits. So let inputs and gradients be of the order of 1, and stay away from
+    kinks such as relu's at 0.
 
-    Raises TypeError if f does not return a Tensor.
+    Raises AssertionError for the first element that differs, with its input, its place and both numbers; TypeError if f does
+    not return a Tensor.
 
     >>> gradcheck(lambda a, b: (a * b).sum(), [1.0, 2.0], 3.0)
     True
+    >>> gradcheck(lambda a: a * a.detach(), 3.0)
+    Traceback (most recent call last):
+    AssertionError: input 0, element []: the engine's gradient is 3, and central differences give 6
     """
     data = [np.array(a.data if isinstance(a, Tensor) else as_data(a), dtype=np.float64) for a in inputs]
     tensors = [Tensor(a.copy()) for a in data]
@@ -296,10 +317,11 @@ def gradcheck(f: Callable, *inputs) -> bool:
             step = np.finfo(np.float64).eps ** (1 / 3) * max(1.0, abs(element))
             above, below = element + step, element - step
             a[index] = above
-            difference = value()
+            up = value()
             a[index] = below
-            difference = (difference - value()) / (above - below)
+            down = value()
             a[index] = element
+            difference = (up - down) / (above - below)
             got = float(np.asarray(gradient.data)[index])
             if not abs(got - difference) <= 1e-6 * max(1.0, abs(difference)) + rounding:
                 raise AssertionError(

@@ -498,6 +498,11 @@ def test_a_batch_that_is_none_is_refused(change, message):
         check_backward(derived, batches=[tuple(batch.values())])
 
 
+def test_one_batch_that_is_not_in_a_list_is_refused():
+    with pytest.raises(ValueError, match=r"a list of tuples \(dy, x, gamma, beta, eps\), and one of them has length 4, not 5"):
+        check_backward(derived, batches=(np.ones((4, 3)), np.ones((4, 3)), np.ones(3), np.ones(3), 1e-5))
+
+
 def test_no_batch_at_all_is_no_way_to_pass():
     with pytest.raises(ValueError, match="nothing would be checked"):
         check_backward(derived, batches=[])
