@@ -3,9 +3,11 @@
 import html
 import inspect
 import json
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -715,3 +717,16 @@ def test_python_m_runs_the_check(student):
         [sys.executable, "-m", "micrograd_bn", "check", student(code)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_readmes_student_gets_the_readmes_report(student, capfd, monkeypatch):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"(?ms)^```python\n(# student.py\n.*?)^```", readme)[1]
+    shown = re.search(r"(?m)^    \$ micrograd-bn check student.py:backward\n((?:\n|    .*\n)+)", readme)[1]
+    monkeypatch.setenv("COLUMNS", "110")
+    assert cli.main(["check", student(code)]) == 1
+
+    def words(text):
+        return re.sub(r"\de-0\d", "rounding", text).split()  # which may be another on another machine
+
+    assert words(shown) == words(capfd.readouterr().out)
