@@ -1,5 +1,6 @@
 """The teaching notes: the skeleton, the checker's words, and each block of code are what they say."""
 
+import configparser
 import re
 import runpy
 import shlex
@@ -106,6 +107,15 @@ def test_the_commands_of_the_notes_are_commands(tmp_path, monkeypatch, capsys):
     for command in commands:
         assert cli.main(shlex.split(command)) == 2
         assert "returned none of the six gradients" in capsys.readouterr().err
+
+
+def test_the_workflow_installs_the_wheel_that_was_built_as_the_notes_say():
+    """Nothing to fill in: what pip wheel writes for this name and version is what students and their CI install."""
+    about = configparser.ConfigParser()
+    about.read(DOCS.parent / "setup.cfg", encoding="utf-8")
+    wheel = f"{about['metadata']['name'].replace('-', '_')}-{about['metadata']['version']}-py3-none-any.whl"
+    assert "pip wheel --no-deps --wheel-dir ../assignment ." in NOTES
+    assert re.findall(r"(?m)^(?:    | +- run: )(pip install .*)$", NOTES) == [f"pip install ./{wheel}"] * 2
 
 
 def test_the_links_of_the_notes_lead_somewhere():
