@@ -47,9 +47,9 @@ class Row(NamedTuple):
 class Check(NamedTuple):
     """A row for each of the six gradients, and the inputs that f overwrote, which is wrong too. Prints as a table.
 
-    >>> check = check_backward(lambda dy, x, gamma, beta, eps: {"dbeta": dy.sum(axis=0), "dx": dy})
+    >>> check = check_backward(lambda dy, x, gamma, beta, eps: {"dx_hat": dy * gamma, "dbeta": dy.mean(axis=0)})
     >>> check.ok, [row.name for row in check.rows if not row.ok]
-    (False, ['dx'])
+    (False, ['dβ'])
     """
 
     rows: tuple[Row, ...]  # in the order of ``Gradients``: x_hat, gamma, beta, var, mu, x

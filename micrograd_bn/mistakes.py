@@ -201,13 +201,16 @@ def _sizes(v: dict[str, Any], mistakes, rounding: float) -> dict[str, Any]:
     """Values for which every term of every formula is as large as rounding may make it; for 0, as large as it is.
 
     How somebody computes the mean is not prescribed, but nobody knows x − mu better than to the rounding of x and mu
-    themselves. In a column that is nearly constant, or far from 0, that is much of x − mu. (var needs nothing of its own: a mean
-    that is off by δ adds no more than δ² to it, and every gradient that divides by √(var + eps) has a term that grows with
-    x − mu.) As in ``verify``, |x − mu| stands for x, and 0 for mu.
+    themselves. In a column that is nearly constant, or far from 0, that is much of x − mu. As in ``verify``, |x − mu| stands for
+    x, and 0 for mu. (A mean that is off by δ adds δ² to var, which needs nothing of its own: every gradient that divides by
+    √(var + eps) has a term that grows with x − mu. But if mu is a mistake, not the column's mean, it adds 2 δ times what x − mu
+    is on average.)
     """
-    batch = np.abs(v["batch"])
-    apart = np.abs(v["x"] - v["mu"]) + rounding * (batch + batch.mean(axis=v["axis"], keepdims=True))
-    sizes = v | {"x": apart, "mu": v["mu"] * 0, "batch": batch, "dy": np.abs(v["dy"]), "gamma": np.abs(v["gamma"])}
+    batch, apart, over = np.abs(v["batch"]), v["x"] - v["mu"], {"axis": v["axis"], "keepdims": True}
+    lost = rounding * (batch + batch.mean(**over))
+    var = np.maximum(v["var"] - 2 * np.abs(apart.mean(**over)) * lost.max(**over), v["var"] / 2)
+    sizes = v | {"x": np.abs(apart) + lost, "mu": v["mu"] * 0, "var": var, "root": sqrt(var + v["eps"]), "batch": batch}
+    sizes |= {"dy": np.abs(v["dy"]), "gamma": np.abs(v["gamma"])}
     return sizes | {"x_hat": np.abs(_formula(3, sizes, mistakes))}
 
 
