@@ -44,7 +44,7 @@ def unbroadcast(g, to: tuple[int, ...]):
     total = g.sum(axis=repeated, keepdims=keepdims)
     if not to:
         return float(total) if type(total) is np.float64 else total
-    return total if keepdims or total.shape == to else np.reshape(total, to)
+    return total if keepdims or shape(total) == to else np.reshape(total, to)
 
 
 @lru_cache

@@ -76,6 +76,12 @@ def test_a_single_number_of_any_kind_is_a_scalar_graph(kind):
     assert isinstance(a.grad, kind)
 
 
+def test_one_decimal_broadcast_over_several_axes_gets_a_gradient_of_its_own_shape():
+    one = Tensor(np.array([Decimal(2)]))
+    (one * np.array([[Decimal(1), Decimal(2)], [Decimal(3), Decimal(4)]])).sum().backward()
+    assert one.grad.tolist() == [Decimal(10)]
+
+
 def test_an_array_of_decimals_as_scalars():
     with localcontext() as context:
         context.prec = 30
