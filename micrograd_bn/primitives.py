@@ -119,7 +119,7 @@ tanh = Primitive("tanh", "tanh",
                  lambda g, y, a: (g * (1 - y * y),))
 
 relu = Primitive("relu", "relu",
-                 lambda a: np.maximum(a, 0) if shape(a) else max(a, type(a)(0)),
+                 lambda a: np.maximum(a, 0) if hasattr(a, "shape") else max(a, type(a)(0)),
                  lambda g, y, a: (g * (y > 0),))
 
 

@@ -135,6 +135,15 @@ def test_relu_is_flat_at_zero_and_below_everything():
     assert x.grad.tolist() == [0, 0, 0, 1]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_relu_of_an_array_without_dimensions(dtype):
+    for number, slope in ((2, 1), (-3, 0)):
+        x = Tensor(np.array(number, dtype))
+        y = x.relu()
+        y.backward()
+        assert (y.data, x.grad) == (max(number, 0), slope)
+
+
 def test_an_element_picked_twice_gets_both_gradients():
     x = Tensor([1.0, 2.0])
     x[[0, 0, 1]].backward(np.array([1.0, 10.0, 100.0]))
