@@ -118,8 +118,16 @@ tanh = Primitive("tanh", "tanh",
                  lambda a: np.tanh(a),
                  lambda g, y, a: (g * (1 - y * y),))
 
+
+def _relu(a):
+    if not hasattr(a, "shape"):
+        return max(a, type(a)(0))
+    # Among objects, NumPy's maximum leaves an integer 0, which has no exp() and no sqrt() for what follows.
+    return a * (a > 0) if a.dtype == object else np.maximum(a, 0)
+
+
 relu = Primitive("relu", "relu",
-                 lambda a: np.maximum(a, 0) if hasattr(a, "shape") else max(a, type(a)(0)),
+                 _relu,
                  lambda g, y, a: (g * (y > 0),))
 
 

@@ -76,6 +76,14 @@ def test_a_single_number_of_any_kind_is_a_scalar_graph(kind):
     assert isinstance(a.grad, kind)
 
 
+def test_relu_keeps_the_kind_of_number_where_it_is_0():
+    x = Tensor(np.array([Decimal(-1), Decimal(2)]))
+    y = x.relu().exp()
+    y.backward(np.array([Decimal(1), Decimal(1)]))
+    assert y.data.tolist() == [1, Decimal(2).exp()]
+    assert x.grad.tolist() == [0, Decimal(2).exp()]
+
+
 def test_one_decimal_broadcast_over_several_axes_gets_a_gradient_of_its_own_shape():
     one = Tensor(np.array([Decimal(2)]))
     (one * np.array([[Decimal(1), Decimal(2)], [Decimal(3), Decimal(4)]])).sum().backward()
