@@ -171,7 +171,7 @@ def _matmul_vjp(g, y, a, b):
     batch = shape(y)[: len(shape(y)) - (not row) - (not column)]
     g = np.reshape(g, (*batch, left.shape[-2], right.shape[-1]))
     da, db = g @ _swap(right), _swap(left) @ g
-    return (np.reshape(da, (*da.shape[:-2], -1)) if row else da, np.reshape(db, db.shape[:-1]) if column else db)
+    return (np.reshape(da, (*da.shape[:-2], da.shape[-1])) if row else da, np.reshape(db, db.shape[:-1]) if column else db)
 
 
 matmul = Primitive("matmul", "@",

@@ -144,6 +144,13 @@ def test_relu_of_an_array_without_dimensions(dtype):
         assert (y.data, x.grad) == (max(number, 0), slope)
 
 
+def test_a_vector_times_no_matrices_at_all():
+    v, none = Tensor([1.0, 2.0, 3.0]), Tensor(np.ones((0, 3, 2)))
+    (v @ none).backward(np.ones((0, 2)))
+    assert v.grad.tolist() == [0, 0, 0]
+    assert none.grad.shape == (0, 3, 2)
+
+
 def test_an_element_picked_twice_gets_both_gradients():
     x = Tensor([1.0, 2.0])
     x[[0, 0, 1]].backward(np.array([1.0, 10.0, 100.0]))
