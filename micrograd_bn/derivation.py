@@ -47,8 +47,8 @@ def y_to_gamma(dy, x_hat):  # (7)
     return dy * (x_hat)
 
 
-def x_hat_to_var(dx_hat, x, mu, var, eps):  # (8); √(var + eps)⁻³ is (var + eps) to the −3/2, for numbers without fractions too
-    return dx_hat * (-(x - mu) / 2 * sqrt(var + eps) ** -3)
+def x_hat_to_var(dx_hat, x, mu, var, eps):  # (8); divided by √(var + eps) and by var + eps: the −3/2 alone leaves float16's range
+    return dx_hat * (-(x - mu) / (2 * sqrt(var + eps)) / (var + eps))
 
 
 def var_to_mu(dvar, x, mu, axis):  # (9)

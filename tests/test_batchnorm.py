@@ -87,6 +87,17 @@ def test_on_paper_and_by_engine_the_gradients_are_one(random, shape, gamma_shape
     assert on_paper.mu.shape == on_paper.var.shape == data.mean(axis=axis, keepdims=True).shape
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.01])
+def test_the_derivation_holds_in_float16_where_the_variance_is_small(spread):
+    x, dy = np.array([[-1.0], [2.0], [-1.0]]) * spread + 0.5, np.array([[1.0], [0.5], [-2.0]])
+    half = batch_norm_backward(dy.astype(np.float16), x.astype(np.float16), np.float16(1))
+    assert all(gradient.dtype == np.float16 for gradient in half)
+    exact = batch_norm_backward(dy, x.astype(np.float16).astype(float), 1.0)
+    # Three digits; what dvar is made of is of the size 1/var, and cancels in it.
+    for got, expected in zip(half, exact):
+        np.testing.assert_allclose(got, expected, rtol=0.01, atol=0.01 * max(1, np.abs(expected).max()))
+
+
 def test_the_derivation_runs_on_tensors_and_can_be_differentiated(random):
     data, dy = random.normal(size=(5, 2)), random.normal(size=(5, 2))
     x = Tensor(data)
