@@ -104,6 +104,25 @@ def test_unusable_npy_files(tmp_path, array, message):
         read_batch(str(path))
 
 
+def npy(header: str, data: bytes = bytes(16)) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + data
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1180591620717411303424,)}",  # 2 ** 70: an OverflowError in NumPy
+        "{'descr': ('<f8',), 'fortran_order': False, 'shape': (2,)}",  # an IndexError
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (2,",  # a TokenError
+        "{[]: 1}",  # a TypeError
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}",
+    ],
+)
+def test_a_damaged_npy_header_is_refused_with_the_files_name(write, header):
+    with pytest.raises(Unusable, match="batch.npy: not a readable .npy"):
+        read_batch(write(npy(header), "batch.npy"))
+
+
 def test_a_missing_file_a_folder_and_a_missing_column(tmp_path, write):
     with pytest.raises(Unusable, match="No such file"):
         read_batch(str(tmp_path / "absent.csv"))
