@@ -54,7 +54,8 @@ def _read_npy(content: bytes, name: str) -> np.ndarray:
         raise Unusable(f"{name}: the array has dtype {data.dtype}, and a batch is of real numbers")
     if data.ndim == 0 or data.size == 0:
         raise Unusable(f"{name}: the array has shape {data.shape}, which is no batch")
-    data = data.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # what has no float64 is named below
+        data = data.astype(np.float64)
     if not np.isfinite(data).all():
         where = np.argwhere(~np.isfinite(data))[0].tolist()
         raise Unusable(f"{name}: element {where} is {data[tuple(where)]}, and a batch is of finite numbers")

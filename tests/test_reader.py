@@ -104,6 +104,17 @@ def test_unusable_npy_files(tmp_path, array, message):
         read_batch(str(path))
 
 
+@pytest.mark.parametrize(
+    "array", [np.array(["1e4000"]).astype(np.longdouble), np.frombuffer(bytes.fromhex("0000a07f"), "<f4")], ids=["large", "signalling"]
+)
+def test_a_number_that_float64_has_not_is_refused_without_a_warning(tmp_path, array):
+    if np.finfo(array.dtype).max == np.finfo(float).max:
+        pytest.skip("a long double is a double here")
+    np.save(tmp_path / "batch.npy", array)
+    with pytest.raises(Unusable, match=r"element \[0\] is (inf|nan)"):
+        read_batch(str(tmp_path / "batch.npy"))
+
+
 def npy(header: str, data: bytes = bytes(16)) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + data
 
