@@ -7,24 +7,28 @@ Each equation is a function of the variables on its right-hand side, so that the
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .engine import Step, Tensor
-from .kinds import as_data, explain_kinds
+from .kinds import Value, as_data, explain_kinds
 from .primitives import sqrt
-from .shapes import axes, shape
+from .shapes import Axis, Shape, axes, shape
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def equation(number: int, output: str):
+def equation(number: int, output: str) -> Callable[[_Function], _Function]:
     """Name the result of a function after the variable it computes, and let it remember which equation it came from."""
 
-    def decorate(function):
+    def decorate(function: _Function) -> _Function:
         names = tuple(name for name in inspect.signature(function).parameters if name not in ("axis", "eps"))
 
         @wraps(function)
-        def numbered(*args, **kwargs):
+        def numbered(*args: Value, **kwargs: Any) -> Value:
             try:
                 result = function(*args, **kwargs)
             except TypeError as error:
@@ -37,36 +41,36 @@ def equation(number: int, output: str):
                         element.about = Step(f"{output}[{','.join(map(str, index))}]", number, output, names, args)
             return result
 
-        return numbered
+        return numbered  # type: ignore[return-value]
 
     return decorate
 
 
 @equation(1, "mu")
-def mean(x, axis=0):
+def mean(x: Value, axis: Axis = 0) -> Value:
     """Equation (1), the batch mean: mu = 1/m Σ x, over ``axis``, which stays as size 1."""
     return x.mean(axis=axis, keepdims=True)
 
 
 @equation(2, "var")
-def variance(x, mu, axis=0):
+def variance(x: Value, mu: Value, axis: Axis = 0) -> Value:
     """Equation (2), the (biased) batch variance: var = 1/m Σ (x − mu)², over ``axis``, which stays as size 1."""
     return ((x - mu) ** 2).mean(axis=axis, keepdims=True)
 
 
 @equation(3, "x_hat")
-def normalize(x, mu, var, eps=1e-5):
+def normalize(x: Value, mu: Value, var: Value, eps: Value = 1e-5) -> Value:
     """Equation (3), the normalised batch: x_hat = (x − mu) / √(var + eps)."""
     return (x - mu) / sqrt(var + eps)
 
 
 @equation(4, "y")
-def scale_shift(x_hat, gamma, beta):
+def scale_shift(x_hat: Value, gamma: Value, beta: Value) -> Value:
     """Equation (4), scaled and shifted: y = gamma x_hat + beta."""
     return gamma * x_hat + beta
 
 
-def batch_norm(x, gamma, beta, eps=1e-5, axis=0):
+def batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axis: int | tuple[int, ...] = 0) -> Value:
     """Batch normalisation of ``x``: equations (1) to (4), one after the other.
 
     x       the batch, of any shape: a Tensor (the result is then part of its graph), an array of any kind of number, or
@@ -93,7 +97,7 @@ def batch_norm(x, gamma, beta, eps=1e-5, axis=0):
     return scale_shift(x_hat, gamma, beta)
 
 
-def checked(x, gamma, beta, eps, axis) -> tuple:
+def checked(x: Value, gamma: Value, beta: Value, eps: Value, axis: Axis) -> tuple[Value, Value, Value]:
     """x, gamma and beta as Tensors or arrays that fit each other, or an error that says what does not fit."""
     x, gamma, beta = [v if isinstance(v, Tensor) else as_data(v) for v in (x, gamma, beta)]
     for i in axis if isinstance(axis, tuple) else (axis,):
@@ -105,7 +109,7 @@ def checked(x, gamma, beta, eps, axis) -> tuple:
 
 
 @lru_cache  # what fits once fits always
-def _check_shapes(sizes, gamma, beta, axis) -> None:
+def _check_shapes(sizes: Shape, gamma: Shape, beta: Shape, axis: Any) -> None:
     for i in axis if isinstance(axis, tuple) else (axis,):
         if not -len(sizes) <= i < len(sizes):
             raise ValueError(f"axis {i} is out of range: x has shape {sizes}, so its axes are 0 to {len(sizes) - 1}")
@@ -119,14 +123,15 @@ def _check_shapes(sizes, gamma, beta, axis) -> None:
             raise ValueError(f"{name} of shape {small} does not broadcast to x's shape {sizes}")
 
 
-def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+def broadcasts(small: Shape, large: Shape) -> bool:
+    """Whether a value of shape ``small`` can be repeated to shape ``large``."""
     if len(small) > len(large):
         return False
     last = large[len(large) - len(small) :]
     return small == last or all(a in (1, b) for a, b in zip(small, last))
 
 
-def _check_eps(eps) -> None:
+def _check_eps(eps: Value) -> None:
     if not isinstance(eps, Tensor):
         as_data(eps)
     if shape(eps) != ():

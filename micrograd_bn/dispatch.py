@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NoReturn
+
 import numpy as np
 
 from . import primitives as P
-from .kinds import is_number
+from .kinds import Value, is_number
 
 
 class NumpyFunctions:
@@ -13,7 +16,7 @@ class NumpyFunctions:
 
     __slots__ = ()
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Value, **kwargs: Any) -> Value:
         if kwargs.get("out") is not None:
             raise TypeError(f"numpy.{ufunc.__name__} cannot write a Tensor into an array: write a = a + t, not a += t")
         if ufunc not in UFUNCS or method != "__call__" or kwargs:
@@ -24,16 +27,16 @@ class NumpyFunctions:
             return NotImplemented
         return UFUNCS[ufunc](*inputs)
 
-    def __array_function__(self, function, types, args, kwargs):
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Value:
         if function not in METHODS:
             raise _no_primitive(function.__name__, {})
         return getattr(type(self), METHODS[function])(*args, **kwargs)
 
-    def __array__(self, *args, **kwargs):
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("a Tensor does not turn into an array by itself, for its history would be lost: use its .data")
 
 
-UFUNCS = {
+UFUNCS: dict[np.ufunc, Any] = {
     np.add: P.add,
     np.subtract: P.sub,
     np.multiply: P.mul,
@@ -47,10 +50,16 @@ UFUNCS = {
     np.log: P.log,
     np.tanh: P.tanh,
 }
-METHODS = {np.sum: "sum", np.mean: "mean", np.reshape: "reshape", np.transpose: "transpose", np.broadcast_to: "broadcast_to"}
+METHODS: dict[Any, str] = {
+    np.sum: "sum",
+    np.mean: "mean",
+    np.reshape: "reshape",
+    np.transpose: "transpose",
+    np.broadcast_to: "broadcast_to",
+}
 
 
-def _no_primitive(name, kwargs) -> TypeError:
+def _no_primitive(name: str, kwargs: dict[str, Any]) -> TypeError:
     options = f" with {', '.join(kwargs)}" if kwargs else ""
     relu = "; np.maximum(t, 0) is t.relu()" if name == "maximum" else ""
     return TypeError(
@@ -59,12 +68,12 @@ def _no_primitive(name, kwargs) -> TypeError:
     )
 
 
-def holds_tensors(value) -> bool:
+def holds_tensors(value: Any) -> bool:
     """Whether this is an array of Tensors, as ``scalars`` makes them: a container, not data."""
     return isinstance(value, np.ndarray) and value.dtype == object and value.size > 0 and isinstance(value.flat[0], NumpyFunctions)
 
 
-def _boxed(tensor):
+def _boxed(tensor: NumpyFunctions) -> np.ndarray[Any, Any]:
     box = np.empty((), dtype=object)
     box[()] = tensor
     return box

@@ -7,15 +7,16 @@ gradient flows stand in ``primitives``; what a number is, Python and NumPy know.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from . import primitives as P
 from . import shapes
 from .dispatch import NumpyFunctions
-from .kinds import as_data, explain_kinds, is_number
-from .shapes import shape, unbroadcast
+from .kinds import Value, as_data, explain_kinds, is_number
+from .shapes import Axis, Shape, shape, unbroadcast
 
 _new, _float64 = object.__new__, np.float64
 
@@ -23,16 +24,27 @@ _new, _float64 = object.__new__, np.float64
 class Step(NamedTuple):
     """What a node remembers of the numbered equation that it is the result of: ``Tensor.equation``."""
 
-    label: str
+    label: str | None
     number: int
     output: str  # the variable on the left-hand side …
     names: tuple[str, ...]  # … and those on the right-hand side: their names …
-    values: tuple  # … and what stood for them
+    values: tuple[Value, ...]  # … and what stood for them
 
     @property
-    def inputs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Value]:
         """The variables on the right-hand side, by name."""
         return dict(zip(self.names, self.values))
+
+
+def _operator(primitive: P.Primitive, reflected: bool = False) -> Callable[[Tensor, Value], Tensor]:
+    def method(self: Tensor, other: Value) -> Any:
+        if not isinstance(other, (Tensor, float, int)):
+            if not is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
+                return NotImplemented  # an object array goes through __array_ufunc__, which looks at what it holds
+            other = np.asarray(other) if isinstance(other, (list, tuple)) else other
+        return Tensor.record(primitive, (other, self) if reflected else (self, other))
+
+    return method
 
 
 class Tensor(NumpyFunctions):
@@ -52,15 +64,15 @@ class Tensor(NumpyFunctions):
     # A graph of single numbers has many nodes: this is what each costs beyond its number and its tuple of inputs.
     __slots__ = ("about", "data", "grad", "inputs", "primitive")
 
-    def __init__(self, data, label: str | None = None):
+    def __init__(self, data: Any, label: str | None = None):
         self.data = as_data(data)
-        self.grad = None
-        self.primitive = None  # what made this node …
-        self.inputs = ()  # … of which Tensors and constants
-        self.about = label  # a name, or the Step that it is the result of
+        self.grad: Any = None
+        self.primitive: P.Primitive | None = None  # what made this node …
+        self.inputs: tuple[Value, ...] = ()  # … of which Tensors and constants
+        self.about: str | Step | None = label  # a name, or the Step that it is the result of
 
     @staticmethod
-    def record(primitive: P.Primitive, inputs: tuple) -> Tensor:
+    def record(primitive: P.Primitive, inputs: tuple[Value, ...]) -> Tensor:
         """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows."""
         try:
             if len(inputs) == 2:
@@ -81,6 +93,7 @@ class Tensor(NumpyFunctions):
 
     @property
     def label(self) -> str | None:
+        """A name for pictures and messages, or None."""
         return self.about.label if isinstance(self.about, Step) else self.about
 
     @label.setter
@@ -93,7 +106,8 @@ class Tensor(NumpyFunctions):
         return self.about if isinstance(self.about, Step) else None
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
+        """The shape of ``data``: () for a single number."""
         return shape(self.data)
 
     @property
@@ -101,7 +115,7 @@ class Tensor(NumpyFunctions):
         """The Tensors that this one was computed from, in order; one that was used twice stands here twice."""
         return tuple(a for a in self.inputs if isinstance(a, Tensor))
 
-    def item(self):
+    def item(self) -> Any:
         """The single number in here, as a plain number."""
         return self.data.item() if hasattr(self.data, "item") else self.data
 
@@ -117,83 +131,100 @@ class Tensor(NumpyFunctions):
             raise TypeError("a Tensor of a single number has no len()")
         return self.shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
     # ---- operators; ``+=`` and its like rebind the name to a new node, as for any immutable value
 
-    def __pow__(self, exponent):
+    __add__, __radd__ = _operator(P.add), _operator(P.add, reflected=True)
+    __sub__, __rsub__ = _operator(P.sub), _operator(P.sub, reflected=True)
+    __mul__, __rmul__ = _operator(P.mul), _operator(P.mul, reflected=True)
+    __truediv__, __rtruediv__ = _operator(P.div), _operator(P.div, reflected=True)
+    __matmul__, __rmatmul__ = _operator(P.matmul), _operator(P.matmul, reflected=True)
+
+    def __pow__(self, exponent: Any) -> Tensor:
         if isinstance(exponent, Tensor):
             raise TypeError("the exponent must be a constant; for a variable one write (exponent * base.log()).exp()")
         return self.record(P.pow.bind(exponent=exponent), (self,))
 
-    def __rpow__(self, base):
+    def __rpow__(self, base: Any) -> NoReturn:
         raise TypeError("the exponent must be a constant, not a Tensor: write (exponent * log(base)).exp()")
 
-    def __neg__(self):
+    def __neg__(self) -> Tensor:
         return self.record(P.neg, (self,))
 
-    def __getitem__(self, index):
-        return P.getitem(self, index=index)
+    def __getitem__(self, index: Any) -> Tensor:
+        return self.record(P.getitem.bind(index=index), (self,))
 
     # Comparisons have no derivative: they give plain booleans.
-    def __lt__(self, other):
+    def __lt__(self, other: Value) -> Any:
         return self.data < _data(other)
 
-    def __le__(self, other):
+    def __le__(self, other: Value) -> Any:
         return self.data <= _data(other)
 
-    def __gt__(self, other):
+    def __gt__(self, other: Value) -> Any:
         return self.data > _data(other)
 
-    def __ge__(self, other):
+    def __ge__(self, other: Value) -> Any:
         return self.data >= _data(other)
 
     # ---- methods, named and shaped as NumPy's
 
-    def sum(self, axis=None, keepdims=False):
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The sum over ``axis``, which with ``keepdims`` stays as size 1."""
         return self.record(P.sum.bind(axis=axis, keepdims=keepdims), (self,))
 
-    def mean(self, axis=None, keepdims=False):
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The mean over ``axis``, which with ``keepdims`` stays as size 1."""
         return self.record(P.mean.bind(axis=axis, keepdims=keepdims), (self,))
 
-    def exp(self):
+    def exp(self) -> Tensor:
+        """e to the power of each number."""
         return self.record(P.exp, (self,))
 
-    def log(self):
+    def log(self) -> Tensor:
+        """The natural logarithm of each number."""
         return self.record(P.log, (self,))
 
-    def sqrt(self):
+    def sqrt(self) -> Tensor:
+        """The square root of each number."""
         return self.record(P.sqrt, (self,))
 
-    def tanh(self):
+    def tanh(self) -> Tensor:
+        """The hyperbolic tangent of each number."""
         return self.record(P.tanh, (self,))
 
-    def relu(self):
+    def relu(self) -> Tensor:
+        """Each number, or 0 where it is negative; the derivative at 0 is taken as 0."""
         return self.record(P.relu, (self,))
 
-    def reshape(self, *shape):
-        return P.reshape(self, to=shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same numbers in another shape, given as a tuple or as several sizes; one of them may be -1."""
+        return self.record(P.reshape.bind(to=shape[0] if len(shape) == 1 else shape), (self,))
 
-    def transpose(self, axes=None):
-        return P.transpose(self, axes=shapes.axes(len(self.shape), axes)[:: -1 if axes is None else 1])
+    def transpose(self, axes: tuple[int, ...] | None = None) -> Tensor:
+        """The axes in another order: reversed if none is given."""
+        return self.record(P.transpose.bind(axes=shapes.axes(len(self.shape), axes)[:: -1 if axes is None else 1]), (self,))
 
     @property
-    def T(self):
+    def T(self) -> Tensor:
+        """The transpose: the axes reversed."""
         return self.transpose()
 
-    def broadcast_to(self, shape):
-        return P.broadcast(self, to=shape)
+    def broadcast_to(self, shape: Shape) -> Tensor:
+        """Repeated to this shape, by NumPy's rules."""
+        return self.record(P.broadcast.bind(to=shape), (self,))
 
     # ---- the chain rule
 
-    def backward(self, gradient=None) -> None:
+    def backward(self, gradient: Any = None) -> None:
         """Add the gradient of this node to ``.grad`` of every node that it depends on, itself included.
 
         gradient: of this tensor's shape; None means 1, and only for a single value (ValueError otherwise). A second
         pass flows through its own adjoints, so it adds exactly the same again, on every node.
         """
-        seen = set()
+        seen: set[int] = set()
         for node, g in adjoints(self, _seed(self, gradient)).items():
             if type(g) is not float:
                 # A leaf's gradient may be an array that others hold too: it gets a copy, so that `w.grad *= 0.5` is safe.
@@ -202,40 +233,24 @@ class Tensor(NumpyFunctions):
                 seen.add(id(g))
             node.grad = g if node.grad is None else node.grad + g
 
-    def contributions(self) -> tuple:
+    def contributions(self) -> tuple[Any, ...]:
         """What this node's gradient sends back along each edge: a term for each of ``parents``, computed, not stored.
 
         A node's gradient is the sum of the terms on all edges that leave it. Raises ValueError before a backward pass.
         """
         if self.grad is None:
             raise ValueError("there is no gradient to send back yet: call backward() on the graph's result first")
-        if not self.inputs:
+        if self.primitive is None:
             return ()
         terms = self.primitive.vjp(self.grad, self.data, *map(_data, self.inputs))
         return tuple(unbroadcast(term, a.shape) for a, term in zip(self.inputs, terms) if isinstance(a, Tensor))
 
 
-def _operator(primitive, reflected=False):
-    def method(self, other):
-        if not isinstance(other, (Tensor, float, int)):
-            if not is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
-                return NotImplemented  # an object array goes through __array_ufunc__, which looks at what it holds
-            other = np.asarray(other) if isinstance(other, (list, tuple)) else other
-        return Tensor.record(primitive, (other, self) if reflected else (self, other))
-
-    return method
-
-
-for _symbol, _primitive in (("add", P.add), ("sub", P.sub), ("mul", P.mul), ("truediv", P.div), ("matmul", P.matmul)):
-    setattr(Tensor, f"__{_symbol}__", _operator(_primitive))
-    setattr(Tensor, f"__r{_symbol}__", _operator(_primitive, reflected=True))
-
-
-def _data(value):
+def _data(value: Value) -> Any:
     return value.data if isinstance(value, Tensor) else value
 
 
-def _seed(output: Tensor, gradient):
+def _seed(output: Tensor, gradient: Any) -> Any:
     """The gradient that a backward pass starts from, checked: of the output's shape, and of its dtype."""
     if gradient is None:
         if any(n != 1 for n in output.shape):
@@ -251,7 +266,7 @@ def _seed(output: Tensor, gradient):
     return gradient if own == given or own is None or given is None else gradient.astype(own)
 
 
-def adjoints(output: Tensor, gradient, differentiable=False, stop=()) -> dict[Tensor, Any]:
+def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop: Collection[Tensor] = ()) -> dict[Tensor, Any]:
     """The gradient of ``output`` with respect to every node that it depends on, ``output`` first.
 
     ``differentiable``: the VJPs see the nodes themselves instead of their data, so what they compute is recorded too.
@@ -272,16 +287,18 @@ def adjoints(output: Tensor, gradient, differentiable=False, stop=()) -> dict[Te
     result, ready = {output: gradient}, [output]  # ready: all edges have reported, so the gradient is complete
     while ready:
         node = ready.pop()
-        g, inputs = result[node], node.inputs
+        g, primitive, inputs = result[node], node.primitive, node.inputs
+        if primitive is None:  # the output is a leaf itself
+            break
         try:
             if differentiable:
-                terms = node.primitive.vjp(g, node, *inputs) if inputs else ()
+                terms = primitive.vjp(g, node, *inputs)
             elif len(inputs) == 2:
                 a, b = inputs  # most nodes have two: without a list for them, a scalar graph takes a tenth less
                 a, b = a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b
-                terms = node.primitive.vjp(g, node.data, a, b)
+                terms = primitive.vjp(g, node.data, a, b)
             else:
-                terms = node.primitive.vjp(g, node.data, *map(_data, inputs)) if inputs else ()
+                terms = primitive.vjp(g, node.data, *map(_data, inputs))
         except TypeError as error:
             raise explain_kinds(error, (g, *inputs)) from error
         for a, term in zip(inputs, terms):
@@ -300,7 +317,7 @@ def adjoints(output: Tensor, gradient, differentiable=False, stop=()) -> dict[Te
     return result
 
 
-def grad(output: Tensor, inputs, gradient=None) -> tuple[Tensor, ...]:
+def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None) -> tuple[Tensor, ...]:
     """The gradients of ``output`` with respect to ``inputs`` (a Tensor, or several), as Tensors of the same shapes.
 
     They are part of a graph, so they can be differentiated again, to any order. ``gradient`` is as for ``backward``, and may
@@ -326,7 +343,7 @@ def grad(output: Tensor, inputs, gradient=None) -> tuple[Tensor, ...]:
     return tuple(found[a] if a in found else Tensor(np.zeros_like(a.data)[()]) for a in inputs)
 
 
-def scalars(array, label: str | None = None) -> np.ndarray:
+def scalars(array: Any, label: str | None = None) -> np.ndarray[Any, Any]:
     """An object array of scalar Tensors, one for each number: called with it, a function builds a graph of single numbers.
 
     With a label "x", the elements are named x[0], x[1], … or x[0,0], …

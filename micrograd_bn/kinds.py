@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from .shapes import shape
 
+# A Tensor, or data: a number of any kind, or an array of them. Nobody looks inside, so no type says more.
+Value: TypeAlias = Any
 
-def as_data(value) -> Any:
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def as_data(value: Any) -> Any:
     """``value`` as the engine keeps it: integers and booleans become float64, sequences become arrays, other numbers stay.
 
     Raises TypeError for text, None, complex numbers and what is already a Tensor, ValueError for a ragged sequence.
@@ -42,18 +48,18 @@ def as_data(value) -> Any:
     return value
 
 
-def is_number(value) -> bool:
+def is_number(value: Any) -> bool:
     """Whether this may be a number or an array of them: anything but text, a dictionary, a set and None."""
     return not (isinstance(value, (str, bytes, dict, set)) or value is None)
 
 
-def _name(value) -> str:
+def _name(value: Any) -> str:
     return "None" if value is None else f"{type(value).__name__} {value!r}"
 
 
-def explain_kinds(error: TypeError, values) -> TypeError:
+def explain_kinds(error: TypeError, values: Iterable[Value]) -> TypeError:
     """The error that a number raised, with a line that says what to convert if two kinds of number met."""
-    kinds = sorted({_kind(value) for value in values} - {None})
+    kinds = sorted({kind for value in values if (kind := _kind(value))})
     if len(kinds) < 2 or "do not mix" in str(error):
         return error
     return TypeError(
@@ -62,20 +68,20 @@ def explain_kinds(error: TypeError, values) -> TypeError:
     )
 
 
-def explains_kinds(function):
+def explains_kinds(function: _Function) -> _Function:
     """Decorate a function of numbers so that its TypeError says what to convert (see ``explain_kinds``)."""
 
     @wraps(function)
-    def explained(*args, **kwargs):
+    def explained(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except TypeError as error:
             raise explain_kinds(error, (*args, *kwargs.values())) from error
 
-    return explained
+    return explained  # type: ignore[return-value]
 
 
-def _kind(value) -> str | None:
+def _kind(value: Value) -> str | None:
     """What kind of number this is, or an array is made of: "float", "Decimal", … None for an integer, which goes with all."""
     if hasattr(value, "record"):
         value = value.data

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .shapes import count, shape, spread, unbroadcast
+from .kinds import Value
+from .shapes import Shape, count, shape, spread, unbroadcast
 
 
 class Primitive(NamedTuple):
@@ -29,17 +30,17 @@ class Primitive(NamedTuple):
     name: str
     symbol: str
     forward: Callable[..., Any]
-    vjp: Callable[..., tuple]
+    vjp: Callable[..., tuple[Any, ...]]
     params: tuple[tuple[str, Any], ...] = ()
 
-    def bind(self, **params) -> Primitive:
+    def bind(self, **params: Any) -> Primitive:
         """The same primitive with its parameters fixed: a function of values alone."""
         try:
             return _bound(self, **params)
         except TypeError:  # an index may be an array, which no cache can look up
             return _bound.__wrapped__(self, **params)
 
-    def __call__(self, *inputs, **params):
+    def __call__(self, *inputs: Value, **params: Any) -> Value:
         primitive = self.bind(**params) if params else self
         for value in inputs:
             if hasattr(value, "record"):
@@ -48,7 +49,7 @@ class Primitive(NamedTuple):
 
 
 @lru_cache(maxsize=256, typed=True)
-def _bound(primitive: Primitive, **params) -> Primitive:
+def _bound(primitive: Primitive, **params: Any) -> Primitive:
     forward, vjp = partial(primitive.forward, **params), partial(primitive.vjp, **params)
     return Primitive(primitive.name, primitive.symbol, forward, vjp, tuple(params.items()))
 
@@ -77,7 +78,7 @@ neg = Primitive("neg", "−",
                 lambda g, y, a: (-g,))
 
 
-def _pow_vjp(g, y, a, exponent):
+def _pow_vjp(g: Value, y: Value, a: Value, exponent: Value) -> tuple[Value]:
     # 0 and 1 on their own: a ** -1 fails at 0, and Decimal has no 0 ** 0. 2 on its own: a product is faster than a power.
     if exponent == 0:
         return (g * 0,)
@@ -95,7 +96,7 @@ pow = Primitive("pow", "^",
                 _pow_vjp)
 
 
-def _sqrt(a):
+def _sqrt(a: Value) -> Value:
     try:
         return np.sqrt(a)
     except (TypeError, AttributeError):  # a number without a sqrt of its own: a SymPy expression, a Fraction
@@ -131,7 +132,7 @@ relu = Primitive("relu", "relu",
                  lambda g, y, a: (g * (y > 0),))
 
 
-def _reduced(a):
+def _reduced(a: Value) -> Value:
     """What has the methods sum and mean, which are faster than NumPy's functions of these names: a bare number has not."""
     return a if hasattr(a, "sum") else np.asarray(a)
 
@@ -157,13 +158,13 @@ broadcast = Primitive("broadcast", "broadcast",
                       lambda g, y, a, to: (g,))
 
 
-def _swap(a):
+def _swap(a: Value) -> Value:
     """The transpose of the last two axes."""
     n = len(a.shape)
     return np.transpose(a, (*range(n - 2), n - 1, n - 2))
 
 
-def _matmul_vjp(g, y, a, b):
+def _matmul_vjp(g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
     # As in NumPy, a vector is a row on the left and a column on the right.
     row, column = len(a.shape) == 1, len(b.shape) == 1
     left = np.reshape(a, (1, -1)) if row else a
@@ -179,17 +180,17 @@ matmul = Primitive("matmul", "@",
                    _matmul_vjp)
 
 
-def _scatter(a, index, to):
+def _scatter(a: Value, index: Any, to: Shape) -> Value:
     out = np.zeros(to, dtype=np.asarray(a).dtype)
     np.add.at(out, index, a)  # adds, so an element picked twice gets both gradients
     return out
 
 
-getitem = Primitive("getitem", "[ ]",
-                    lambda a, index: a[index],
-                    lambda g, y, a, index: (scatter(g, index=index, to=a.shape),))
-
 scatter = Primitive("scatter", "scatter",
                     _scatter,
                     lambda g, y, a, index, to: (g[index],))
+
+getitem = Primitive("getitem", "[ ]",
+                    lambda a, index: a[index],
+                    lambda g, y, a, index: (scatter(g, index=index, to=a.shape),))
 # fmt: on
