@@ -120,7 +120,7 @@ tanh = Primitive("tanh", "tanh",
                  lambda g, y, a: (g * (1 - y * y),))
 
 
-def _relu(a):
+def _relu(a: Value) -> Value:
     if not hasattr(a, "shape"):
         return max(a, type(a)(0))
     # Among objects, NumPy's maximum leaves an integer 0, which has no exp() and no sqrt() for what follows.
