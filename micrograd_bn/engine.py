@@ -223,6 +223,9 @@ class Tensor(NumpyFunctions):
 
         gradient: of this tensor's shape; None means 1, and only for a single value (ValueError otherwise). A second
         pass flows through its own adjoints, so it adds exactly the same again, on every node.
+
+        Threads may run passes at the same time on graphs that share no node. Where they share leaves, adding to ``.grad``
+        wants a lock; ``grad`` needs none, for it leaves ``.grad`` alone.
         """
         seen: set[int] = set()
         for node, g in adjoints(self, _seed(self, gradient)).items():

@@ -105,7 +105,9 @@ def test_unusable_npy_files(tmp_path, array, message):
 
 
 @pytest.mark.parametrize(
-    "array", [np.array(["1e4000"]).astype(np.longdouble), np.frombuffer(bytes.fromhex("0000a07f"), "<f4")], ids=["large", "signalling"]
+    "array",
+    [np.array(["1e4000"]).astype(np.longdouble), np.frombuffer(bytes.fromhex("0000a07f"), "<f4")],
+    ids=["large", "signalling"],
 )
 def test_a_number_that_float64_has_not_is_refused_without_a_warning(tmp_path, array):
     if np.finfo(array.dtype).max == np.finfo(float).max:

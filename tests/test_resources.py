@@ -1,0 +1,169 @@
+"""What a graph costs and leaves behind: a million nodes, a thousand steps, an interruption, several threads."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Tensor, draw, grad, nn
+
+MILLION = 1_000_000
+
+
+def chain(x):
+    """x + 1 + 1 + …: one path, a million nodes long."""
+    y = x
+    for _ in range(MILLION):
+        y = y + 1.0
+    return y, 1.0
+
+
+def comb(x):
+    """x·1 + x·1 + …: a million nodes, every second one a tooth that leads straight to x."""
+    y = x
+    for _ in range(MILLION // 2):
+        y = y + x * 1.0
+    return y, 1.0 + MILLION // 2
+
+
+@pytest.mark.parametrize("build", [chain, comb])
+def test_a_million_nodes_are_built_differentiated_not_drawn_and_freed(build):
+    gc.collect()
+    before = sys.getallocatedblocks()
+    x = Tensor(1.0)
+    y, slope = build(x)
+    y.backward()
+    assert x.grad == slope
+    with pytest.raises(ValueError, match="more than 2,000 nodes, which is no picture to look at"):
+        draw(y, zoom="primitives")
+    del x, y
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 10_000  # of more than six million
+
+
+def test_a_thousand_training_steps_leave_nothing_behind():
+    """Later steps hold no more memory than early ones: a graph goes by itself, as soon as nobody holds it."""
+    random = np.random.default_rng(0)
+    x, t = (random.normal(size=(16, k)).astype(np.float32) for k in (4, 1))
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1))
+    optimiser = nn.SGD(model.parameters(), lr=0.01)
+
+    def steps(n):
+        for _ in range(n):
+            loss = ((model(Tensor(x)) - t) ** 2).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return loss.item()
+
+    steps(100)  # caches fill
+    gc.collect()
+    gc.disable()  # a graph has no cycles, so it does not wait for the collector
+    tracemalloc.start()
+    try:
+        steps(200)
+        early, _ = tracemalloc.get_traced_memory()
+        steps(1000)
+        late, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert late - early < 20_000  # a step's graph alone is more than that
+
+
+def test_an_interruption_leaves_the_old_file_or_the_new_one(tmp_path):
+    page = tmp_path / "page.html"
+    command = [sys.executable, "-m", "micrograd_bn", "explore", "-o", str(page)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    whole_run = time.perf_counter() - start
+    new, old = page.read_bytes(), b"what was there before"
+    for when in (0.3, 0.6, 0.8, 0.9, 0.95):
+        page.write_bytes(old)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(when * whole_run)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert page.read_bytes() in (old, new)
+        assert os.listdir(tmp_path) == ["page.html"]
+
+
+# What is promised to threads: passes share nothing but the nodes' ``grad``. Separate graphs do not disturb each other; on leaves
+# that they share, ``grad()`` is safe, for it leaves ``.grad`` alone, and ``backward()`` wants a lock, for it adds to it.
+
+
+@pytest.fixture
+def eager_switches():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def on_threads(work, n=8):
+    """``work(i)`` for i < n, all at once."""
+    start = threading.Barrier(n)
+
+    def wait_and_work(i):
+        start.wait()
+        return work(i)
+
+    with ThreadPoolExecutor(n) as pool:
+        return list(pool.map(wait_and_work, range(n)))
+
+
+def test_threads_with_graphs_of_their_own_do_not_disturb_each_other(eager_switches):
+    def work(i):
+        x = Tensor(float(i + 1))
+        y = x
+        for _ in range(200):
+            y = y * 0.5 + x
+        y.backward()
+        return x.grad, y.inputs[1] is x
+
+    def by_hand():
+        slope = 1.0
+        for _ in range(200):
+            slope = slope * 0.5 + 1
+        return slope
+
+    assert on_threads(work) == [(by_hand(), True)] * 8
+
+
+def test_threads_that_share_leaves_may_call_grad_at_the_same_time(eager_switches):
+    w, b = Tensor([1.0, 2.0]), Tensor(3.0)
+
+    def work(i):
+        loss = ((w * (i + 1.0) + b) ** 2).sum()
+        for _ in range(20):
+            dw, db = grad(loss, [w, b])
+        return dw.data.tolist(), db.data
+
+    expected = []
+    for k in range(1, 9):
+        residual = np.array([1.0, 2.0]) * k + 3
+        expected.append(((2 * residual * k).tolist(), (2 * residual).sum()))
+    assert on_threads(work) == expected
+    assert w.grad is None and b.grad is None
+
+
+def test_threads_that_share_leaves_add_to_their_gradients_under_a_lock(eager_switches):
+    w, lock = Tensor(2.0), threading.Lock()
+
+    def work(i):
+        loss = w * (i + 1.0) * w
+        inner = loss.inputs[0]
+        with lock:
+            loss.backward()
+        return inner.grad
+
+    assert on_threads(work) == [2.0] * 8  # each pass has its own adjoints
+    assert w.grad == sum(2 * 2.0 * (i + 1) for i in range(8))
