@@ -44,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument("file", nargs="?", help="CSV (header or not) or .npy; - is CSV on standard input; none is Iris")
-    data.add_argument(
-        "--columns", help="the columns to take: a,b by name, or 1,2 where there is no header", type=lambda s: s.split(",")
-    )
+    data.add_argument("--columns", help="the columns to take: a,b by name, or by number from 1: 1,2", type=lambda s: s.split(","))
     data.add_argument("--eps", type=float, default=1e-5, help="added to the variance (default %(default)s)")
     data.add_argument("--dtype", choices=("float32", "float64"), default="float64", help="the precision to compute in")
     data.add_argument(

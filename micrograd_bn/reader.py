@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 
 # Fisher, R. A. (1936), "The use of multiple measurements in taxonomic problems": 150 irises, four lengths in cm.
 IRIS = Path(__file__).parent / "data" / "iris.csv"
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 
 class Unusable(ValueError):
@@ -22,14 +24,14 @@ class Unusable(ValueError):
 class Batch(NamedTuple):
     data: np.ndarray  # float64; one column a feature, or a .npy file's own shape
     columns: list[str]  # the names of the columns, from the header, or their numbers; none for .npy
-    notes: list[str]  # what a person should know: which columns were skipped
+    notes: list[str]  # what a person should know: which columns were skipped, that there is no header
 
 
 def read_batch(path: str | None, columns: list[str] | None = None) -> Batch:
     """Read ``path``: CSV, .npy, "-" for CSV on standard input, None for the packaged Iris measurements.
 
     CSV may have a header or not, and commas, semicolons or tabs. Columns without numbers are skipped, which the notes say;
-    ``columns`` picks some by name (or number, from 1, where there is no header). Raises Unusable.
+    ``columns`` picks some by name or, where no name is the same, by number from 1. Raises Unusable.
     """
     name = "the packaged Iris measurements" if path is None else "standard input" if path == "-" else path
     try:
@@ -69,6 +71,9 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
         raise Unusable(f"{name}: neither .npy nor text in UTF-8 (byte {error.start})") from None
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=first.count)
+    for other in ";\t":  # in 5,1;3,5 the commas are not what separates
+        if other in first and any(map(DECIMAL_COMMA.fullmatch, first.split(other))):
+            delimiter = other
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
@@ -84,26 +89,37 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
     first_cells = lines[0][1]
     below = [[cells[j] for _, cells in lines[1:]] for j in range(width)]
     # A header is a first line with a word in it above a column of numbers, or nothing but words.
-    has_header = not any(map(_is_number, first_cells)) or any(
-        cell.strip() and not _is_number(cell) and _mostly_numbers(below[j]) for j, cell in enumerate(first_cells)
+    has_header = not any(map(_meant_as_number, first_cells)) or any(
+        cell.strip() and not _meant_as_number(cell) and _mostly_numbers(below[j]) for j, cell in enumerate(first_cells)
     )
-    names = [cell.strip() or str(j + 1) for j, cell in enumerate(first_cells)] if has_header else None
-    names = names or [str(j + 1) for j in range(width)]
+    names = [(has_header and cell.strip()) or str(j + 1) for j, cell in enumerate(first_cells)]
+    for j, column in enumerate(names):
+        if column in names[:j]:
+            both = f"columns {names.index(column) + 1} and {j + 1} are both named {column!r}"
+            raise Unusable(f"{name}: line {lines[0][0]}: {both}: rename one")
     lines = lines[1:] if has_header else lines
     if not lines:
         raise Unusable(f"{name}: there is a header and no data")
 
-    notes = []
+    notes = [] if has_header else [f"{name}: no header: the first row is data"]
+    picked = []
     if columns:
-        missing = [column for column in columns if column not in names]
-        if missing:
-            raise Unusable(f"{name}: no column {missing[0]!r}; there are {', '.join(names)}")
-        picked = [names.index(column) for column in columns]
+        for column in columns:
+            j = _place(column, names)
+            if j is None:
+                by_number = f", or by number 1 to {width}" if has_header else ""
+                raise Unusable(f"{name}: no column {column!r}; there are {', '.join(names)}{by_number}")
+            if j in picked:
+                raise Unusable(f"{name}: column {names[j]!r} is picked twice")
+            picked.append(j)
     else:
-        picked = [j for j in range(width) if _mostly_numbers([cells[j] for _, cells in lines])]
-        skipped = [names[j] for j in range(width) if j not in picked]
-        if skipped:
-            notes.append(f"{name}: skipped what is not numeric: {', '.join(skipped)}")
+        for j in range(width):
+            column = [cells[j] for _, cells in lines]
+            if _mostly_numbers(column):
+                picked.append(j)
+            else:
+                words = len(column) - sum(map(_is_number, column))
+                notes.append(f"{name}: skipped {names[j]!r}: {words} of {len(column)} cells are not numbers")
     if not picked:
         raise Unusable(f"{name}: no column holds numbers")
 
@@ -111,6 +127,10 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
     for i, (number, cells) in enumerate(lines):
         for k, j in enumerate(picked):
             where = f"{name}: line {number}, column {names[j]!r}"
+            if DECIMAL_COMMA.fullmatch(cells[j]):
+                raise Unusable(
+                    f"{where}: {cells[j].strip()!r} has a decimal comma: save the file with decimal points, or convert it"
+                )
             if not _is_number(cells[j]):
                 raise Unusable(f"{where}: {cells[j]!r} is not a number" if cells[j].strip() else f"{where}: an empty cell")
             data[i, k] = float(cells[j])
@@ -127,6 +147,17 @@ def _is_number(cell: str) -> bool:
     return "_" not in cell  # Python reads 1_000 as a number; a spreadsheet does not
 
 
+def _meant_as_number(cell: str) -> bool:
+    return _is_number(cell) or DECIMAL_COMMA.fullmatch(cell) is not None
+
+
 def _mostly_numbers(cells: list[str]) -> bool:
     """Whether a column is meant as numbers, so that a cell that is none is a mistake and not a reason to skip it."""
-    return 2 * sum(map(_is_number, cells)) > len(cells)
+    return 2 * sum(map(_meant_as_number, cells)) > len(cells)
+
+
+def _place(column: str, names: list[str]) -> int | None:
+    """Where a column is: by its name, else by its number, from 1."""
+    if column in names:
+        return names.index(column)
+    return int(column) - 1 if column.isdecimal() and 1 <= int(column) <= len(names) else None

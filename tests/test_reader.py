@@ -22,7 +22,7 @@ def test_iris_is_packaged():
     batch = read_batch(None)
     assert batch.data.shape == (150, 4)
     assert batch.columns == ["sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm"]
-    assert "species" in batch.notes[0]
+    assert batch.notes == ["the packaged Iris measurements: skipped 'species': 150 of 150 cells are not numbers"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,48 @@ def test_csv(write, text, columns, data):
 def test_columns_are_picked_by_name_or_number(write):
     assert read_batch(write("a,b,c\n1,2,x\n3,4,y\n"), ["b"]).data.tolist() == [[2], [4]]
     assert read_batch(write("1,2\n3,4\n"), ["2", "1"]).data.tolist() == [[2, 1], [4, 3]]
+    assert read_batch(write("a,b,c\n1,2,x\n3,4,y\n"), ["2"]).columns == ["b"]
+    assert read_batch(write("year,2,1\n7,8,9\n"), ["2", "1"]).data.tolist() == [[8, 9]]  # a name goes before a number
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        ("a,b\n1,2\n", ["c"], "no column 'c'; there are a, b, or by number 1 to 2"),
+        ("a,b\n1,2\n", ["0"], "no column '0'; there are a, b, or by number 1 to 2"),
+        ("1,2\n3,4\n", ["3"], "no column '3'; there are 1, 2$"),
+        ("a,b\n1,2\n", ["b", "b"], "column 'b' is picked twice"),
+        ("a,b\n1,2\n", ["b", "2"], "column 'b' is picked twice"),
+        ("a,b,a\n1,2,3\n", None, "line 1: columns 1 and 3 are both named 'a': rename one"),
+    ],
+)
+def test_a_column_that_is_not_there_or_there_twice_is_refused(write, content, columns, message):
+    with pytest.raises(Unusable, match=message):
+        read_batch(write(content), columns)
+
+
+def test_a_file_without_a_header_is_told_so(write):
+    assert read_batch(write("2019,2020\n1,2\n")).notes[0].endswith("no header: the first row is data")
+    assert read_batch(write("a,b\n1,2\n")).notes == []
+
+
+def test_what_is_skipped_is_told_with_how_many_cells_are_not_numbers(write):
+    notes = read_batch(write("a,b,c\n1,x,u\n2,3,v\n4,y,w\n")).notes
+    assert [note.partition(": ")[2] for note in notes] == [
+        "skipped 'b': 2 of 3 cells are not numbers",
+        "skipped 'c': 3 of 3 cells are not numbers",
+    ]
+
+
+@pytest.mark.parametrize("content", ["5,1;3,5\n4,9;3,0\n", "a;b\n5,1;3,5\n4,9;3,0\n", "5,1\t3,5\n", '"5,1","3,5"\n', "5,1;a\n"])
+def test_decimal_commas_are_recognised(write, content):
+    with pytest.raises(Unusable, match=r"line \d, column '(1|a)': '5,1' has a decimal comma: save the file with decimal points"):
+        read_batch(write(content))
+
+
+def test_a_comma_in_a_column_of_words_is_no_decimal_comma(write):
+    batch = read_batch(write('a,place\n1,"Oslo, 5,1"\n2,"5,1"\n3,Rome\n'))
+    assert batch.columns == ["a"]
 
 
 def test_standard_input(monkeypatch):
@@ -136,12 +178,10 @@ def test_a_damaged_npy_header_is_refused_with_the_files_name(write, header):
         read_batch(write(npy(header), "batch.npy"))
 
 
-def test_a_missing_file_a_folder_and_a_missing_column(tmp_path, write):
+def test_a_missing_file_a_folder_and_a_column_of_words(tmp_path, write):
     with pytest.raises(Unusable, match="No such file"):
         read_batch(str(tmp_path / "absent.csv"))
     with pytest.raises(Unusable, match="directory"):
         read_batch(str(tmp_path))
-    with pytest.raises(Unusable, match="no column 'c'; there are a, b"):
-        read_batch(write("a,b\n1,2\n"), ["c"])
     with pytest.raises(Unusable, match="'x' is not a number"):
         read_batch(write("a,b\n1,x\n"), ["b"])
