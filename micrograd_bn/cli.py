@@ -25,6 +25,13 @@ from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .verify import Report, verify
 
+# What draw() advises, in the words of the command line.
+SPELLINGS = {
+    "zoom='equations'": "--zoom equations",
+    "a smaller batch": "a smaller batch (--rows, --columns)",
+    "max_nodes=": "--max-nodes",
+}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 all rows agree, 1 one does not, 2 unusable input (or code, for ``check``)."""
@@ -46,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("file", nargs="?", help="CSV (header or not) or .npy; - is CSV on standard input; none is Iris")
     data.add_argument("--columns", help="the columns to take: a,b by name, or by number from 1: 1,2", type=lambda s: s.split(","))
     data.add_argument("--eps", type=float, default=1e-5, help="added to the variance (default %(default)s)")
-    data.add_argument("--dtype", choices=("float32", "float64"), default="float64", help="the precision to compute in")
+    data.add_argument("--dtype", choices=("float32", "float64"), help="the precision to compute in (default float64)")
     data.add_argument(
         "--seed", type=_between(0, 2**32 - 1), default=0, help="for gamma, beta and the upstream gradient (default 0)"
     )
@@ -75,10 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_draw)
 
     command = commands.add_parser("explore", help="write the interactive page, to step through", parents=[data])
-    command.add_argument("--rows", type=int, default=8, help="take only the first so many rows (default 8)")
+    command.add_argument("--rows", type=int, help="take only the first so many rows (default 8)")
     command.add_argument("-o", "--output", default="page.html", help="where to (default %(default)s)")
     command.add_argument("--open", action="store_true", help="open it in the browser")
     command.set_defaults(run=_explore)
+
     command = commands.add_parser("check", help="say what is wrong, and why, with a backward pass that you wrote")
     command.add_argument("function", metavar="FILE.py:FUNCTION", help="a function of (dy, x, gamma, beta, eps)")
     command.add_argument(
@@ -109,6 +117,8 @@ def _between(low: float, high: float, kind: Callable = int) -> Callable:
 
 
 def _verify(options) -> int:
+    if options.digits and options.dtype:
+        raise Unusable("--digits computes in decimals, and --dtype is a precision of floats: give one of the two")
     x, dy = _read(options)
     with localcontext() as context:
         if options.digits:
@@ -131,20 +141,20 @@ def _prove(options) -> int:
 def _draw(options) -> int:
     x, dy = _read(options)
     y = _differentiated(x, dy, options.eps, options.seed, options.zoom)
-    graph = draw(
-        y,
-        options.zoom,
-        direction=options.direction,
-        precision=options.precision,
-        show=options.show,
-        max_nodes=options.max_nodes,
-    )
+    how = {"direction": options.direction, "precision": options.precision, "show": options.show}
+    try:
+        graph = draw(y, options.zoom, max_nodes=options.max_nodes, **how)
+    except ValueError as error:
+        message = str(error)
+        for python, here in SPELLINGS.items():
+            message = message.replace(python, here)
+        raise Unusable(message) from None
     print(graph.save(options.output))
     return 0
 
 
 def _explore(options) -> int:
-    batch, dy = _read_batch(options)
+    batch, dy = _read_batch(options, rows=8)
     path = explore(options.output, batch.data, dy=dy, eps=options.eps, columns=batch.columns or None, seed=options.seed)
     print(path)
     if options.open:
@@ -220,20 +230,46 @@ def _demo(options) -> int:
     return 0 if report.ok else 1
 
 
-def _read_batch(options) -> tuple[Batch, np.ndarray | None]:
-    """The batch that the options name, and its upstream gradient if they name one."""
-    batch = read_batch(options.file, options.columns)
-    for note in batch.notes:
-        print(f"note: {note}", file=sys.stderr)
+def _read_batch(options, rows: int | None = None) -> tuple[Batch, np.ndarray | None]:
+    """The batch that the options name, and its upstream gradient if they name one; ``rows`` of it, if --rows does not say."""
+    batch, dtype = read_batch(options.file, options.columns), options.dtype or "float64"
+    _note(batch, *batch.notes)
     dy = None
     if options.upstream:
-        dy = read_batch(options.upstream).data.astype(options.dtype)
+        upstream = read_batch(options.upstream)
+        _note(upstream, *upstream.notes)
+        dy = upstream.data.astype(dtype)
         if dy.shape != batch.data.shape:
             raise Unusable(f"{options.upstream}: the gradient has shape {dy.shape}, and the batch {batch.data.shape}")
-    rows = getattr(options, "rows", None)
-    if rows is not None and rows < 1:
-        raise Unusable(f"--rows {rows}: a batch has at least one row")
-    return batch._replace(data=batch.data[:rows].astype(options.dtype)), None if dy is None else dy[:rows]
+    wanted = getattr(options, "rows", None)
+    if wanted is not None and wanted < 1:
+        raise Unusable(f"--rows {wanted}: a batch has at least one row")
+    if wanted and wanted > len(batch.data):
+        _note(batch, f"--rows {wanted}: there are only {len(batch.data)}")
+    rows = wanted or rows
+    batch = batch._replace(data=batch.data[:rows].astype(dtype))
+    constant = _constant(batch)
+    if constant and options.eps == 0:
+        raise Unusable(f"{batch.name}: {constant} and --eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an --eps > 0")
+    if constant:
+        _note(batch, f"{'one row' if len(batch.data) == 1 else constant}: variance 0, so x̂ is 0 and y is β")
+    return batch, None if dy is None else dy[:rows]
+
+
+def _note(batch: Batch, *notes: str) -> None:
+    for note in notes:
+        print(f"note: {batch.name}: {note}", file=sys.stderr)
+
+
+def _constant(batch: Batch) -> str:
+    """Which columns hold one number only: "column 'a' is constant", "columns 'a', 'b' are constant", or nothing."""
+    places = np.argwhere(np.atleast_1d((batch.data == batch.data[0]).all(axis=0))).tolist()
+    if batch.columns:
+        names = [repr(batch.columns[j]) for (j,) in places]
+    else:
+        names = [str(place[0] + 1 if len(place) == 1 else place) for place in places]
+    some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"column {some} is constant" if len(names) == 1 else f"columns {some} are constant" if names else ""
 
 
 def _read(options) -> tuple[np.ndarray, np.ndarray | None]:

@@ -8,9 +8,22 @@ from pathlib import Path
 
 
 def write_whole(path, content: bytes) -> Path:
-    """Write ``content`` to ``path`` by way of a file beside it: an interruption leaves what was there before."""
+    """Write ``content`` to ``path`` by way of a file beside it: an interruption leaves what was there before.
+
+    Raises OSError, about ``path`` and not about the file beside it.
+    """
     path = Path(path)
     target = Path(os.path.realpath(path))  # through a link, as open() would
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
+    try:
+        _replace(target, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return path
+
+
+def _replace(target: Path, content: bytes) -> None:
     handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -22,7 +35,6 @@ def write_whole(path, content: bytes) -> Path:
     except BaseException:
         os.unlink(beside)
         raise
-    return path
 
 
 def _umask() -> int:

@@ -22,6 +22,7 @@ class Unusable(ValueError):
 
 
 class Batch(NamedTuple):
+    name: str  # where it is from
     data: np.ndarray  # float64; one column a feature, or a .npy file's own shape
     columns: list[str]  # the names of the columns, from the header, or their numbers; none for .npy
     notes: list[str]  # what a person should know: which columns were skipped, that there is no header
@@ -43,7 +44,7 @@ def read_batch(path: str | None, columns: list[str] | None = None) -> Batch:
     if content.startswith(b"\x93NUMPY"):
         if columns:
             raise Unusable(f"{name}: a .npy file has no column names to pick from")
-        return Batch(_read_npy(content, name), [], [])
+        return Batch(name, _read_npy(content, name), [], [])
     return _read_csv(content, name, columns)
 
 
@@ -101,7 +102,7 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
     if not lines:
         raise Unusable(f"{name}: there is a header and no data")
 
-    notes = [] if has_header else [f"{name}: no header: the first row is data"]
+    notes = [] if has_header else ["no header: the first row is data"]
     picked = []
     if columns:
         for column in columns:
@@ -119,7 +120,7 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
                 picked.append(j)
             else:
                 words = len(column) - sum(map(_is_number, column))
-                notes.append(f"{name}: skipped {names[j]!r}: {words} of {len(column)} cells are not numbers")
+                notes.append(f"skipped {names[j]!r}: {words} of {len(column)} cells are not numbers")
     if not picked:
         raise Unusable(f"{name}: no column holds numbers")
 
@@ -136,7 +137,7 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
             data[i, k] = float(cells[j])
             if not math.isfinite(data[i, k]):
                 raise Unusable(f"{where}: {cells[j].strip()} is not a finite number")
-    return Batch(data, [names[j] for j in picked], notes)
+    return Batch(name, data, [names[j] for j in picked], notes)
 
 
 def _is_number(cell: str) -> bool:

@@ -50,8 +50,11 @@ def test_a_row_that_differs_is_exit_code_1(monkeypatch, capsys):
     [
         ("a,b\n1,2\n3,x\n5,6\n", [], "line 3, column 'b': 'x' is not a number"),
         ("a,b\n1,2\n3,4\n", ["--eps", "-1"], "eps"),
-        ("a,b\n1,2\n1,4\n", ["--eps", "0"], "constant"),
+        ("a,b\n1,2\n1,4\n", ["--eps", "0"], "column 'a' is constant and --eps is 0: equation (3) divides by"),
+        ("a,b\n1,2\n", ["--eps", "0"], "columns 'a', 'b' are constant and --eps is 0"),
+        ("a,b\n0.1,2\n0.1,4\n0.1,3\n", ["--eps", "0"], "column 'a' is constant"),  # whose computed variance is not 0
         ("a,b\n1,2\n3,4\n", ["--columns", "c"], "no column 'c'"),
+        ("a,b\n1,2\n3,4\n", ["--digits", "30", "--dtype", "float64"], "--digits computes in decimals, and --dtype"),
     ],
 )
 def test_unusable_input_is_one_line_on_stderr_and_exit_code_2(tmp_path, capsys, content, arguments, message):
@@ -80,11 +83,46 @@ def test_an_option_out_of_range_is_named(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("content", "arguments", "note"),
+    [
+        ("a,b,c\n1,2,5\n1,4,5\n", [], "columns 'a', 'c' are constant: variance 0, so x̂ is 0 and y is β"),
+        ("a,b\n1,2\n1,4\n", ["--columns", "b"], None),
+        ("a,b\n1,2\n", [], "one row: variance 0, so x̂ is 0 and y is β"),
+        ("a,b\n1,2\n3,4\n", ["--rows", "1"], "one row: "),
+        ("a,b\n1,2\n3,4\n", ["--rows", "2"], None),
+        ("a,b\n1,2\n3,4\n", ["--rows", "3"], "--rows 3: there are only 2"),
+    ],
+)
+def test_what_a_user_may_not_expect_is_noted(tmp_path, capsys, content, arguments, note):
+    path = tmp_path / "batch.csv"
+    path.write_text(content)
+    for command in ("draw", "explore"):
+        assert cli.main([command, str(path), "-o", str(tmp_path / "out.svg"), *arguments]) == 0
+        err = capsys.readouterr().err
+        assert err.startswith(f"note: {path}: {note}") if note else err == ""
+
+
+def test_a_constant_column_of_npy_is_named_by_its_place(tmp_path, capsys):
+    path = tmp_path / "batch.npy"
+    np.save(path, [[1.0, 5.0], [2.0, 5.0]])
+    assert cli.main(["verify", str(path)]) == 0
+    assert "column 2 is constant" in capsys.readouterr().err
+    np.save(path, np.ones((3, 10)))
+    assert cli.main(["verify", str(path)]) == 0
+    assert "columns 1, 2, 3, 4, 5 and 5 more are constant" in capsys.readouterr().err
+    np.save(path, np.ones((3, 2, 2)))
+    assert cli.main(["verify", str(path)]) == 0
+    assert "columns [0, 0], [0, 1], [1, 0], [1, 1] are constant" in capsys.readouterr().err
+
+
 def test_an_upstream_of_another_shape_is_refused(tmp_path, capsys):
     path = tmp_path / "dy.csv"
     path.write_text("1,2\n3,4\n")
     assert cli.main(["verify", "--upstream", str(path)]) == 2
-    assert "(2, 2), and the batch (150, 4)" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "(2, 2), and the batch (150, 4)" in err
+    assert f"note: {path}: no header: the first row is data" in err
 
 
 def test_draw_writes_a_picture(tmp_path, capsys):
@@ -110,12 +148,23 @@ def test_draw_at_every_zoom_and_explore(tmp_path, capsys):
         assert cli.main(["draw", "--zoom", zoom, "--rows", "3", "--columns", "petal_width_cm", "-o", str(path)]) == 0
         assert path.exists()
     assert cli.main(["draw", "--zoom", "scalars", "-o", str(tmp_path / "large.svg")]) == 2
-    assert "more than 2,000 nodes" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "more than 2,000 nodes" in err
+    assert "draw it with --zoom equations, take a smaller batch (--rows, --columns), or pass a larger --max-nodes" in err
     assert cli.main(["draw", "--rows", "0"]) == 2
     assert cli.main(["explore", "-o", str(tmp_path / "page.html")]) == 0
     assert "petal_width_cm" in (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert cli.main(["explore", "-o", str(tmp_path / "absent" / "page.html")]) == 2
-    assert "No such file" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_named_as_the_user_named_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in ("draw", "explore"):
+        assert cli.main([command, "--rows", "3", "-o", "absent/g.svg"]) == 2
+        assert "absent/g.svg cannot be written: there is no folder absent" in capsys.readouterr().err
+        (tmp_path / "folder.svg").mkdir(exist_ok=True)
+        assert cli.main([command, "--rows", "3", "-o", "folder.svg"]) == 2
+        assert capsys.readouterr().err.endswith("Is a directory: 'folder.svg'\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.svg"]
 
 
 def test_python_m_runs_it_and_the_import_stays_light():
