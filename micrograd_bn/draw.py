@@ -30,6 +30,7 @@ LARGE = 200
 QUICKLY = {"nslimit": "0.1", "mclimit": "0.1", "splines": "line"}
 FONT = {"fontname": "Arial", "fontsize": "11"}
 INK, TINT = "#5f6b7a", "#eef3f9"
+TITLE = {"class": "title", "shape": "box", "color": TINT, "fillcolor": TINT, "height": "0.2", "margin": "0.05,0.02"}
 
 
 class Graph:
@@ -235,16 +236,23 @@ class Picture:
             node_attr={**FONT, "shape": "record", "style": "filled", "fillcolor": "white", "color": INK},
             edge_attr={**FONT, "fontsize": "10", "color": "#8a94a3", "fontcolor": "#9a3412", "arrowsize": "0.7"},
         )
-        clusters: dict[int, tuple[Step, Any]] = {}
+        clusters: dict[int, Any] = {}
+        first: dict[int, Tensor] = {}
         for node in self.nodes:
             step = self.groups.get(node)
             if step and id(step.values) not in clusters:
-                cluster = graphviz.Digraph(name=f"cluster_{len(clusters)}")
-                title = "" if self.zoom == "equations" else FORMULAS[step.number]
-                cluster.attr(label=title, labeljust="r", style="rounded,filled", fillcolor=TINT, color="#b8c7da", margin="6")
-                clusters[id(step.values)] = step, cluster
-            self._write(clusters[id(step.values)][1] if step else dot, dot, node)
-        for _, cluster in clusters.values():
+                cluster = clusters[id(step.values)] = graphviz.Digraph(name=f"cluster_{len(clusters)}")
+                cluster.attr(style="rounded,filled", fillcolor=TINT, color="#b8c7da", margin="6")
+            self._write(clusters[id(step.values)] if step else dot, dot, node)
+            if step:
+                first[id(step.values)] = node  # results come first: what is left at the end is computed first
+        for key, cluster in clusters.items():
+            if self.zoom != "equations":
+                # Arrows cross a cluster's label. Around a node they find their way, or go behind it, as it is written last.
+                with cluster.subgraph(graph_attr={"rank": "same"}) as row:
+                    title = FORMULAS[self.groups[first[key]].number]
+                    row.node(f"{title}:{cluster.name}", title, **TITLE)
+                    row.node(self.target(first[key]))
             dot.subgraph(cluster)
         if legend and clusters and self.gradients:
             dot.node(

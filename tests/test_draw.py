@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, batch_norm, draw, scalars
+from micrograd_bn.draw import FORMULAS, TINT
 from tests.conftest import optional
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -87,8 +88,72 @@ def test_the_primitives_zoom_groups_every_primitive_by_its_equation():
     shown = [lines[0] for lines in groups(graph, "node").values()]
     assert [shown.count(symbol) for symbol in ("mean", "−", "^ 2", "√", "÷", "×", "+")] == [2, 2, 1, 1, 1, 1, 1]
     assert shown.count("+ 1e-05") == 1
-    titles = [lines[0] for lines in groups(graph, "cluster").values()]
-    assert [title[:3] for title in sorted(titles)] == ["(1)", "(2)", "(3)", "(4)"]
+    assert [title for title, _ in sorted(titles(graph))] == list(FORMULAS.values())
+
+
+def titles(graph):
+    """The titles of the groups, each with the rectangle that it takes: left, right, top, bottom."""
+    found = []
+    for text in ET.fromstring(graph.svg).iter(f"{SVG}text"):
+        title = text.text.replace("\u00a0", " ")
+        if title in FORMULAS.values():
+            x, y, size = (float(text.get(name)) for name in ("x", "y", "font-size"))
+            half = len(title) * size / 4
+            found.append((title, (x - half, x + half, y - 0.8 * size, y + 0.2 * size)))
+    return found
+
+
+def curves(graph):
+    """The arrows of a picture, each as points along its Bézier curves."""
+    t = np.linspace(0, 1, 40)[:, None]
+    for group in ET.fromstring(graph.svg).iter(f"{SVG}g"):
+        if group.get("class") == "edge":
+            points = numbers(group.find(f"{SVG}path").get("d").replace("-", " -")).reshape(-1, 2)
+            parts = [points[i : i + 4] for i in range(0, len(points) - 1, 3)]
+            curve = [(1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d for a, b, c, d in parts]
+            yield group.find(f"{SVG}title").text, np.concatenate(curve)
+
+
+def scalar_batch(m):
+    random = np.random.default_rng(0)
+    y = batch_norm(scalars(random.normal(size=m)), scalars([2.0]), scalars([0.5]))
+    (y * random.normal(size=m)).sum().backward()
+    return y
+
+
+@pytest.mark.parametrize("direction", ["TB", "LR"])
+@pytest.mark.parametrize("m", [3, 4, 5, 8, 12])
+def test_no_arrow_crosses_the_title_of_a_group(m, direction):
+    x = np.random.default_rng(0).normal(size=(m, 2))
+    y = batch_norm(Tensor(x), Tensor([2.0, 1.0]), Tensor([0.5, 0.5]))
+    y.backward(x[::-1])
+    for graph in (draw(y, "primitives", direction=direction), draw(scalar_batch(m), "scalars", direction=direction)):
+        assert len(titles(graph)) == 4
+        for name, curve in curves(graph):
+            for title, (left, right, top, bottom) in titles(graph):
+                x, y_ = curve.T
+                assert not ((x > left) & (x < right) & (y_ > top) & (y_ < bottom)).any(), f"{name} crosses {title}"
+
+
+def rectangle(group):
+    points = numbers(group.find(f"{SVG}polygon").get("points").replace("-", " -")).reshape(-1, 2)
+    return *points.min(axis=0), *points.max(axis=0)
+
+
+def test_a_title_stands_beside_a_box_of_its_group():
+    every = [group for group in ET.fromstring(draw(scalar_batch(4), "scalars").svg).iter(f"{SVG}g") if group.get("class")]
+    boxes = [rectangle(group) for group in every if group.get("class") == "node"]
+    for left, top, right, bottom in [rectangle(group) for group in every if group.get("class") == "node title"]:
+        beside = [box for box in boxes if box[1] < (top + bottom) / 2 < box[3]]
+        assert min(max(left - box[2], box[0] - right) for box in beside) < 60
+
+
+def test_where_arrows_are_straight_they_go_behind_the_titles():
+    drawn = [group for group in ET.fromstring(draw(scalar_batch(30), "scalars").svg).iter(f"{SVG}g") if group.get("class")]
+    kinds = [group.get("class") for group in drawn]
+    assert kinds.count("node title") == 4
+    assert max(i for i, kind in enumerate(kinds) if kind == "edge") < kinds.index("node title")
+    assert {group.find(f"{SVG}polygon").get("fill") for group in drawn if group.get("class") == "node title"} == {TINT}
 
 
 def test_the_scalars_zoom_has_a_box_for_every_number():
