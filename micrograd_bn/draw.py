@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,21 @@ from .derivation import EQUATIONS, SYMBOLS
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
 from .files import write_whole
+from .primitives import Primitive
 from .shapes import shape
+from .verify import ROUNDING
 
 ZOOMS = ("equations", "primitives", "scalars")
 NUMBERS = {(entry.input, entry.output): entry.number for entry in EQUATIONS[4:]}
 FORMULAS = {entry.number: f"({entry.number})  {entry.name} = {entry.text}" for entry in EQUATIONS[:4]}
 # Arrays of up to so many numbers are written out; larger ones are shown as shape, mean, min and max.
 WRITTEN_OUT = 6
+# How far rounding reaches, in units of the last place of the terms that are added up: in a gradient, which has gone the whole
+# way forward and back, as far as in the report; in a value, a last place or two.
+ROUNDING_OF_VALUES = 2
+# Primitives that are linear in each input, and those that go element by element. Of others, a fused one, nothing is known.
+LINEAR = {"sum", "mean", "reshape", "transpose", "broadcast", "matmul", "getitem", "scatter"}
+ELEMENTWISE = {"add", "sub", "mul", "div", "neg", "pow", "sqrt", "exp", "log", "tanh", "relu"}
 # From so many nodes on, dot's default search for the best places and curves takes minutes: it gets a limit, straight lines, and
 # no terms at the arrows, each of which would need a place too.
 LARGE = 200
@@ -123,6 +132,9 @@ class Picture:
         self.groups = self._groups()
         self.names = self._names()
         self.ids = self._ids()
+        self.with_terms = self.gradients and len(self.nodes) <= LARGE
+        self.rounding = Rounding(roots)
+        self.written: set[str] = set()  # what the legend has to explain
 
     # ---- what is in it
 
@@ -166,18 +178,19 @@ class Picture:
         apart = node.primitive and self.zoom != "scalars" and not self._is_step(node)
         return f"{self.ids[node]} ←" if apart else self.ids[node]
 
-    def _terms(self, node: Tensor) -> Iterator[tuple[int | None, Any, Any]]:
-        """The inputs, each with the term of its gradient that comes from this node (None before a backward pass)."""
+    def _terms(self, node: Tensor) -> Iterator[tuple[int | None, Any, Any, Any]]:
+        """The inputs, each with the term of its gradient that comes from this node (None before a backward pass), and the
+        term's rounding."""
         inputs = self.inputs(node)
-        if node.grad is None or not self.gradients or len(self.nodes) > LARGE:
-            terms = [None] * len(inputs)
-        elif self._is_step(node):
-            found = adjoints(node, node.grad, stop={a for _, a in inputs if isinstance(a, Tensor)})
-            terms = [found.get(a) if isinstance(a, Tensor) else None for _, a in inputs]
+        tensors = [a for _, a in inputs if isinstance(a, Tensor)]
+        if self.with_terms:
+            twins, step = self.rounding.twins, self._is_step(node)
+            terms = zip(_carried(node, tensors, step), _carried(twins.get(node), [twins.get(a) for a in tensors], step))
         else:
-            back = iter(node.contributions())
-            terms = [next(back) if isinstance(a, Tensor) else None for _, a in inputs]
-        yield from ((number, a, term) for (number, a), term in zip(inputs, terms))
+            terms = iter([(None, None)] * len(tensors))
+        for number, a in inputs:
+            term, size = next(terms) if isinstance(a, Tensor) else (None, None)
+            yield number, a, term, self.rounding.of_gradient(size)
 
     def _groups(self) -> dict[Tensor, Step]:
         """Which numbered equation each Tensor was made by, inner results included."""
@@ -254,15 +267,9 @@ class Picture:
                     row.node(f"{title}:{cluster.name}", title, **TITLE)
                     row.node(self.target(first[key]))
             dot.subgraph(cluster)
-        if legend and clusters and self.gradients:
-            dot.node(
-                "legend",
-                "".join(LEGEND[self.zoom != "equations" :]),
-                shape="note",
-                fillcolor="#fffbeb",
-                color="#d6c89a",
-                fontsize="10",
-            )
+        lines = "".join(f"{line}\\l" for word, line in LEGEND if word in self.written)
+        if legend and lines:
+            dot.node("legend", lines, shape="note", fillcolor="#fffbeb", color="#d6c89a", fontsize="10")
         return dot.source
 
     def _write(self, group, dot, node: Tensor) -> None:
@@ -273,40 +280,125 @@ class Picture:
         if numbered:
             formula = FORMULAS[node.equation.number]
             name = formula if name == SYMBOLS[node.equation.output][0] else f"{name}:  {formula}"
-        group.node(own, self._record(name, node.data, node.grad))
+        group.node(own, self._record(name, node.data, node.grad, self.rounding.of(node)))
         if target != own:
             group.node(target, _operation(node), shape="circle", fixedsize="false", margin="0.02", fillcolor="#dbe7f5")
             dot.edge(target, own)
-        for i, (number, value, term) in enumerate(self._terms(node)):
+        for i, (number, value, term, rounding) in enumerate(self._terms(node)):
             if isinstance(value, Tensor):
-                dot.edge(self.ids[value], target, self._arrow(number, term))
+                dot.edge(self.ids[value], target, self._arrow(number, term, rounding))
             elif numbered:  # a variable of the equation that is no Tensor: a constant
                 constant = f"{own} {i}"
                 symbol = SYMBOLS[list(node.equation.inputs)[i]][0]
                 dot.node(constant, self._record(symbol, value, None), style="filled,dashed")
                 dot.edge(constant, target, self._arrow(number, None))
 
-    def _record(self, name: str, data, grad) -> str:
+    def _record(self, name: str, data, grad, rounding=(0, 0)) -> str:
         size = "×".join(map(str, shape(data)))
         fields = ["   ".join(filter(None, (name, size)))]
         if self.values:
-            fields += [text(data, self.precision)]
+            fields += [self._text(data, rounding[0])]
         if self.gradients and grad is not None:
-            fields += ["grad  " + text(grad, self.precision)]
+            fields += ["grad  " + self._text(grad, rounding[1])]
         label = "|".join(_escaped(field) for field in fields if field) or " "
         return "{" + label + "}" if self.direction == "TB" else label
 
-    def _arrow(self, number: int | None, term) -> str:
+    def _arrow(self, number: int | None, term, rounding=0) -> str:
         lines = [f"({number})"] if number is not None else []
-        lines += [text(term, self.precision)] if term is not None else []
+        lines += [self._text(term, rounding)] if term is not None else []
+        if number is not None:
+            self.written.add("number")
+        if term is not None and self.groups:
+            self.written.add("term")
         return "".join(f" {line} \\l" for line in lines)
+
+    def _text(self, value, rounding) -> str:
+        written = text(value, self.precision, rounding)
+        self.written |= {word for word in ("mean", "≈ 0") if word in written}
+        return written
+
+
+def _carried(node: Tensor | None, tensors: list, step: bool) -> list:
+    """What a node's gradient carries back to the Tensors that it was computed from, in one equation or by one primitive."""
+    if node is None or node.grad is None or not node.inputs:
+        return [None] * len(tensors)
+    if step:
+        found = adjoints(node, node.grad, stop=set(tensors))
+        return [found.get(a) for a in tensors]
+    return list(node.contributions())
 
 
 LEGEND = (
-    "(n)  the equation of the local derivative\\l",
-    "at an arrow: the term that the gradient carries back along it\\l",
-    "the terms on the arrows that leave a box add up to its grad\\l",
+    ("number", "(n)  the equation of the local derivative"),
+    ("term", "at an arrow: the term that the gradient carries back along it"),
+    ("term", "the terms on the arrows that leave a box add up to its grad"),
+    ("mean", f"mean a, b … c  an array of more than {WRITTEN_OUT} numbers: the smallest is b, the largest c"),
+    ("≈ 0", "≈ 0  no more than the rounding of the terms that are added up"),
 )
+
+
+class Rounding:
+    """What rounding may have made of the numbers in a graph of floats: what is no larger is shown as ≈ 0. Other numbers have none.
+
+    Each node has a twin in the same graph without signs, in which nothing cancels. So the twin's gradient is the size of the
+    terms that the gradient adds up.
+    """
+
+    def __init__(self, roots: list[Tensor]):
+        self.twins: dict[Tensor, Tensor] = {}
+        self.sizes: dict[Tensor, Any] = {}  # of the terms that a value adds up
+        graph, todo = {}, list(roots)
+        while todo:
+            node = todo.pop()
+            if node not in graph:
+                graph[node] = node.parents
+                todo += node.parents
+        if not all(isinstance(node.data, (float, np.floating, np.ndarray)) for node in graph):
+            return
+        kinds = {np.asarray(node.data).dtype for node in graph}
+        if any(kind.kind != "f" for kind in kinds):
+            return
+        self.unit = max(np.finfo(kind).eps for kind in kinds)
+        with np.errstate(all="ignore"):
+            for node in TopologicalSorter(graph).static_order():
+                self._add(node)
+            ends = {self.twins[root]: np.abs(root.grad) for root in roots if root.grad is not None}
+            if ends:
+                end = Tensor(0.0)
+                end.primitive, end.inputs = Primitive("end", "", None, lambda *_: tuple(ends.values())), tuple(ends)
+                end.backward()
+
+    def _add(self, node: Tensor) -> None:
+        twin = self.twins[node] = Tensor(np.abs(node.data))
+        self.sizes[node] = twin.data
+        if not node.inputs or node.primitive.name not in LINEAR | ELEMENTWISE:
+            return
+        vjp = node.primitive.vjp
+        twin.primitive = node.primitive._replace(vjp=lambda *values: tuple(map(np.abs, vjp(*values))))
+        twin.inputs = tuple(self.twins[a] if isinstance(a, Tensor) else np.abs(a) for a in node.inputs)
+        sizes = [self.sizes[a] if isinstance(a, Tensor) else np.abs(a) for a in node.inputs]
+        if node.primitive.name in LINEAR:
+            self.sizes[node] = node.primitive.forward(*sizes)
+        else:
+            one = np.ones_like(twin.data)
+            data = [one * (a.data if isinstance(a, Tensor) else a) for a in twin.inputs]  # a slope for each element
+            slopes = twin.primitive.vjp(one, twin.data, *data)
+            self.sizes[node] = sum(slope * size for slope, size in zip(slopes, sizes))
+        # As a factor of a gradient, a value that is ≈ 0 counts as large as its rounding.
+        twin.data = np.maximum(twin.data, self.sizes[node] * ROUNDING_OF_VALUES / ROUNDING)
+
+    def of(self, node: Tensor) -> tuple[Any, Any]:
+        """The rounding of a node's value, and of its gradient."""
+        if node not in self.twins:
+            return 0, 0
+        return _finite(self.sizes[node] * ROUNDING_OF_VALUES * self.unit), self.of_gradient(self.twins[node].grad)
+
+    def of_gradient(self, size) -> Any:
+        return 0 if size is None else _finite(size * ROUNDING * self.unit)
+
+
+def _finite(rounding) -> Any:
+    return np.where(np.isfinite(rounding), rounding, 0)
 
 
 def _operation(node: Tensor) -> str:
@@ -317,26 +409,31 @@ def _operation(node: Tensor) -> str:
     return " ".join([*constants, node.primitive.symbol] if before else [node.primitive.symbol, *constants])
 
 
-def text(value, precision: int) -> str:
-    """A number, a few numbers, or many as mean, min and max: never a wall of digits."""
+def text(value, precision: int, rounding=0) -> str:
+    """A number, a few numbers, or many as mean, min and max: never a wall of digits. What is within ``rounding`` is ≈ 0."""
     if not shape(value):
-        return _number(value.item() if isinstance(value, np.ndarray) else value, precision)
+        return _number(value.item() if isinstance(value, np.ndarray) else value, precision, rounding)
     if not isinstance(value, np.ndarray):
         return f"lazy, {type(value).__module__.partition('.')[0]}"
     if value.size == 0:
         return "empty"
+    rounding = np.broadcast_to(rounding, value.shape)
     if value.size <= WRITTEN_OUT:
-        return ", ".join(_number(number, precision) for number in value.flat)
+        return ", ".join(_number(number, precision, within) for number, within in zip(value.flat, rounding.flat))
     try:
-        mean, low, high = (_number(number, precision) for number in (value.mean(), value.min(), value.max()))
+        low, high = value.argmin(), value.argmax()
+        some = (value.mean(), rounding.mean()), (value.flat[low], rounding.flat[low]), (value.flat[high], rounding.flat[high])
+        mean, low, high = (_number(number, precision, within) for number, within in some)
     except TypeError:  # symbols have no order
         return f"{value.size} expressions"
     return f"mean {mean}, {low} … {high}"
 
 
-def _number(number, precision: int) -> str:
+def _number(number, precision: int, rounding=0) -> str:
     try:
-        return "0" if number == 0 else format(number, f".{precision}g")  # −0 is no news
+        if number == 0:
+            return "0"  # −0 is no news
+        return "≈ 0" if rounding and abs(number) <= rounding else format(number, f".{precision}g")
     except (TypeError, ValueError):  # a symbol
         written = str(number)
         return written if len(written) <= 40 else written[:39] + "…"

@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, draw, scalars
+from micrograd_bn import Tensor, batch_norm, draw, fused_batch_norm, scalars
 from micrograd_bn.draw import FORMULAS, TINT
 from tests.conftest import optional
 
@@ -73,6 +74,95 @@ def test_large_arrays_are_shape_mean_min_and_max_and_the_means_add_up():
     assert [line.split()[0] for line in lines[1:]] == ["mean", "grad"]
     means = [numbers(lines[1])[0] for title, lines in groups(graph, "edge").items() if title.startswith("x->")]
     assert sum(means) == pytest.approx(numbers(lines[2])[0], abs=1e-5)
+
+
+def test_the_legend_explains_what_the_picture_shows_and_no_more():
+    def legend(graph):
+        return groups(graph, "node").get("legend", [])
+
+    numbered, terms, summary, zero = "(n)  the equation", "at an arrow: the term", "mean a, b … c  an array of", "≈ 0  no more than"
+    many = batch_norm(Tensor(np.arange(8.0)), 1.0, 0.0)
+    many.backward(np.arange(8.0))
+    for graph, expected in (
+        (draw(batch()), [numbered, terms]),
+        (draw(batch(), "primitives"), [terms]),
+        (draw(many), [numbered, terms, summary, zero]),
+        (draw(many, show="values"), [numbered, summary]),
+        (draw(Tensor(np.arange(8.0)) + 1.0), [summary]),
+        (draw(scalar_batch(30), "scalars"), []),  # where there is no term at an arrow
+    ):
+        found = [text for text in (numbered, terms, summary, zero) if any(line.startswith(text) for line in legend(graph))]
+        assert found == expected
+
+
+def flat():
+    """A batch whose gradients are 0 on paper: γ, σ² and x lose nothing by a shift of y."""
+    y = batch_norm(Tensor([0.1, 0.2, 0.3]), Tensor([2.0]), Tensor([0.0]))
+    y.backward(np.ones(3))
+    return y
+
+
+def flat_scalars():
+    y = batch_norm(scalars([0.1, 0.2, 0.3]), scalars([2.0]), scalars([0.0]))
+    y.sum().backward()
+    return y
+
+
+def shown_numbers(graph):
+    """The numbers in boxes and at arrows, all that are given with an exponent."""
+    lines = [line for kind in ("node", "edge") for lines in groups(graph, kind).values() for line in lines]
+    return re.findall(r"\d+e-\d+", " ".join(line for line in lines if "1e-05" not in line))  # eps
+
+
+@pytest.mark.parametrize("zoom", ["equations", "primitives", "scalars"])
+def test_what_is_zero_but_for_rounding_is_shown_as_that(zoom):
+    graph = draw(flat_scalars() if zoom == "scalars" else flat(), zoom)
+    assert shown_numbers(graph) == []
+    if zoom != "scalars":
+        nodes = groups(graph, "node")
+        assert [nodes[name][-1].split("grad  ")[1] for name in ("γ", "σ²", "x")] == ["≈ 0", "≈ 0", "≈ 0, ≈ 0, ≈ 0"]
+        assert nodes["x̂"][1] == "-1.224, ≈ 0, 1.224"
+    gamma = flat().equation.inputs["gamma"]
+    assert 0 < abs(gamma.grad[0]) < 1e-14  # the data are what they are
+
+
+def test_the_means_of_many_numbers_are_zero_where_they_are_on_paper():
+    from micrograd_bn.reader import read_batch
+
+    x = read_batch(None).data
+    y = batch_norm(Tensor(x), Tensor(np.ones(4)), Tensor(np.zeros(4)))
+    y.backward(np.random.default_rng(0).normal(size=x.shape))
+    for zoom in ("equations", "primitives"):
+        nodes = groups(draw(y, zoom), "node")
+        assert nodes["x̂"][1].startswith("mean ≈ 0, -2.4")
+        assert nodes["x"][2].startswith("grad  mean ≈ 0, ")
+        assert [number for number in shown_numbers(draw(y, zoom)) if not number.endswith("e-07")] == []  # but the least square
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_small_number_that_is_no_rounding_is_shown(dtype):
+    a, b = Tensor(np.array([1e-30, 3.0], dtype), "a"), Tensor(np.array([1.0, 1.0], dtype), "b")
+    y = np.array([1e-20, 1e-20], dtype) * a + b
+    y.backward(np.ones(2, dtype))
+    assert groups(draw(y), "node")["a"][1:] == ["1e-30, 3", "grad  1e-20, 1e-20"]
+
+    far = {"float64": 1e12, "float32": 1e4}[dtype]
+    y = batch_norm(Tensor(np.array([far, far + 1, far + 5], dtype)), 1.0, 0.0)
+    assert groups(draw(y), "node")["x̂"][1] == "-0.9258, -0.4629, 1.389"
+
+
+def test_many_numbers_reach_no_further_than_few():
+    y = batch_norm(Tensor(1e13 + np.arange(1000.0) % 2), 1.0, 0.0)
+    assert ["1000", "mean 0, -0.5 … 0.5"] in groups(draw(y, "primitives"), "node").values()  # x − μ
+
+
+def test_numbers_of_another_kind_and_unknown_primitives_are_shown_as_they_are():
+    y = batch_norm(Tensor(np.array([Decimal("0.1"), Decimal("0.2"), Decimal("0.4")])), Decimal(2), Decimal(0), Decimal("1e-5"))
+    y.backward(np.array([Decimal(1)] * 3))
+    assert "≈" not in draw(y).source
+    y = fused_batch_norm(Tensor([0.1, 0.2, 0.3]), Tensor([2.0]), Tensor([0.0]), eps=0.0)
+    y.backward(np.array([-1.0, 0.0, 1.0]))  # in proportion to x̂, so that dx is 0: but who knows what a fused VJP adds up
+    assert "≈" not in draw(y).source
 
 
 def test_constants_of_an_equation_are_shown_and_get_no_gradient():
