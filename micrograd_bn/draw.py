@@ -385,7 +385,8 @@ class Rounding:
             slopes = twin.primitive.vjp(one, twin.data, *data)
             self.sizes[node] = sum(slope * size for slope, size in zip(slopes, sizes))
         # As a factor of a gradient, a value that is ≈ 0 counts as large as its rounding.
-        twin.data = np.maximum(twin.data, self.sizes[node] * ROUNDING_OF_VALUES / ROUNDING)
+        least = self.sizes[node] * ROUNDING_OF_VALUES / ROUNDING
+        twin.data = np.where(twin.data <= least * ROUNDING * self.unit, least, twin.data)
 
     def of(self, node: Tensor) -> tuple[Any, Any]:
         """The rounding of a node's value, and of its gradient."""

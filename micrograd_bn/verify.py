@@ -185,7 +185,7 @@ def _twice_the_digits():
     return localcontext(context)
 
 
-def _magnitudes(values: dict[str, Any]) -> dict[str, Any]:
+def magnitudes(values: dict[str, Any]) -> dict[str, Any]:
     """Values for which the terms of every formula have one sign: evaluated on them, it gives the size of what it adds up.
 
     All formulas but (1) and (3) know x and mu only as x − mu, so |x − mu| stands for x, and 0 for mu.
@@ -217,7 +217,7 @@ def _forward(values) -> Iterator[tuple]:
 
 def _edges(values) -> Iterator[tuple]:
     """(5) to (13): the gradient that arrives at an edge, pulled back along it by the engine and by the formula."""
-    sizes = _magnitudes(values)
+    sizes = magnitudes(values)
     forward = {entry.output: entry.function for entry in EQUATIONS[:4]}
     for entry in EQUATIONS[4:]:
         leaves = {name: Tensor(v) if name not in ("eps", "axis") else v for name, v in values.items() if name[0] != "d"}
@@ -235,7 +235,7 @@ def _gradients(values) -> Iterator[tuple]:
     y.backward(values["dy"])
     x_hat = y.equation.inputs["x_hat"]
     nodes = {"x": x, "gamma": gamma, "beta": beta, "x_hat": x_hat} | x_hat.equation.inputs
-    sizes = _magnitudes(values)
+    sizes = magnitudes(values)
     for entry in GRADIENTS:
         number = " ".join(f"({n})" for n in entry.numbers)
         yield number, entry, nodes[entry.variable].grad, evaluate(entry.function, values), evaluate(entry.function, sizes)

@@ -196,6 +196,23 @@ def test_the_what_if_switch_makes_edges_vanish_and_dx_wrong(page):
     assert page.locator("#graph .edge.gone").count() == 0
 
 
+@pytest.mark.parametrize("dy", [[1.0, 1.0, 1.0], [0.1, 0.2, -0.3]], ids=["dx is 0", "dβ is 0"])
+def test_what_is_zero_but_for_rounding_is_shown_as_that(browser, tmp_path, dy):
+    page = browser.new_page()
+    page.goto(explore(tmp_path / "page.html", [0.1, 0.2, 0.3], 2.0, 0.0, dy).as_uri())
+    for zoom in ("equations", "primitives"):
+        page.check(f"input[value={zoom}]")
+        for number in range(14):
+            page.locator("#slider").fill(str(number))
+            labels = page.locator("#graph [aria-label]").evaluate_all("nodes => nodes.map((node) => node.ariaLabel)")
+            shown = "\n".join([*page.locator("main").all_text_contents(), *labels])
+            assert not re.search(r"\d+e[-−]\d+", shown.replace("1e-05", "")), (zoom, number)  # but for eps
+    page.locator("#slider").fill("9")
+    assert "its term is ≈ 0, which is 0 but for rounding" in page.locator("#sentence").inner_text()
+    assert 0 < np.abs(cells(page)[0, 1]) < 1e-15  # the number itself is what it is
+    page.close()
+
+
 def test_details_by_pointer_and_by_keyboard(page):
     page.keyboard.press("End")
     page.hover("#graph .node[data-name='μ']")
@@ -253,6 +270,17 @@ def test_the_page_is_one_file_that_asks_for_nothing(page_file):
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL).group(1))
     assert data["names"] == [HOSTILE, "second"]
     assert [entry["number"] for entry in data["steps"]] == list(range(1, 14))
+    assert "mean a, b … c: more than 6 numbers" in text
+    assert "≈ 0: no more than the rounding of the terms that are added up" in text
+
+
+def test_a_small_number_that_is_no_rounding_is_shown(tmp_path):
+    path = explore(tmp_path / "page.html", [1e9, 1e9 + 1, 1e9 + 5], 1e-20, 0.0, [1.0, 0.0, 2.0])
+    data = json.loads(re.search(r'id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL).group(1))
+    page = data["columns"][0]
+    for name in ("x", "μ", "σ²", "x̂", "γ", "y"):
+        for number in page["variables"][name]["value"] + page["variables"][name]["gradient"]:
+            assert number not in page["zeros"], name
 
 
 @pytest.mark.parametrize(

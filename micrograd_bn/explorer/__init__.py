@@ -14,10 +14,11 @@ import numpy as np
 
 from ..batchnorm import batch_norm, checked, mean, normalize, variance
 from ..derivation import EQUATIONS, GRADIENTS, SYMBOLS, batch_norm_backward, evaluate, x_hat_to_x
-from ..draw import NUMBERS, Graph, Picture
+from ..draw import NUMBERS, ROUNDING_OF_VALUES, WRITTEN_OUT, Graph, Picture
 from ..engine import Tensor
 from ..files import write_whole
 from ..kinds import as_data
+from ..verify import ROUNDING, magnitudes
 
 HERE = Path(__file__).parent
 MAX_ROWS, MAX_COLUMNS = 200, 12
@@ -63,6 +64,7 @@ def explore(path, x=None, gamma=None, beta=None, dy=None, eps=1e-5, *, columns=N
         ("/* page.css */", (HERE / "page.css").read_text(encoding="utf-8")),
         ("/* page.js */", (HERE / "page.js").read_text(encoding="utf-8")),
         ("{{shape}}", html.escape(f"{m} × {k}")),
+        ("{{written out}}", str(WRITTEN_OUT)),
         ("{{data}}", payload),
     ):
         page = page.replace(mark, content)
@@ -112,7 +114,40 @@ def _column(x, gamma, beta, dy, eps) -> dict[str, Any]:
         "tables": [_forward_table(entry, values) for entry in EQUATIONS[:4]] + [_edge_table(e, values) for e in EQUATIONS[4:]],
         "totals": {max(gradient.numbers): _total_table(gradient, values) for gradient in GRADIENTS if len(gradient.numbers) > 1},
         "constant": _list(constant),
+        "zeros": _zeros(values),
     }
+
+
+def _zeros(v) -> list[float]:
+    """Those of the page's numbers that are no larger than the rounding of the terms that they add up, as in the pictures."""
+    unit = ROUNDING * np.finfo(np.float64).eps
+    found: set[float] = set()
+
+    def look(value, size):
+        value, size = np.broadcast_arrays(value, np.abs(size))
+        found.update(value[np.abs(value) <= unit * size].tolist())
+
+    d, deviation, sizes = v["x"] - v["mu"], np.sqrt(v["var"] + v["eps"]), magnitudes(v)
+    last_places = ROUNDING_OF_VALUES / ROUNDING
+    of_d = (np.abs(v["x"]) + np.abs(v["mu"])) * last_places
+    of_x_hat = of_d / deviation
+    look(d, of_d)
+    look(d**2, 2 * np.abs(d) * of_d)
+    look(v["x_hat"], of_x_hat)
+    look(v["y"], np.abs(v["gamma"]) * of_x_hat + np.abs(v["beta"]) * last_places)
+    for name, least in (("x", of_d), ("x_hat", of_x_hat)):  # as a factor, what is ≈ 0 counts as large as its rounding
+        sizes[name] = np.where(sizes[name] <= unit * least, least, sizes[name])
+    for entry in GRADIENTS:
+        name = f"d{entry.variable}"
+        sizes[name] = np.abs(evaluate(entry.function, sizes))
+        look(v[name], sizes[name])
+    for entry in EQUATIONS[4:]:
+        one = {f"d{entry.output}": 1.0}
+        look(evaluate(entry.function, v | one), evaluate(entry.function, sizes | one))
+        term, size = evaluate(entry.function, v), evaluate(entry.function, sizes)
+        look(term, size)
+        look(np.sum(term), np.sum(size))
+    return sorted(found - {0.0})
 
 
 def _edge_numbers(picture: Picture) -> dict[str, int]:

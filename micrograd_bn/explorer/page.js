@@ -16,6 +16,7 @@ const column = () => data.columns[state.column];
 
 function format(number) {
   if (number === 0) return "0";
+  if (column().zeros.includes(number)) return "≈ 0";
   const size = Math.abs(number);
   const digits = size >= 1e5 || size < 1e-4 ? number.toExponential(3) : String(Number(number.toPrecision(4)));
   return digits.replace(/^-/, "−").replace("e-", "e−").replace("e+", "e");
