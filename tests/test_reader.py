@@ -171,7 +171,7 @@ def npy(header: str, data: bytes = bytes(16)) -> bytes:
     ],
 )
 def test_a_damaged_npy_header_is_refused_with_the_files_name(write, header):
-    with pytest.raises(Unusable, match="batch.npy: not a readable .npy"):
+    with pytest.raises(Unusable, match=r"batch\.npy: not a readable \.npy"):
         read_batch(write(npy(header), "batch.npy"))
 
 
