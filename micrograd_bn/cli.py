@@ -34,10 +34,16 @@ SPELLINGS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0 all rows agree, 1 one does not, 2 unusable input (or code, for ``check``)."""
+    """Run a command, and return its exit code.
+
+    0 all rows agree, 1 one does not, 2 unusable input (or code, for ``check``), 130 interrupted.
+    """
     options = _parser().parse_args(argv)
     try:
         return options.run(options)
+    except KeyboardInterrupt:
+        print("micrograd-bn: interrupted; a file is written whole or not at all", file=sys.stderr)
+        return 130
     except (Unusable, ValueError, TypeError, ZeroDivisionError, OSError, RuntimeError, ModuleNotFoundError) as error:
         print(f"micrograd-bn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, draw, grad, nn
+from micrograd_bn import Tensor, cli, draw, grad, nn
 
 MILLION = 1_000_000
 
@@ -94,6 +94,15 @@ def test_an_interruption_leaves_the_old_file_or_the_new_one(tmp_path):
         process.communicate(timeout=60)
         assert page.read_bytes() in (old, new)
         assert os.listdir(tmp_path) == ["page.html"]
+
+
+def test_an_interruption_is_a_line_and_not_a_traceback(monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "read_batch", interrupted)
+    assert cli.main(["verify"]) == 130
+    assert capsys.readouterr().err == "micrograd-bn: interrupted; a file is written whole or not at all\n"
 
 
 # What is promised to threads: passes share nothing but the nodes' ``grad``. Separate graphs do not disturb each other; on leaves
