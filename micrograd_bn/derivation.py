@@ -9,15 +9,15 @@ The report, the pictures, the page, the notebooks and the tests all read this ta
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 from .batchnorm import checked, mean, normalize, scale_shift, variance
 from .engine import Tensor
-from .kinds import as_data, explains_kinds
+from .kinds import Value, as_data, explains_kinds
 from .primitives import sqrt
-from .shapes import count, shape, unbroadcast
+from .shapes import Axis, count, shape, unbroadcast
 
 # The seven variables, in the order of the forward pass: name in the code → on the terminal, in LaTeX.
 SYMBOLS = {
@@ -35,39 +35,48 @@ SYMBOLS = {
 # end, still one for each element of the batch; the local derivative itself stands in parentheses.
 
 
-def y_to_x_hat(dy, gamma):  # (5)
+def y_to_x_hat(dy: Value, gamma: Value) -> Value:
+    """(5): ∂y/∂x_hat = gamma."""
     return dy * (gamma)
 
 
-def y_to_beta(dy):  # (6)
+def y_to_beta(dy: Value) -> Value:
+    """(6): ∂y/∂beta = 1."""
     return dy * (1)
 
 
-def y_to_gamma(dy, x_hat):  # (7)
+def y_to_gamma(dy: Value, x_hat: Value) -> Value:
+    """(7): ∂y/∂gamma = x_hat."""
     return dy * (x_hat)
 
 
-def x_hat_to_var(dx_hat, x, mu, var, eps):  # (8); divided by √(var + eps) and by var + eps: the −3/2 alone leaves float16's range
+def x_hat_to_var(dx_hat: Value, x: Value, mu: Value, var: Value, eps: Value) -> Value:
+    """(8): ∂x_hat/∂var = −½ (x − mu) (var + eps)^(−3/2), in two divisions: the −3/2 alone leaves float16's range."""
     return dx_hat * (-(x - mu) / (2 * sqrt(var + eps)) / (var + eps))
 
 
-def var_to_mu(dvar, x, mu, axis):  # (9)
+def var_to_mu(dvar: Value, x: Value, mu: Value, axis: Axis) -> Value:
+    """(9): ∂var/∂mu = 1/m Σ −2 (x − mu)."""
     return dvar * ((-2 * (x - mu)).mean(axis=axis, keepdims=True))
 
 
-def x_hat_to_mu(dx_hat, var, eps):  # (10)
+def x_hat_to_mu(dx_hat: Value, var: Value, eps: Value) -> Value:
+    """(10): ∂x_hat/∂mu = −1 / √(var + eps)."""
     return dx_hat * (-1 / sqrt(var + eps))
 
 
-def mu_to_x(dmu, x, axis):  # (11); divided, because 1/m would be a float and not every number mixes with those
+def mu_to_x(dmu: Value, x: Value, axis: Axis) -> Value:
+    """(11): ∂mu/∂x = 1/m; divided, because 1/m would be a float and not every number mixes with those."""
     return dmu / count(x, axis)
 
 
-def var_to_x(dvar, x, mu, axis):  # (12)
+def var_to_x(dvar: Value, x: Value, mu: Value, axis: Axis) -> Value:
+    """(12): ∂var/∂x = 2/m (x − mu)."""
     return dvar * (2 * (x - mu) / count(x, axis))
 
 
-def x_hat_to_x(dx_hat, var, eps):  # (13)
+def x_hat_to_x(dx_hat: Value, var: Value, eps: Value) -> Value:
+    """(13): ∂x_hat/∂x = 1 / √(var + eps)."""
     return dx_hat * (1 / sqrt(var + eps))
 
 
@@ -77,31 +86,37 @@ def x_hat_to_x(dx_hat, var, eps):  # (13)
 total = unbroadcast
 
 
-def d_x_hat(dy, gamma):
+def d_x_hat(dy: Value, gamma: Value) -> Value:
+    """dx_hat: (5)."""
     return y_to_x_hat(dy, gamma)
 
 
-def d_gamma(dy, x_hat, gamma):
+def d_gamma(dy: Value, x_hat: Value, gamma: Value) -> Value:
+    """dgamma: (7), summed."""
     return total(y_to_gamma(dy, x_hat), shape(gamma))
 
 
-def d_beta(dy, gamma):  # beta has gamma's shape
+def d_beta(dy: Value, gamma: Value) -> Value:
+    """dbeta: (6), summed; beta has gamma's shape."""
     return total(y_to_beta(dy), shape(gamma))
 
 
-def d_var(dx_hat, x, mu, var, eps):
+def d_var(dx_hat: Value, x: Value, mu: Value, var: Value, eps: Value) -> Value:
+    """dvar: (8), summed."""
     return total(x_hat_to_var(dx_hat, x, mu, var, eps), shape(var))
 
 
-def d_mu(dx_hat, dvar, x, mu, var, eps, axis):
+def d_mu(dx_hat: Value, dvar: Value, x: Value, mu: Value, var: Value, eps: Value, axis: Axis) -> Value:
+    """dmu: (10), summed, and (9)."""
     return total(x_hat_to_mu(dx_hat, var, eps), shape(mu)) + var_to_mu(dvar, x, mu, axis)
 
 
-def d_x(dx_hat, dvar, dmu, x, mu, var, eps, axis):
+def d_x(dx_hat: Value, dvar: Value, dmu: Value, x: Value, mu: Value, var: Value, eps: Value, axis: Axis) -> Value:
+    """dx: (13), (12) and (11)."""
     return x_hat_to_x(dx_hat, var, eps) + var_to_x(dvar, x, mu, axis) + mu_to_x(dmu, x, axis)
 
 
-def d_x_condensed(dy, x, x_hat, var, gamma, eps, axis):
+def d_x_condensed(dy: Value, x: Value, x_hat: Value, var: Value, gamma: Value, eps: Value, axis: Axis) -> Value:
     """What frameworks hard-code: the three terms of dx, collected. The sums are over the batch, gamma under them."""
     m = count(x, axis)
     dx_hat = dy * gamma
@@ -112,16 +127,16 @@ def d_x_condensed(dy, x, x_hat, var, gamma, eps, axis):
 class Gradients(NamedTuple):
     """The gradients of the loss with respect to each variable but y, in the order in which they are derived."""
 
-    x_hat: Any
-    gamma: Any
-    beta: Any
-    var: Any
-    mu: Any
-    x: Any
+    x_hat: Value
+    gamma: Value
+    beta: Value
+    var: Value
+    mu: Value
+    x: Value
 
 
 @explains_kinds
-def batch_norm_backward(dy, x, gamma, eps=1e-5, axis=0) -> Gradients:
+def batch_norm_backward(dy: Value, x: Value, gamma: Value, eps: Value = 1e-5, axis: int | tuple[int, ...] = 0) -> Gradients:
     """The backward pass of ``batch_norm`` as derived on paper: no engine, on any kind of number, Tensors included.
 
     dy is the upstream gradient, of x's shape; x, gamma, eps and axis are ``batch_norm``'s, and raise the same errors. The
@@ -153,41 +168,51 @@ def batch_norm_backward(dy, x, gamma, eps=1e-5, axis=0) -> Gradients:
 
 
 class Equation(NamedTuple):
-    """A numbered equation: (1) to (4) compute ``output``; (5) to (13) differentiate it with respect to ``input``."""
+    """A numbered equation: (1) to (4) compute ``output``; (5) to (13) differentiate it with respect to ``input``.
+
+    >>> print(EQUATIONS[12].number, EQUATIONS[12].name, "=", EQUATIONS[12].text)
+    13 ∂x̂/∂x = 1 / √(σ² + ε)
+    """
 
     number: int
     output: str
-    input: str | None
+    input: str  # "" for (1) to (4), which have several
     text: str
     latex: str
-    function: Callable
+    function: Callable[..., Value]
 
     @property
     def name(self) -> str:
-        if self.input is None:
+        """As on the terminal: "μ" for an equation, "∂μ/∂x" for a local derivative."""
+        if not self.input:
             return SYMBOLS[self.output][0]
         return f"∂{SYMBOLS[self.output][0]}/∂{SYMBOLS[self.input][0]}"
 
 
 class Gradient(NamedTuple):
-    """A gradient: the sum of the terms on the edges with these numbers, all that leave ``variable``."""
+    """A gradient: the sum of the terms on the edges with these numbers, all that leave ``variable``.
+
+    >>> print(GRADIENTS[4].numbers, GRADIENTS[4].name, "=", GRADIENTS[4].text)
+    (10, 9) dμ = Σ dx̂ · −1/√(σ² + ε) + dσ² · 1/m Σ −2 (x − μ)
+    """
 
     numbers: tuple[int, ...]
     variable: str
     text: str
     latex: str
-    function: Callable
+    function: Callable[..., Value]
 
     @property
     def name(self) -> str:
+        """As on the terminal: "dμ"."""
         return f"d{SYMBOLS[self.variable][0]}"
 
 
 EQUATIONS = (
-    Equation(1, "mu", None, "1/m Σ x", r"\mu_B = \frac{1}{m} \sum_{i=1}^m x_i", mean),
-    Equation(2, "var", None, "1/m Σ (x − μ)²", r"\sigma_B^2 = \frac{1}{m} \sum_{i=1}^m (x_i - \mu_B)^2", variance),
-    Equation(3, "x_hat", None, "(x − μ) / √(σ² + ε)", r"\hat x_i = \frac{x_i - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}}", normalize),
-    Equation(4, "y", None, "γ x̂ + β", r"y_i = \gamma \hat x_i + \beta", scale_shift),
+    Equation(1, "mu", "", "1/m Σ x", r"\mu_B = \frac{1}{m} \sum_{i=1}^m x_i", mean),
+    Equation(2, "var", "", "1/m Σ (x − μ)²", r"\sigma_B^2 = \frac{1}{m} \sum_{i=1}^m (x_i - \mu_B)^2", variance),
+    Equation(3, "x_hat", "", "(x − μ) / √(σ² + ε)", r"\hat x_i = \frac{x_i - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}}", normalize),
+    Equation(4, "y", "", "γ x̂ + β", r"y_i = \gamma \hat x_i + \beta", scale_shift),
     Equation(5, "y", "x_hat", "γ", r"\frac{\partial y_i}{\partial \hat x_i} = \gamma", y_to_x_hat),
     Equation(6, "y", "beta", "1", r"\frac{\partial y_i}{\partial \beta} = 1", y_to_beta),
     Equation(7, "y", "gamma", "x̂", r"\frac{\partial y_i}{\partial \gamma} = \hat x_i", y_to_gamma),
@@ -273,11 +298,17 @@ CONDENSED = Gradient(
 )
 
 
-def evaluate(function: Callable, values: dict[str, Any]):
-    """Call a function of the table with the values it names: x, mu, var, x_hat, gamma, beta, eps, axis, dy, dx_hat, …"""
+def evaluate(function: Callable[..., Value], values: Mapping[str, Any]) -> Value:
+    """Call a function of the table with the values it names: x, mu, var, x_hat, gamma, beta, eps, axis, dy, dx_hat, …
+
+    Other values are passed over; KeyError if one that it names is not there.
+
+    >>> evaluate(EQUATIONS[4].function, {"dy": 2.0, "gamma": 3.0, "beta": 1.0})
+    6.0
+    """
     return function(*[values[name] for name in _parameters(function)])
 
 
 @cache
-def _parameters(function: Callable) -> tuple[str, ...]:
+def _parameters(function: Callable[..., Value]) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)

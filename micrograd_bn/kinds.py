@@ -13,6 +13,9 @@ from .shapes import shape
 # A Tensor, or data: a number of any kind, or an array of them. Nobody looks inside, so no type says more.
 Value: TypeAlias = Any
 
+# Of any shape and dtype.
+Array: TypeAlias = np.ndarray[Any, Any]
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
