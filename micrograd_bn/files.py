@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TypeAlias
+
+AnyPath: TypeAlias = str | os.PathLike[str]
 
 
-def write_whole(path, content: bytes) -> Path:
+def write_whole(path: AnyPath, content: bytes) -> Path:
     """Write ``content`` to ``path`` by way of a file beside it: an interruption leaves what was there before.
 
     Raises OSError, about ``path`` and not about the file beside it.

@@ -6,15 +6,21 @@ What is left are polynomials in 1/s and the symbols, and two of them are equal e
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .batchnorm import batch_norm, mean, normalize, scale_shift, variance
 from .derivation import CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward, evaluate
 from .engine import Tensor
+from .kinds import Array, Value
 from .shapes import shape, unbroadcast
 from .verify import as_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class ProofRow(NamedTuple):
@@ -36,9 +42,10 @@ class Proof(NamedTuple):
 
     @property
     def ok(self) -> bool:
+        """Whether all rows are identities."""
         return all(row.difference is None for row in self.rows)
 
-    def __rich__(self):
+    def __rich__(self) -> Table:
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -82,11 +89,10 @@ def prove(m: int = 3) -> Proof:
     if m < 1:
         raise ValueError(f"a batch has at least one element, and m is {m}")
 
-    rows = (*_forward(sympy, m), *_edges(sympy, m), *_gradients(sympy, m))
-    return Proof(tuple(ProofRow(*row[:4], _difference(sympy, *row[4:])) for row in rows), m)
+    return Proof((*_forward(sympy, m), *_edges(sympy, m), *_gradients(sympy, m)), m)
 
 
-def _difference(sympy, first, *others) -> str | None:
+def _difference(sympy: ModuleType, first: Value, *others: Value) -> str | None:
     """None if all are equal, element by element; else the first difference that does not vanish."""
     for other in others:
         for a, b in np.broadcast(np.asarray(first, dtype=object), np.asarray(other, dtype=object)):
@@ -96,42 +102,42 @@ def _difference(sympy, first, *others) -> str | None:
     return None
 
 
-def _symbols(sympy, name: str, count: int) -> np.ndarray:
+def _symbols(sympy: ModuleType, name: str, count: int) -> Array:
     """An array of symbols, numbered from 1 as on paper; a single one has no number."""
     names = [name] if count == 1 else [f"{name}{i + 1}" for i in range(count)]
     return np.array([sympy.Symbol(n, real=True) for n in names], dtype=object)
 
 
-def _batch(sympy, m: int) -> dict[str, Any]:
-    values = {name: _symbols(sympy, name, m if name in ("x", "dy") else 1) for name in ("x", "dy", "gamma", "beta")}
-    values |= {"axis": 0, "mu": mean(values["x"])}
+def _batch(sympy: ModuleType, m: int) -> dict[str, Value]:
+    values: dict[str, Value] = {name: _symbols(sympy, name, m) for name in ("x", "dy")}
+    values |= {name: _symbols(sympy, name, 1) for name in ("gamma", "beta")} | {"axis": 0, "mu": mean(values["x"])}
     values["var"] = variance(values["x"], values["mu"])
     s = sympy.Symbol("s", positive=True)
     return values | {"s": s, "eps": s**2 - values["var"][0]}
 
 
-def _forward(sympy, m: int):
+def _forward(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
     """(1) to (4) against the textbook's other forms: sums written out, and the variance as E[x²] − E[x]²."""
     v = _batch(sympy, m)
     y = batch_norm(Tensor(v["x"]), Tensor(v["gamma"]), Tensor(v["beta"]), v["eps"])
     x_hat = y.equation.inputs["x_hat"]
     mu, var = x_hat.equation.inputs["mu"], x_hat.equation.inputs["var"]
     average = sympy.Add(*v["x"]) / m
-    expected = (average, sympy.Add(*v["x"] ** 2) / m - average**2, (v["x"] - average) / v["s"])
-    expected += (v["gamma"] * expected[2] + v["beta"],)
+    normal = (v["x"] - average) / v["s"]
+    expected = (average, sympy.Add(*v["x"] ** 2) / m - average**2, normal, v["gamma"] * normal + v["beta"])
     for entry, node, value in zip(EQUATIONS, (mu, var, x_hat, y), expected):
-        yield f"({entry.number})", entry.name, entry.text, f"m = {m}", node.data, value
+        yield ProofRow(f"({entry.number})", entry.name, entry.text, f"m = {m}", _difference(sympy, node.data, value))
 
 
-def _edges(sympy, m: int):
+def _edges(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
     """(5) to (13): all seven variables are symbols of their own, for each is a partial derivative."""
     s, eps = sympy.Symbol("s", positive=True), sympy.Symbol("eps", positive=True)
     forward = {entry.output: entry.function for entry in EQUATIONS[:4]}
     for entry in EQUATIONS[4:]:
         over_the_batch = entry.output in ("mu", "var")
         n = m if over_the_batch else 1
-        values = {name: _symbols(sympy, name, n if name in ("x", "x_hat") else 1) for name in ("x", "x_hat", "mu", "var")}
-        values |= {"gamma": _symbols(sympy, "gamma", 1), "beta": _symbols(sympy, "beta", 1), "axis": 0}
+        values: dict[str, Value] = {name: _symbols(sympy, name, n) for name in ("x", "x_hat")}
+        values |= {name: _symbols(sympy, name, 1) for name in ("mu", "var", "gamma", "beta")} | {"axis": 0}
         upstream = _symbols(sympy, f"d{entry.output}", 1)
         values |= {"eps": s**2 - values["var"][0], f"d{entry.output}": upstream}
 
@@ -144,10 +150,11 @@ def _edges(sympy, m: int):
         loss = sympy.Add(*(upstream * evaluate(forward[entry.output], values | {"eps": eps})))
         by_sympy = [loss.diff(variable).subs(eps, values["eps"]) for variable in values[entry.input]]
         scope = f"m = {m}" if over_the_batch else "every m"
-        yield f"({entry.number})", entry.name, entry.text, scope, leaves[entry.input].grad, on_paper, by_sympy
+        difference = _difference(sympy, leaves[entry.input].grad, on_paper, by_sympy)
+        yield ProofRow(f"({entry.number})", entry.name, entry.text, scope, difference)
 
 
-def _gradients(sympy, m: int):
+def _gradients(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
     """The six gradients and the condensed form, through the whole of batch norm."""
     v = _batch(sympy, m)
     x, gamma, beta = Tensor(v["x"]), Tensor(v["gamma"]), Tensor(v["beta"])
@@ -160,12 +167,12 @@ def _gradients(sympy, m: int):
         number = " ".join(f"({n})" for n in entry.numbers)
         node = nodes[entry.variable]
         expected = getattr(on_paper, entry.variable), _differentiated(sympy, v, entry.variable, node.data)
-        yield number, entry.name, entry.text, f"m = {m}", node.grad, *expected
+        yield ProofRow(number, entry.name, entry.text, f"m = {m}", _difference(sympy, node.grad, *expected))
     condensed = evaluate(CONDENSED.function, v | {"x_hat": x_hat.data})
-    yield "condensed", CONDENSED.name, CONDENSED.text, f"m = {m}", x.grad, condensed
+    yield ProofRow("condensed", CONDENSED.name, CONDENSED.text, f"m = {m}", _difference(sympy, x.grad, condensed))
 
 
-def _differentiated(sympy, v: dict[str, Any], variable: str, value: np.ndarray) -> list:
+def _differentiated(sympy: ModuleType, v: dict[str, Value], variable: str, value: Array) -> list[Any]:
     """SymPy's own ∂l/∂variable: the loss Σ dy y with the variable as free symbols from where it is computed on."""
     eps = sympy.Symbol("eps", positive=True)
     free = v[variable] if variable in ("x", "gamma", "beta") else _symbols(sympy, f"free_{variable}", len(value))
