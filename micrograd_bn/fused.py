@@ -11,19 +11,21 @@ Tiles follow from the batch's shape alone and are merged in their order, so the 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache, lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from .batchnorm import batch_norm, broadcasts, checked, mean, normalize, variance
 from .derivation import d_x_condensed
 from .engine import Tensor
+from .kinds import Array, Value
 from .primitives import Primitive
-from .shapes import axes, shape
+from .shapes import Axis, Shape, axes, shape
 
 SMALL = 1 << 15  # numbers in a batch that is not worth cutting
 ROW = 1 << 13  # numbers in a row of a tile: NumPy broadcasts long rows at full speed
@@ -31,7 +33,7 @@ TILE = 1 << 18  # numbers in a tile: where NumPy's own cost for a call is small,
 THREADS = min(os.cpu_count() or 1, 8)
 
 
-def fused_batch_norm(x, gamma, beta, eps=1e-5, axis=0):
+def fused_batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axis: int | tuple[int, ...] = 0) -> Value:
     """``batch_norm`` for speed: the same arguments, result, gradients of every order and errors, as one node in the graph.
 
     C-contiguous float32 and float64 arrays are streamed, with statistics over axis 0, or over axis 0 and the last ones
@@ -42,38 +44,43 @@ def fused_batch_norm(x, gamma, beta, eps=1e-5, axis=0):
            [ 3.]])
     """
     x, gamma, beta = checked(x, gamma, beta, eps, axis)
-    if not _is_for_streams(*(v.data if isinstance(v, Tensor) else v for v in (x, gamma, beta)), eps, axis):
+    cut = _cut_for_streams(eps, axis, *(v.data if isinstance(v, Tensor) else v for v in (x, gamma, beta)))
+    if cut is None:
         return batch_norm(x, gamma, beta, eps, axis)
-    y = fused.bind(eps=eps, axis=axis, found={})(x, gamma, beta)
+    y = fused.bind(eps=eps, axis=axis, cut=cut, found={})(x, gamma, beta)
     if isinstance(y, Tensor):
         y.label = "y"
     return y
 
 
-def _is_for_streams(x, gamma, beta, eps, axis) -> bool:
+def _cut_for_streams(eps: Value, axis: Axis, x: Value, gamma: Value, beta: Value) -> _Cut | None:
+    """How to cut the batch, or None where it is not for the streams."""
     if type(x) is not np.ndarray or x.dtype.char not in "fd" or not x.dtype.isnative or not x.flags.c_contiguous or not x.size:
-        return False
+        return None
     for v in (gamma, beta, eps):
         if type(v) is not float and not (isinstance(v, (np.ndarray, np.generic)) and v.dtype == x.dtype):
-            return False
+            return None
     cut = _cut(x.shape, axis)
-    return cut is not None and broadcasts(shape(gamma), cut.kept) and broadcasts(shape(beta), cut.kept)
+    return cut if cut is not None and broadcasts(shape(gamma), cut.kept) and broadcasts(shape(beta), cut.kept) else None
 
 
 # ---- How a batch is cut into tiles, and who works on them
+
+
+_Place: TypeAlias = tuple[int, slice]  # of a tile: its band and its columns
 
 
 class _Cut(NamedTuple):
     """A batch as samples × channels × length, with a statistic for each channel, in rows of one or more whole samples."""
 
     batch: tuple[int, int, int]
-    kept: tuple[int, ...]  # the shape of mu and var
+    kept: Shape  # of mu and var
     together: int  # samples in a row; those left over are a last, shorter row
     bands: tuple[slice, ...]  # of full rows
-    heights: np.ndarray  # how many numbers of each channel are in a band, and in the last row
-    places: tuple[tuple[int, slice], ...]  # of the tiles: band and columns
+    heights: Array  # how many numbers of each channel are in a band, and in the last row
+    places: tuple[_Place, ...]  # of the tiles
 
-    def views(self, a) -> list:
+    def views(self, a: Array) -> list[Array]:
         """The tiles of ``a``. Each of their columns belongs to one channel."""
         width = self.together * prod(self.batch[1:])
         a = a.reshape(-1)
@@ -81,19 +88,20 @@ class _Cut(NamedTuple):
         tiles = [rows[self.bands[band], columns] for band, columns in self.places if band < len(self.bands)]
         return [*tiles, rest[None]] if rest.size else tiles
 
-    def row(self, v, dtype):
+    def row(self, v: Array, dtype: np.dtype[Any]) -> Array:
         """A number for each channel, repeated for each column."""
         row = np.empty((self.together, *self.batch[1:]), dtype)
         row[...] = v[:, None]
         return row.reshape(-1)
 
-    def fold(self, rows):
+    def fold(self, rows: Array) -> Array:
         """The reverse: numbers for each column, summed for each channel."""
-        return rows.reshape(-1, self.together, *self.batch[1:]).sum(axis=(1, 3), dtype=np.float64)
+        sums: Array = rows.reshape(-1, self.together, *self.batch[1:]).sum(axis=(1, 3), dtype=np.float64)
+        return sums
 
 
 @lru_cache
-def _cut(whole: tuple[int, ...], axis: int | tuple[int, ...]) -> _Cut | None:
+def _cut(whole: Shape, axis: Axis) -> _Cut | None:
     """How to cut a batch of this shape; None if the statistics are not over axis 0 and the last ones."""
     over = sorted(axes(len(whole), axis))
     inner = len(whole) - len(over) + 1  # where the last of the reduced axes begin
@@ -125,14 +133,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of the threads
 
 
-def _one_by_one(work, tiles) -> None:
+def _one_by_one(work: Callable[..., None], tiles: Iterable[tuple[Any, ...]]) -> None:
     for tile in tiles:
         work(*tile)
 
 
-def _side_by_side(work, *tiles) -> None:
+def _side_by_side(work: Callable[..., None], *parts: Iterable[Any]) -> None:
     """``work`` on every tile, on several threads. Each tile has a place of its own for its result."""
-    tiles = list(zip(*tiles))
+    tiles = list(zip(*parts))
     rest = iter(tiles)
     helpers = [_pool().submit(copy_context().run, _one_by_one, work, rest) for _ in range(min(THREADS, len(tiles)) - 1)]
     _one_by_one(work, rest)
@@ -143,20 +151,20 @@ def _side_by_side(work, *tiles) -> None:
 # ---- Forward
 
 
-def _forward(x, gamma, beta, eps, axis, found):
+def _forward(x: Array, gamma: Value, beta: Value, eps: Value, axis: Axis, cut: _Cut, found: dict[str, Any]) -> Array:
     if x.size <= SMALL:
         return _small_forward(x, gamma, beta, eps, axis, found)
-    cut = _cut(x.shape, axis)
     x_tiles = cut.views(x)
     high, low, var = _statistics(x_tiles, x.dtype, cut)
     deviation = np.sqrt(var + eps)
     gamma, beta = (np.broadcast_to(v, cut.kept).reshape(-1) for v in (gamma, beta))
     scale = gamma / deviation
     shift = beta - scale * low
-    high, scale, shift = (v if v is None else cut.row(v, x.dtype) for v in (high, scale, shift))
+    high = None if high is None else cut.row(high, x.dtype)
+    scale, shift = cut.row(scale, x.dtype), cut.row(shift, x.dtype)
     y = np.empty_like(x)
 
-    def write(place, x_tile, y_tile):
+    def write(place: _Place, x_tile: Array, y_tile: Array) -> None:
         _, columns = place
         np.multiply(_minus(x_tile, high, columns, y_tile), scale[columns], out=y_tile)
         np.add(y_tile, shift[columns], out=y_tile)
@@ -166,11 +174,11 @@ def _forward(x, gamma, beta, eps, axis, found):
     return y
 
 
-def _minus(tile, high, columns, out=None):
+def _minus(tile: Array, high: Array | None, columns: slice, out: Array | None = None) -> Array:
     return tile if high is None else np.subtract(tile, high[columns], out=out)
 
 
-def _statistics(x_tiles, dtype, cut):
+def _statistics(x_tiles: list[Array], dtype: np.dtype[Any], cut: _Cut) -> tuple[Array | None, Array, Array]:
     """mu, as a high part of x's dtype (None for 0) and a low part, and var: those of the bands, merged.
 
     Source: Chan, Golub and LeVeque, 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
@@ -188,7 +196,7 @@ def _statistics(x_tiles, dtype, cut):
     row = None if high is None else cut.row(high, dtype)
     sums, squares = np.zeros((2, len(cut.heights), sums.size), dtype)
 
-    def measure(place, tile):
+    def measure(place: _Place, tile: Array) -> None:
         band, columns = place
         difference = _minus(tile, row, columns)
         np.add.reduce(difference, out=sums[band, columns])
@@ -202,7 +210,7 @@ def _statistics(x_tiles, dtype, cut):
     return high, low, var
 
 
-def _small_forward(x, gamma, beta, eps, axis, found):
+def _small_forward(x: Array, gamma: Value, beta: Value, eps: Value, axis: Axis, found: dict[str, Any]) -> Array:
     mu = _mean(x, axis)
     high = mu.astype(x.dtype, copy=False)
     difference = x - high
@@ -210,35 +218,37 @@ def _small_forward(x, gamma, beta, eps, axis, found):
         difference -= (mu - high).astype(x.dtype)
     deviation = np.sqrt(_mean(difference * difference, axis) + eps)
     found.update(x=x, difference=difference, deviation=deviation)
-    y = difference * (gamma / deviation).astype(x.dtype, copy=False)
+    y: Array = difference * (gamma / deviation).astype(x.dtype, copy=False)
     y += beta
     return y
 
 
-def _mean(a, axis):
+def _mean(a: Array, axis: Axis) -> Array:
     total = np.add.reduce(a, axis, np.float64, keepdims=True)
-    return total / (a.size // total.size)
+    average: Array = total / (a.size // total.size)
+    return average
 
 
 # ---- Backward
 
 
-def _vjp(g, y, x, gamma, beta, eps, axis, found):
+def _vjp(
+    g: Value, y: Value, x: Value, gamma: Value, beta: Value, eps: Value, axis: Axis, cut: _Cut, found: dict[str, Any]
+) -> tuple[Value, Value, Value]:
     if isinstance(g, Tensor) or isinstance(x, Tensor) or isinstance(gamma, Tensor) or g.dtype != x.dtype:
         mu = mean(x, axis)
         var = variance(x, mu, axis)
         x_hat = normalize(x, mu, var, eps)
         return d_x_condensed(g, x, x_hat, var, gamma, eps, axis), g * x_hat, g
     if found.get("x") is not x:
-        _forward(x, gamma, beta, eps, axis, found)
+        _forward(x, gamma, beta, eps, axis, cut, found)
     if x.size <= SMALL:
         return _small_vjp(g, x, gamma, beta, axis, found)
-    cut = _cut(x.shape, axis)
     g_tiles, x_tiles = cut.views(np.ascontiguousarray(g)), cut.views(x)
     high, low, deviation = (found[name] for name in ("high", "low", "deviation"))
     sums, products = np.zeros((2, len(cut.heights), cut.together * prod(cut.batch[1:])), x.dtype)
 
-    def add_up(place, g_tile, x_tile):
+    def add_up(place: _Place, g_tile: Array, x_tile: Array) -> None:
         band, columns = place
         np.add.reduce(g_tile, out=sums[band, columns])
         np.einsum("ij,ij->j", g_tile, _minus(x_tile, high, columns), out=products[band, columns])
@@ -255,7 +265,7 @@ def _vjp(g, y, x, gamma, beta, eps, axis, found):
     scale, slope, shift = (cut.row(v, x.dtype) for v in (scale, slope, shift))
     dx = np.empty_like(x)
 
-    def write(place, g_tile, x_tile, dx_tile):
+    def write(place: _Place, g_tile: Array, x_tile: Array, dx_tile: Array) -> None:
         _, columns = place
         np.multiply(_minus(x_tile, high, columns, dx_tile), slope[columns], out=dx_tile)
         np.subtract(g_tile, dx_tile, out=dx_tile)
@@ -266,7 +276,7 @@ def _vjp(g, y, x, gamma, beta, eps, axis, found):
     return dx, *(_shaped(v.astype(x.dtype).reshape(cut.kept), like) for v, like in ((dgamma, gamma), (dbeta, beta)))
 
 
-def _small_vjp(g, x, gamma, beta, axis, found):
+def _small_vjp(g: Array, x: Array, gamma: Value, beta: Value, axis: Axis, found: dict[str, Any]) -> tuple[Array, Array, Array]:
     difference, deviation = found["difference"], found["deviation"]
     mean_dy, mean_dy_x_hat = _mean(g, axis), _mean(g * difference, axis) / deviation
     scale, slope, shift = (v.astype(x.dtype, copy=False) for v in (gamma / deviation, mean_dy_x_hat / deviation, mean_dy))
@@ -278,7 +288,7 @@ def _small_vjp(g, x, gamma, beta, axis, found):
     return dx, _shaped((m * mean_dy_x_hat).astype(x.dtype), gamma), _shaped((m * mean_dy).astype(x.dtype), beta)
 
 
-def _shaped(v, like):
+def _shaped(v: Array, like: Value) -> Array:
     """v in the shape of what it is the gradient of; where that is smaller, the engine adds up."""
     return v.reshape(shape(like)) if v.size == getattr(like, "size", 1) else v
 
