@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from .derivation import batch_norm_backward
 from .engine import Tensor, grad
-from .kinds import as_data
+from .kinds import Array, Value, as_data
 from .mistakes import NAMES, Trial, explain, predict
 from .verify import as_text
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Batch: TypeAlias = tuple[Array, Array, Array, Array, float]  # dy, x, gamma, beta, eps
 WHOLE_BATCH = ("x_hat", "x")  # one number for each element of x, not for each column
 HEADINGS = ("gradient", "verdict", "error", "why")
 ERRORS = (
@@ -41,6 +45,7 @@ class Row(NamedTuple):
 
     @property
     def ok(self) -> bool:
+        """Whether it is right, or not returned."""
         return not self.verdict.startswith("wrong")
 
 
@@ -58,6 +63,7 @@ class Check(NamedTuple):
 
     @property
     def ok(self) -> bool:
+        """Whether all gradients returned are right, and the inputs as they were."""
         return all(row.ok for row in self.rows) and not self.overwritten
 
     def raise_if_wrong(self) -> None:
@@ -89,7 +95,7 @@ class Check(NamedTuple):
                 error = f"{row.error:.1e}" if row.error else "0"
             yield row.name, row.verdict, error, row.why
 
-    def __rich__(self):
+    def __rich__(self) -> Table:
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -114,14 +120,14 @@ class Check(NamedTuple):
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        def line(cells, tag="td"):
+        def line(cells: Iterable[str], tag: str = "td") -> str:
             return "<tr>" + "".join(f'<{tag} style="text-align: left">{escape(cell)}</{tag}>' for cell in cells) + "</tr>"
 
         body = "".join(line(cells) for cells in self._cells())
         return f"<table>{line(HEADINGS, 'th')}{body}</table><p>{escape(self.summary)}</p>"
 
 
-def check_backward(f: Callable, batches: Iterable[tuple] | None = None) -> Check:
+def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None) -> Check:
     """Hold somebody's own backward pass of batch normalisation against the derivation, and say why it is wrong where it is.
 
     f         ``f(dy, x, gamma, beta, eps)`` for x and dy of shape (m, k), gamma and beta of shape (k,), and a number eps > 0.
@@ -163,7 +169,7 @@ def check_backward(f: Callable, batches: Iterable[tuple] | None = None) -> Check
         return Check(_rows(trials), tuple(dict.fromkeys(overwritten)), len(trials))
 
 
-def _adversarial() -> Iterator[tuple]:
+def _adversarial() -> Iterator[Batch]:
     """Small batches that tell the usual mistakes apart: m ≠ k and m = k, an ε that counts, γ of both signs, unlike columns."""
     random = np.random.default_rng(0)
     for m, k, dtype, eps, scale, offset in (
@@ -177,10 +183,11 @@ def _adversarial() -> Iterator[tuple]:
     ):
         gamma = random.uniform(1.25, 2.5, k) * (-1.0) ** np.arange(k)
         arrays = random.normal(size=(m, k)), random.normal(size=(m, k)) * scale + offset, gamma, random.normal(size=k)
-        yield *(a.astype(dtype) for a in arrays), eps
+        dy, x, gamma, beta = (a.astype(dtype) for a in arrays)
+        yield dy, x, gamma, beta, eps
 
 
-def _checked_batch(batch: tuple) -> tuple[list[np.ndarray], float]:
+def _checked_batch(batch: Batch) -> tuple[list[Array], float]:
     if len(batch) != 5:
         raise ValueError(f"batches is a list of tuples (dy, x, gamma, beta, eps), and one of them has length {len(batch)}, not 5")
     dy, x, gamma, beta, eps = batch
@@ -196,7 +203,7 @@ def _checked_batch(batch: tuple) -> tuple[list[np.ndarray], float]:
     return arrays, eps
 
 
-def _trial(arrays: list[np.ndarray], eps: float, returned) -> Trial:
+def _trial(arrays: list[Array], eps: float, returned: Any) -> Trial:
     dy, x, gamma, _ = arrays
     got = {name: _as_array(name, value, x.shape) for name, value in _by_name(returned).items() if value is not None}
     own = batch_norm_backward(dy, x, gamma, eps)._asdict()
@@ -206,7 +213,7 @@ def _trial(arrays: list[np.ndarray], eps: float, returned) -> Trial:
     return Trial(wide, x.dtype, got, exact, predict(wide, x.dtype))
 
 
-def _by_name(returned) -> dict[str, Any]:
+def _by_name(returned: Any) -> dict[str, Value]:
     """The gradients by name, whatever f returned them in."""
     if hasattr(returned, "_asdict"):
         returned = returned._asdict()
@@ -227,7 +234,7 @@ def _by_name(returned) -> dict[str, Any]:
     return named
 
 
-def _as_array(name: str, value, batch_shape: tuple[int, int]) -> np.ndarray:
+def _as_array(name: str, value: Value, batch_shape: tuple[int, int]) -> Array:
     try:
         numbers = np.asarray(value.data if isinstance(value, Tensor) else value)
         if numbers.dtype.kind not in "fiu":
@@ -260,7 +267,7 @@ def _row(name: str, trials: list[Trial], wrong: list[str]) -> Row:
     return Row(name, NAMES[name], "wrong", _error(name, trials, wrong=True), why)
 
 
-def _error(name: str, trials: list[Trial], wrong=False) -> float | None:
+def _error(name: str, trials: list[Trial], wrong: bool = False) -> float | None:
     largest = np.max([np.max(trial.errors(name), where=trial.off(name) if wrong else True, initial=0) for trial in trials])
     return float(largest) if np.isfinite(largest) else None
 
@@ -278,7 +285,7 @@ def _worst_element(name: str, trials: list[Trial]) -> str:
 # ---- Any function of Tensors
 
 
-def gradcheck(f: Callable, *inputs) -> bool:
+def gradcheck(f: Callable[..., Tensor], *inputs: Value) -> bool:
     """Hold the engine's gradients of ``f(*inputs)`` against central differences. Returns True, or raises AssertionError.
 
     inputs   numbers, arrays or Tensors of any shape; f is called with Tensors of the same values in float64, and returns a

@@ -5,14 +5,15 @@ of them explains a wrong gradient: one with which it gives the same numbers, on 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from .derivation import EQUATIONS, GRADIENTS, evaluate, total
+from .kinds import Array, Value
 from .primitives import sqrt
 from .shapes import count, shape
 from .verify import ROUNDING
@@ -25,17 +26,20 @@ UPSTREAM = {  # the gradients that each is computed from
 # ---- The table. A change is a function of the values that it names: the derivation's, term (what the right formula gives), m,
 # root = √(σ² + ε), and batch, which is x where x − μ is not meant.
 
+Change: TypeAlias = Callable[..., Value]
+
 
 class Mistake(NamedTuple):
     """A change of the derivation: of formulas, or of their sums over the batch, by equation number, or of the statistics' axis."""
 
     why: str
-    formulas: Mapping[int, Callable] = MappingProxyType({})
-    sums: Mapping[int, Callable] = MappingProxyType({})
+    formulas: Mapping[int, Change] = MappingProxyType({})
+    sums: Mapping[int, Change] = MappingProxyType({})
     axis: int = 0
 
     @property
-    def places(self) -> set:
+    def places(self) -> set[int | tuple[str, int]]:
+        """What it changes: n for the formula of equation (n), ("Σ", n) for its sum."""
         return {*self.formulas, *(("Σ", number) for number in self.sums)}
 
 
@@ -43,7 +47,7 @@ def _in(number: int) -> str:
     return f"in {EQUATIONS[number - 1].name}, equation ({number})"
 
 
-def _of_root(number: int, other: Callable) -> Callable:
+def _of_root(number: int, other: Change) -> Change:
     """The formula with something else for √(σ² + ε), in each of the four that divide by it or by its third power."""
     power = {3: 1, 8: 3, 10: 1, 13: 1}[number]
     return lambda term, root, var, eps: term * (root / evaluate(other, {"var": var, "eps": eps})) ** power
@@ -144,12 +148,17 @@ CONDENSED_FORM = Mistake(
 class Prediction(NamedTuple):
     """A gradient, the size of the terms that it adds up, and how far from it rounding may take whoever computes it."""
 
-    value: np.ndarray
-    size: np.ndarray
-    tolerance: np.ndarray
+    value: Array
+    size: Array
+    tolerance: Array
 
 
-def predict(values: dict[str, Any], dtype, mistakes=(), given: Mapping = MappingProxyType({})) -> dict[str, Prediction]:
+def predict(
+    values: dict[str, Value],
+    dtype: np.dtype[Any],
+    mistakes: Sequence[Mistake] = (),
+    given: Mapping[str, Array] = MappingProxyType({}),
+) -> dict[str, Prediction]:
     """The six gradients of a batch with these mistakes made, for numbers of ``dtype``; ``given`` are gradients to go on with."""
     rounding = ROUNDING * float(np.finfo(dtype).eps)
     v = forward(values, mistakes)
@@ -159,7 +168,7 @@ def predict(values: dict[str, Any], dtype, mistakes=(), given: Mapping = Mapping
     return {name: Prediction(value[name], size[name], largest[name] - size[name]) for name in value}
 
 
-def forward(values: dict[str, Any], mistakes=()) -> dict[str, Any]:
+def forward(values: dict[str, Value], mistakes: Sequence[Mistake] = ()) -> dict[str, Value]:
     """The values, and all that the formulas and their changes name."""
     axis = max((mistake.axis for mistake in mistakes), default=0)
     v = values | {"axis": axis, "m": count(values["x"], axis), "batch": values["x"]}
@@ -170,7 +179,12 @@ def forward(values: dict[str, Any], mistakes=()) -> dict[str, Any]:
     return v
 
 
-def backward(v: dict[str, Any], mistakes=(), given: Mapping = MappingProxyType({}), measure: Callable = lambda term: term) -> dict:
+def backward(
+    v: dict[str, Value],
+    mistakes: Sequence[Mistake] = (),
+    given: Mapping[str, Array] = MappingProxyType({}),
+    measure: Change = lambda term: term,
+) -> dict[str, Value]:
     """The six gradients, each the sum of the terms on its edges. A ``given`` one is what the formulas after it then see."""
     v, found = dict(v), {}
     for entry in GRADIENTS:
@@ -180,7 +194,7 @@ def backward(v: dict[str, Any], mistakes=(), given: Mapping = MappingProxyType({
     return found
 
 
-def _formula(number: int, v: dict[str, Any], mistakes):
+def _formula(number: int, v: dict[str, Value], mistakes: Sequence[Mistake]) -> Value:
     term = evaluate(EQUATIONS[number - 1].function, v)
     for mistake in mistakes:
         if number in mistake.formulas:
@@ -188,7 +202,7 @@ def _formula(number: int, v: dict[str, Any], mistakes):
     return term
 
 
-def _summed(number: int, term, v: dict[str, Any], mistakes):
+def _summed(number: int, term: Value, v: dict[str, Value], mistakes: Sequence[Mistake]) -> Value:
     if number not in SUMMED:
         return term
     for mistake in mistakes:
@@ -197,7 +211,7 @@ def _summed(number: int, term, v: dict[str, Any], mistakes):
     return total(term, shape(v[EQUATIONS[number - 1].input]))
 
 
-def _sizes(v: dict[str, Any], mistakes, rounding: float) -> dict[str, Any]:
+def _sizes(v: dict[str, Value], mistakes: Sequence[Mistake], rounding: float) -> dict[str, Value]:
     """Values for which every term of every formula is as large as rounding may make it; for 0, as large as it is.
 
     How somebody computes the mean is not prescribed, but nobody knows x − mu better than to the rounding of x and mu
@@ -220,25 +234,28 @@ def _sizes(v: dict[str, Any], mistakes, rounding: float) -> dict[str, Any]:
 class Trial(NamedTuple):
     """A batch, what f returned for it, and what is true, in extended precision."""
 
-    values: dict[str, Any]
-    dtype: np.dtype  # of the numbers that f was given
-    got: dict[str, np.ndarray]
+    values: dict[str, Value]
+    dtype: np.dtype[Any]  # of the numbers that f was given
+    got: dict[str, Array]
     exact: set[str]  # the gradients that are batch_norm_backward's, bit for bit
     truth: dict[str, Prediction]
 
-    def off(self, name: str) -> np.ndarray:
+    def off(self, name: str) -> Array:
         """Where a gradient is further from the truth than rounding takes it; everywhere, if it has another shape."""
         got, truth = self.got[name], self.truth[name]
         if got.shape != truth.value.shape:
             return np.array(True)
-        return ~(np.abs(got - truth.value) <= truth.tolerance)
+        off: Array = ~(np.abs(got - truth.value) <= truth.tolerance)
+        return off
 
-    def errors(self, name: str) -> np.ndarray:
+    def errors(self, name: str) -> Array:
         """Differences from the truth, relative to the sum of the terms' absolute values; where that is 0, the differences."""
         value, size, _ = self.truth[name]
-        return np.abs(self.got[name] - value) / np.where(size > 0, size, 1)
+        errors: Array = np.abs(self.got[name] - value) / np.where(size > 0, size, 1)
+        return errors
 
-    def given(self, upstream: list[str]) -> dict[str, np.ndarray]:
+    def given(self, upstream: list[str]) -> dict[str, Array]:
+        """Those of the gradients named ``upstream`` that f returned."""
         return {name: self.got[name] for name in upstream if name in self.got}
 
 
@@ -267,13 +284,17 @@ def _explains(name: str, trials: list[Trial], predicted: Callable[[Trial], Predi
 def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[list[str]]:
     """What explains a wrong gradient, the most likely first: lists of causes that give the same numbers, or empty ones."""
 
-    def explained_by(*mistakes, upstream, dtype=None):
-        def predicted(trial):
+    def explained_by(*mistakes: Mistake, upstream: list[str], dtype: np.dtype[Any] | None = None) -> bool:
+        def predicted(trial: Trial) -> Prediction:
             return predict(trial.values, dtype or trial.dtype, mistakes, trial.given(upstream))[name]
 
         return _explains(name, trials, predicted)
 
-    ways = [(UPSTREAM[name], (), "")]  # the gradients that it goes on with, as f returned them, and in which form
+    def is_instead(other: str) -> bool:
+        return _explains(name, trials, lambda trial: trial.truth[other])
+
+    # the gradients that it goes on with, as f returned them, and in which form
+    ways: list[tuple[list[str], tuple[Mistake, ...], str]] = [(UPSTREAM[name], (), "")]
     if name == "x" and ("gamma" in wrong or "beta" in wrong):
         ways.append((["gamma", "beta"], (CONDENSED_FORM,), ", in the condensed form"))
     for upstream, form, in_which in ways:
@@ -284,7 +305,7 @@ def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[li
     if not any(trial.got[name].any() for trial in trials):
         yield ["it is 0 everywhere"]
     for other in NAMES:
-        if other != name and _explains(name, trials, lambda trial, other=other: trial.truth[other]):
+        if other != name and is_instead(other):
             yield [f"this is {NAMES[other]}: are the names, or the order of the tuple, mixed up?"]
 
     largest = max(trials, key=lambda trial: trial.values["x"].size)
@@ -297,7 +318,7 @@ def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[li
         yield [cause.why for cause in causes]
     if _only_far_from_zero(name, trials):
         yield ["right where a column's mean is small; where it is large against σ, digits are lost, as E[x²] − E[x]² loses them"]
-    if explained_by(upstream=UPSTREAM[name], dtype=np.float32):
+    if explained_by(upstream=UPSTREAM[name], dtype=np.dtype(np.float32)):
         yield ["right to the seven digits of float32, but x came as float64: something in between is float32"]
     for upstream, form, _ in ways:
         for a, b in combinations(_relevant(name, largest, upstream, form), 2):
@@ -306,23 +327,23 @@ def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[li
                 yield [f"two mistakes together: {a.why}; and {b.why}"]
 
 
-def _value(name: str, trial: Trial, upstream, mistakes):
+def _value(name: str, trial: Trial, upstream: list[str], mistakes: Sequence[Mistake]) -> Value:
     try:
         return backward(forward(trial.values, mistakes), mistakes, trial.given(upstream))[name]
     except ValueError:  # shapes that do not broadcast
         return np.nan
 
 
-def _relevant(name: str, trial: Trial, upstream, form) -> list[Mistake]:
+def _relevant(name: str, trial: Trial, upstream: list[str], form: tuple[Mistake, ...]) -> list[Mistake]:
     """The mistakes that make a difference to this gradient."""
     right = _value(name, trial, upstream, form)
     return [mistake for mistake in MISTAKES if not np.array_equal(_value(name, trial, upstream, (*form, mistake)), right)]
 
 
-def _comes_close(name: str, trial: Trial, upstream, mistakes) -> bool:
+def _comes_close(name: str, trial: Trial, upstream: list[str], mistakes: Sequence[Mistake]) -> bool:
     """Before thousands of pairs are tried on every batch: is it worth while?"""
     got, value = np.squeeze(trial.got[name]), np.squeeze(_value(name, trial, upstream, mistakes))
-    return got.shape == value.shape and np.abs(value - got).max() <= 1e-3 * np.abs(got).max()
+    return got.shape == value.shape and bool(np.abs(value - got).max() <= 1e-3 * np.abs(got).max())
 
 
 def _only_far_from_zero(name: str, trials: list[Trial]) -> bool:
