@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .kinds import Array
+
 # Fisher, R. A. (1936), "The use of multiple measurements in taxonomic problems": 150 irises, four lengths in cm.
 IRIS = Path(__file__).parent / "data" / "iris.csv"
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
@@ -22,8 +24,10 @@ class Unusable(ValueError):
 
 
 class Batch(NamedTuple):
+    """A batch as it was read."""
+
     name: str  # where it is from
-    data: np.ndarray  # float64; one column a feature, or a .npy file's own shape
+    data: Array  # float64; one column a feature, or a .npy file's own shape
     columns: list[str]  # the names of the columns, from the header, or their numbers; none for .npy
     notes: list[str]  # what a person should know: which columns were skipped, that there is no header
 
@@ -33,6 +37,10 @@ def read_batch(path: str | None, columns: list[str] | None = None) -> Batch:
 
     CSV may have a header or not, and commas, semicolons or tabs. Columns without numbers are skipped, which the notes say;
     ``columns`` picks some by name or, where no name is the same, by number from 1. Raises Unusable.
+
+    >>> batch = read_batch(None, columns=["petal_length_cm", "4"])
+    >>> batch.data.shape, batch.columns
+    ((150, 2), ['petal_length_cm', 'petal_width_cm'])
     """
     name = "the packaged Iris measurements" if path is None else "standard input" if path == "-" else path
     try:
@@ -48,9 +56,9 @@ def read_batch(path: str | None, columns: list[str] | None = None) -> Batch:
     return _read_csv(content, name, columns)
 
 
-def _read_npy(content: bytes, name: str) -> np.ndarray:
+def _read_npy(content: bytes, name: str) -> Array:
     try:
-        data = np.load(io.BytesIO(content), allow_pickle=False)  # a pickle could run code
+        data: Array = np.load(io.BytesIO(content), allow_pickle=False)  # a pickle could run code
     except Exception as error:  # NumPy's parser of a damaged header raises whatever Python does: IndexError, TokenError, …
         raise Unusable(f"{name}: not a readable .npy file of numbers ({error})") from None
     if data.dtype.kind not in "fiub":
@@ -106,21 +114,21 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
     picked = []
     if columns:
         for column in columns:
-            j = _place(column, names)
-            if j is None:
+            place = _place(column, names)
+            if place is None:
                 by_number = f", or by number 1 to {width}" if has_header else ""
                 raise Unusable(f"{name}: no column {column!r}; there are {', '.join(names)}{by_number}")
-            if j in picked:
-                raise Unusable(f"{name}: column {names[j]!r} is picked twice")
-            picked.append(j)
+            if place in picked:
+                raise Unusable(f"{name}: column {names[place]!r} is picked twice")
+            picked.append(place)
     else:
         for j in range(width):
-            column = [cells[j] for _, cells in lines]
-            if _mostly_numbers(column):
+            entries = [cells[j] for _, cells in lines]
+            if _mostly_numbers(entries):
                 picked.append(j)
             else:
-                words = len(column) - sum(map(_is_number, column))
-                notes.append(f"skipped {names[j]!r}: {words} of {len(column)} cells are not numbers")
+                words = len(entries) - sum(map(_is_number, entries))
+                notes.append(f"skipped {names[j]!r}: {words} of {len(entries)} cells are not numbers")
     if not picked:
         raise Unusable(f"{name}: no column holds numbers")
 

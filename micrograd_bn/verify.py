@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from decimal import Decimal, DivisionByZero, getcontext, localcontext
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from decimal import Context, Decimal, DivisionByZero, getcontext, localcontext
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from .batchnorm import batch_norm, checked, mean, normalize, variance
-from .derivation import CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward, evaluate
+from .derivation import CONDENSED, EQUATIONS, GRADIENTS, Equation, Gradient, batch_norm_backward, evaluate
 from .engine import Tensor
-from .kinds import as_data
-from .shapes import axes, shape, unbroadcast
+from .kinds import Array, Value, as_data
+from .shapes import Shape, axes, shape, unbroadcast
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
 
 # How far two computations of the same formula may drift apart by rounding, in units of the last place of the terms that
 # they add up: some hundred operations' worth. 1.8e-13 for float64, 9.5e-5 for float32.
@@ -21,7 +26,12 @@ ROUNDING = 800
 
 
 class Row(NamedTuple):
-    """A line of the report: the engine's value against the derivation's."""
+    """A line of the report: the engine's value against the derivation's.
+
+    >>> row = verify([1.0, 2.0, 6.0]).rows[10]
+    >>> row.number, row.name, row.formula, row.ok
+    ('(11)', '∂μ/∂x', '1/m', True)
+    """
 
     number: str  # of the equation, or of the edges whose terms the gradient adds up
     name: str
@@ -35,16 +45,18 @@ class Report(NamedTuple):
     """Twenty rows: equations (1) to (4), local derivatives (5) to (13), six gradients, and the condensed form of dx."""
 
     rows: tuple[Row, ...]
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: str
     tolerance: float  # the largest relative error that still counts as rounding
 
     @property
     def ok(self) -> bool:
+        """Whether all rows agree within rounding."""
         return all(row.ok for row in self.rows)
 
     @property
     def max_error(self) -> float:
+        """The largest absolute difference in any row."""
         return max(row.error for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,7 +64,7 @@ class Report(NamedTuple):
         rows = [row._asdict() for row in self.rows]
         return {**self._asdict(), "shape": list(self.shape), "rows": rows, "ok": self.ok, "max_error": self.max_error}
 
-    def __rich__(self):
+    def __rich__(self) -> Table:
         from rich import box
         from rich.table import Table
 
@@ -85,7 +97,7 @@ def _short(error: float) -> str:
     return f"{error:.1e}" if error else "0"
 
 
-def as_text(table) -> str:
+def as_text(table: RenderableType) -> str:
     """What rich would show, as plain text: in Jupyter, and where FORCE_COLOR is set, too."""
     from rich.console import Console
 
@@ -94,7 +106,15 @@ def as_text(table) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def verify(x, gamma=None, beta=None, dy=None, eps=1e-5, axis=0, seed=0) -> Report:
+def verify(
+    x: Value,
+    gamma: Value = None,
+    beta: Value = None,
+    dy: Value = None,
+    eps: Value = 1e-5,
+    axis: int | tuple[int, ...] = 0,
+    seed: int = 0,
+) -> Report:
     """Hold the engine against the derivation on a batch: is every equation, every edge and every gradient the same?
 
     x, gamma, beta, eps and axis are ``batch_norm``'s, as numbers or arrays; dy is the upstream gradient, of x's shape. What
@@ -141,14 +161,11 @@ def verify(x, gamma=None, beta=None, dy=None, eps=1e-5, axis=0, seed=0) -> Repor
 
     digits = getcontext().prec
     tolerance = ROUNDING * (float(np.finfo(x.dtype).eps) if x.dtype != object else 10.0 ** (1 - digits))
-    rows = tuple(
-        _row(number, entry, got, expected, scale, tolerance)
-        for number, entry, got, expected, scale in (*_forward(values), *_edges(values), *_gradients(values))
-    )
+    rows = tuple(_row(line, tolerance) for line in (*_forward(values), *_edges(values), *_gradients(values)))
     return Report(rows, x.shape, str(x.dtype) if x.dtype != object else f"Decimal with {digits} digits", tolerance)
 
 
-def _converter(x: np.ndarray) -> Callable:
+def _converter(x: Array) -> Callable[[Value], Array]:
     """A function that turns numbers into x's kind, by way of their decimal digits where that is Decimal: 0.1 is 0.1."""
     if x.dtype != object:
         return lambda value: np.asarray(value, dtype=x.dtype)
@@ -160,11 +177,17 @@ def _converter(x: np.ndarray) -> Callable:
     return lambda value: np.asarray(to_decimal(value))
 
 
-def _is_finite(value: np.ndarray) -> np.ndarray:
-    return np.isfinite(value) if value.dtype != object else np.vectorize(Decimal.is_finite, otypes=[bool])(value)
+def _is_finite(value: Array) -> Array:
+    finite: Array = np.isfinite(value) if value.dtype != object else np.vectorize(Decimal.is_finite, otypes=[bool])(value)
+    return finite
 
 
-def _row(number, entry, got, expected, scale, tolerance) -> Row:
+# What becomes a row: its number, its entry in the table, the engine's value, the derivation's, and the size of its terms.
+_Line: TypeAlias = tuple[str, Equation | Gradient, Value, Value, Value]
+
+
+def _row(line: _Line, tolerance: float) -> Row:
+    number, entry, got, expected, scale = line
     with np.errstate(divide="ignore"), _twice_the_digits():
         error = np.abs(_precise(got) - _precise(expected))
         relative = np.divide(error, np.abs(_precise(scale)), out=np.zeros_like(error), where=error != 0)
@@ -172,12 +195,12 @@ def _row(number, entry, got, expected, scale, tolerance) -> Row:
     return Row(number, entry.name, entry.text, float(error.max(initial=0)), worst, worst <= tolerance)
 
 
-def _precise(value) -> np.ndarray:
-    value = np.asarray(value)
-    return value if value.dtype == object else value.astype(np.longdouble)
+def _precise(value: Value) -> Array:
+    array = np.asarray(value)
+    return array if array.dtype == object else array.astype(np.longdouble)
 
 
-def _twice_the_digits():
+def _twice_the_digits() -> AbstractContextManager[Context]:
     """A decimal context for what the report compares with; floats are not concerned, they have ``_precise``."""
     context = getcontext().copy()
     context.prec *= 2
@@ -185,7 +208,7 @@ def _twice_the_digits():
     return localcontext(context)
 
 
-def magnitudes(values: dict[str, Any]) -> dict[str, Any]:
+def magnitudes(values: dict[str, Value]) -> dict[str, Value]:
     """Values for which the terms of every formula have one sign: evaluated on them, it gives the size of what it adds up.
 
     All formulas but (1) and (3) know x and mu only as x − mu, so |x − mu| stands for x, and 0 for mu.
@@ -194,7 +217,7 @@ def magnitudes(values: dict[str, Any]) -> dict[str, Any]:
     return sizes | {"x": np.abs(values["x"] - values["mu"]), "mu": values["mu"] * 0}
 
 
-def _forward(values) -> Iterator[tuple]:
+def _forward(values: dict[str, Value]) -> Iterator[_Line]:
     """(1) to (4): the engine on the batch, against NumPy's mean and var in extended precision."""
     y = batch_norm(Tensor(values["x"]), Tensor(values["gamma"]), Tensor(values["beta"]), values["eps"], values["axis"])
     x_hat = y.equation.inputs["x_hat"]
@@ -215,7 +238,7 @@ def _forward(values) -> Iterator[tuple]:
         yield f"({entry.number})", entry, nodes[name].data, exact[name], scale[name]
 
 
-def _edges(values) -> Iterator[tuple]:
+def _edges(values: dict[str, Value]) -> Iterator[_Line]:
     """(5) to (13): the gradient that arrives at an edge, pulled back along it by the engine and by the formula."""
     sizes = magnitudes(values)
     forward = {entry.output: entry.function for entry in EQUATIONS[:4]}
@@ -228,7 +251,7 @@ def _edges(values) -> Iterator[tuple]:
         yield f"({entry.number})", entry, leaves[entry.input].grad, on_paper, size
 
 
-def _gradients(values) -> Iterator[tuple]:
+def _gradients(values: dict[str, Value]) -> Iterator[_Line]:
     """The six gradients and the condensed form: a pass through the composed graph, against the formulas."""
     x, gamma, beta = (Tensor(values[name]) for name in ("x", "gamma", "beta"))
     y = batch_norm(x, gamma, beta, values["eps"], values["axis"])
