@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..batchnorm import batch_norm, checked, mean, normalize, variance
-from ..derivation import EQUATIONS, GRADIENTS, SYMBOLS, batch_norm_backward, evaluate, x_hat_to_x
+from ..derivation import EQUATIONS, GRADIENTS, SYMBOLS, Equation, Gradient, batch_norm_backward, evaluate, x_hat_to_x
 from ..draw import NUMBERS, ROUNDING_OF_VALUES, WRITTEN_OUT, Graph, Picture
 from ..engine import Tensor
-from ..files import write_whole
-from ..kinds import as_data
+from ..files import AnyPath, write_whole
+from ..kinds import Array, Value, as_data
 from ..verify import ROUNDING, magnitudes
 
 HERE = Path(__file__).parent
@@ -26,7 +27,17 @@ MAX_ROWS, MAX_COLUMNS = 200, 12
 THROUGH_THE_STATISTICS = (8, 9, 10, 11, 12)
 
 
-def explore(path, x=None, gamma=None, beta=None, dy=None, eps=1e-5, *, columns=None, seed=0) -> Path:
+def explore(
+    path: AnyPath,
+    x: Value = None,
+    gamma: Value = None,
+    beta: Value = None,
+    dy: Value = None,
+    eps: float = 1e-5,
+    *,
+    columns: Iterable[str] | None = None,
+    seed: int = 0,
+) -> Path:
     """Write the interactive page to ``path`` and return it: one file, no network, it opens from disk.
 
     x           a batch of rows (m × k, or m numbers; at most 200 × 12); without one, eight irises.
@@ -34,6 +45,12 @@ def explore(path, x=None, gamma=None, beta=None, dy=None, eps=1e-5, *, columns=N
     columns     the names of the k columns.
 
     Raises ValueError for a batch of another shape or size, and the errors of ``batch_norm``.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     page = explore(f"{folder}/page.html", [1.0, 2.0, 6.0])
+    ...     "∂x̂/∂σ²" in page.read_text(encoding="utf-8")
+    True
     """
     if x is None:
         from ..reader import read_batch
@@ -78,7 +95,7 @@ def _steps() -> list[dict[str, Any]]:
     complete = {max(gradient.numbers): gradient for gradient in GRADIENTS}
     steps = []
     for entry in EQUATIONS:
-        step = {"number": entry.number, "name": entry.name, "text": entry.text, "output": SYMBOLS[entry.output][0]}
+        step: dict[str, Any] = {"number": entry.number, "name": entry.name, "text": entry.text, "output": SYMBOLS[entry.output][0]}
         step["math"] = [convert(entry.latex, display="block")]
         if entry.input:
             step["input"] = SYMBOLS[entry.input][0]
@@ -90,7 +107,7 @@ def _steps() -> list[dict[str, Any]]:
     return steps
 
 
-def _column(x, gamma, beta, dy, eps) -> dict[str, Any]:
+def _column(x: Array, gamma: Array, beta: Array, dy: Array, eps: float) -> dict[str, Any]:
     """One feature: its graphs, a table of numbers for each step, and what dx becomes with constant statistics."""
     tensors = Tensor(x, "x"), Tensor(gamma, "gamma"), Tensor(beta, "beta")
     y = batch_norm(*tensors, eps)
@@ -118,12 +135,12 @@ def _column(x, gamma, beta, dy, eps) -> dict[str, Any]:
     }
 
 
-def _zeros(v) -> list[float]:
+def _zeros(v: dict[str, Value]) -> list[float]:
     """Those of the page's numbers that are no larger than the rounding of the terms that they add up, as in the pictures."""
     unit = ROUNDING * np.finfo(np.float64).eps
     found: set[float] = set()
 
-    def look(value, size):
+    def look(value: Value, size: Value) -> None:
         value, size = np.broadcast_arrays(value, np.abs(size))
         found.update(value[np.abs(value) <= unit * size].tolist())
 
@@ -141,10 +158,10 @@ def _zeros(v) -> list[float]:
         name = f"d{entry.variable}"
         sizes[name] = np.abs(evaluate(entry.function, sizes))
         look(v[name], sizes[name])
-    for entry in EQUATIONS[4:]:
-        one = {f"d{entry.output}": 1.0}
-        look(evaluate(entry.function, v | one), evaluate(entry.function, sizes | one))
-        term, size = evaluate(entry.function, v), evaluate(entry.function, sizes)
+    for edge in EQUATIONS[4:]:
+        one = {f"d{edge.output}": 1.0}
+        look(evaluate(edge.function, v | one), evaluate(edge.function, sizes | one))
+        term, size = evaluate(edge.function, v), evaluate(edge.function, sizes)
         look(term, size)
         look(np.sum(term), np.sum(size))
     return sorted(found - {0.0})
@@ -169,7 +186,7 @@ def _edge_numbers(picture: Picture) -> dict[str, int]:
     return numbers
 
 
-def _list(values) -> list[float]:
+def _list(values: Value) -> list[float]:
     return np.asarray(values, dtype=np.float64).ravel().tolist()
 
 
@@ -181,7 +198,7 @@ def _table(columns: list[tuple[str, Any]], total: tuple[str, Any] | None = None)
     }
 
 
-def _forward_table(entry, v) -> dict[str, Any]:
+def _forward_table(entry: Equation, v: dict[str, Value]) -> dict[str, Any]:
     """The numbers of the batch, put into one of (1) to (4)."""
     d, deviation = v["x"] - v["mu"], np.sqrt(v["var"] + v["eps"])
     return {
@@ -192,7 +209,7 @@ def _forward_table(entry, v) -> dict[str, Any]:
     }[entry.number]()
 
 
-def _edge_table(entry, v) -> dict[str, Any]:
+def _edge_table(entry: Equation, v: dict[str, Value]) -> dict[str, Any]:
     """What arrives at an edge, times its local derivative, is the term that leaves; into a single value goes their sum."""
     arrives, name = v[f"d{entry.output}"], f"d{SYMBOLS[entry.output][0]}"
     local = evaluate(entry.function, v | {f"d{entry.output}": 1.0})
@@ -201,7 +218,7 @@ def _edge_table(entry, v) -> dict[str, Any]:
     return _table([(name, arrives), (entry.name, local), ("product", term)], ("Σ", term.sum()) if single else None)
 
 
-def _total_table(gradient, v) -> dict[str, Any]:
+def _total_table(gradient: Gradient, v: dict[str, Value]) -> dict[str, Any]:
     """The terms on the edges that leave a variable, and the gradient that they add up to."""
     columns = []
     for number in gradient.numbers:
