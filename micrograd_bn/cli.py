@@ -13,17 +13,22 @@ from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .batchnorm import batch_norm
 from .check import Check, check_backward
-from .draw import ZOOMS, draw
+from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
+from .kinds import Array, Value
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .verify import Report, verify
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 # What draw() advises, in the words of the command line.
 SPELLINGS = {
@@ -37,16 +42,20 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command, and return its exit code.
 
     0 all rows agree, 1 one does not, 2 unusable input (or code, for ``check``), 130 interrupted.
+
+    >>> main(["verify", "no-such-file.csv"])  # and on stderr, why
+    2
     """
     options = _parser().parse_args(argv)
     try:
-        return options.run(options)
+        code: int = options.run(options)
     except KeyboardInterrupt:
         print("micrograd-bn: interrupted; a file is written whole or not at all", file=sys.stderr)
         return 130
     except (Unusable, ValueError, TypeError, ZeroDivisionError, OSError, RuntimeError, ModuleNotFoundError) as error:
         print(f"micrograd-bn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,10 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _between(low: float, high: float, kind: Callable = int) -> Callable:
+def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
     """A parser of numbers from ``low`` to ``high``, for argparse."""
 
-    def parse(text: str):
+    def parse(text: str) -> float:
         try:
             number = kind(text)
         except ValueError:
@@ -122,7 +131,7 @@ def _between(low: float, high: float, kind: Callable = int) -> Callable:
     return parse
 
 
-def _verify(options) -> int:
+def _verify(options: argparse.Namespace) -> int:
     if options.digits and options.dtype:
         raise Unusable("--digits computes in decimals, and --dtype is a precision of floats: give one of the two")
     x, dy = _read(options)
@@ -138,13 +147,13 @@ def _verify(options) -> int:
     return 0 if report.ok else 1
 
 
-def _prove(options) -> int:
+def _prove(options: argparse.Namespace) -> int:
     proof = prove(options.m)
     _show(proof)
     return 0 if proof.ok else 1
 
 
-def _draw(options) -> int:
+def _draw(options: argparse.Namespace) -> int:
     x, dy = _read(options)
     y = _differentiated(x, dy, options.eps, options.seed, options.zoom)
     how = {"direction": options.direction, "precision": options.precision, "show": options.show}
@@ -159,7 +168,7 @@ def _draw(options) -> int:
     return 0
 
 
-def _explore(options) -> int:
+def _explore(options: argparse.Namespace) -> int:
     batch, dy = _read_batch(options, rows=8)
     path = explore(options.output, batch.data, dy=dy, eps=options.eps, columns=batch.columns or None, seed=options.seed)
     print(path)
@@ -168,7 +177,7 @@ def _explore(options) -> int:
     return 0
 
 
-def _check(options) -> int:
+def _check(options: argparse.Namespace) -> int:
     path, _, name = options.function.rpartition(":")
     if not path:
         raise Unusable(f"{options.function} names a file or a function, and both are needed: FILE.py:FUNCTION")
@@ -195,13 +204,15 @@ def _check(options) -> int:
     return 0 if result.ok else 1
 
 
-def _check_in_child(path: str, name: str, sender) -> None:
+def _check_in_child(path: str, name: str, sender: Connection) -> None:
     """Send what became of the student's function: a Check, or a text that says why there is none."""
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(Path(path).parent))
     try:
         with redirect_stdout(sys.stderr):
             spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
             module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             function = getattr(module, name, None)
@@ -220,7 +231,7 @@ def _crash(error: BaseException, path: str) -> str:
     return "".join([text.strip(), "\n", *traceback.format_list(frames[own:][-5:])]).rstrip()
 
 
-def _demo(options) -> int:
+def _demo(options: argparse.Namespace) -> int:
     x = read_batch(None).data
     report = verify(x)
     print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch;")
@@ -236,7 +247,7 @@ def _demo(options) -> int:
     return 0 if report.ok else 1
 
 
-def _read_batch(options, rows: int | None = None) -> tuple[Batch, np.ndarray | None]:
+def _read_batch(options: argparse.Namespace, rows: int | None = None) -> tuple[Batch, Array | None]:
     """The batch that the options name, and its upstream gradient if they name one; ``rows`` of it, if --rows does not say."""
     batch, dtype = read_batch(options.file, options.columns), options.dtype or "float64"
     _note(batch, *batch.notes)
@@ -278,17 +289,17 @@ def _constant(batch: Batch) -> str:
     return f"column {some} is constant" if len(names) == 1 else f"columns {some} are constant" if names else ""
 
 
-def _read(options) -> tuple[np.ndarray, np.ndarray | None]:
+def _read(options: argparse.Namespace) -> tuple[Array, Array | None]:
     batch, dy = _read_batch(options)
     return batch.data, dy
 
 
-def _differentiated(x, dy, eps, seed, zoom):
+def _differentiated(x: Array, dy: Array | None, eps: float, seed: int, zoom: Zoom) -> Value:
     """A batch norm of the batch after its backward pass: a Tensor, or for the scalars zoom an array of them."""
     random = np.random.default_rng(seed)
     kept = (1, *x.shape[1:])
     gamma, beta = random.uniform(0.5, 1.5, kept).astype(x.dtype), random.normal(size=kept).astype(x.dtype)
-    dy = random.normal(size=x.shape).astype(x.dtype) if dy is None else dy
+    dy = np.asarray(random.normal(size=x.shape), x.dtype) if dy is None else dy
     if zoom == "scalars":
         y = batch_norm(scalars(x), scalars(gamma), scalars(beta), eps)
         (y * dy).sum().backward()  # so that the gradient of each y is its dy

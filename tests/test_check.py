@@ -714,6 +714,12 @@ def test_a_file_or_function_that_is_not_there_is_2(argument, message, capfd):
     assert err.count("\n") == 1
 
 
+def test_a_file_that_is_not_named_as_python_is_2(tmp_path, capfd):
+    (tmp_path / "student.txt").write_text("def backward(*a): pass", encoding="utf-8")
+    assert cli.main(["check", f"{tmp_path / 'student.txt'}:backward"]) == 2
+    assert "its name ends with .py" in capfd.readouterr().err
+
+
 def test_python_m_runs_the_check(student):
     code = inspect.getsource(condensed).replace("def condensed", "def backward")
     done = subprocess.run(
