@@ -125,7 +125,11 @@ def d_x_condensed(dy: Value, x: Value, x_hat: Value, var: Value, gamma: Value, e
 
 
 class Gradients(NamedTuple):
-    """The gradients of the loss with respect to each variable but y, in the order in which they are derived."""
+    """The gradients of the loss with respect to each variable but y, in the order in which they are derived.
+
+    >>> Gradients._fields
+    ('x_hat', 'gamma', 'beta', 'var', 'mu', 'x')
+    """
 
     x_hat: Value
     gamma: Value
