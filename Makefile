@@ -34,9 +34,10 @@ bench: .venv/bench
 lint: .venv/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:
-	rm -rf .venv out notebooks/out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv out notebooks/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: setup.cfg pyproject.toml
