@@ -1,6 +1,7 @@
 """Reading a batch: what is accepted, what is skipped and said so, and what is refused with its place."""
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -154,6 +155,16 @@ def test_a_number_that_float64_has_not_is_refused_without_a_warning(tmp_path, ar
     np.save(tmp_path / "batch.npy", array)
     with pytest.raises(Unusable, match=r"element \[0\] is (inf|nan)"):
         read_batch(str(tmp_path / "batch.npy"))
+
+
+def test_a_wide_file_takes_time_in_proportion_to_its_width(write):
+    """40,000 columns: a look through all names for each of them takes a minute."""
+    n = 40_000
+    path = write(",".join(f"c{j}" for j in range(n)) + "\n" + ",".join(["1", "x"] * (n // 2)) + "\n")
+    start = time.perf_counter()
+    assert read_batch(path).data.shape == (1, n // 2)
+    assert read_batch(path, [f"c{j}" for j in range(0, n, 2)]).data.shape == (1, n // 2)
+    assert time.perf_counter() - start < 20
 
 
 def npy(header: str, data: bytes = bytes(16)) -> bytes:
