@@ -117,7 +117,7 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
             place = _place(column, names)
             if place is None:
                 by_number = f", or by number 1 to {width}" if has_header else ""
-                raise Unusable(f"{name}: no column {column!r}; there are {', '.join(names)}{by_number}")
+                raise Unusable(f"{name}: no column {column!r}; there are {_listed(names)}{by_number}")
             if place in picked:
                 raise Unusable(f"{name}: column {names[place]!r} is picked twice")
             picked.append(place)
@@ -146,6 +146,11 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
             if not math.isfinite(data[i, k]):
                 raise Unusable(f"{where}: {cells[j].strip()} is not a finite number")
     return Batch(name, data, [names[j] for j in picked], notes)
+
+
+def _listed(names: list[str]) -> str:
+    """Names for a message of one line: in quotes where there is a line end in one, or a terminal's control character."""
+    return ", ".join(name if name.isprintable() else repr(name) for name in names)
 
 
 def _is_number(cell: str) -> bool:

@@ -47,6 +47,13 @@ def test_csv(write, text, columns, data):
     assert batch.data.tolist() == data
 
 
+def test_a_name_that_would_move_the_cursor_is_shown_in_quotes(write):
+    path = write('"a\nb",c\x1b[2J,d\nx,y,1\nz,w,2\n')
+    assert read_batch(path).notes == [f"{path}: skipped what is not numeric: 'a\\nb', 'c\\x1b[2J'"]
+    with pytest.raises(Unusable, match=r"there are 'a\\nb', 'c\\x1b\[2J', d$"):
+        read_batch(path, ["e"])
+
+
 def test_columns_are_picked_by_name_or_number(write):
     assert read_batch(write("a,b,c\n1,2,x\n3,4,y\n"), ["b"]).data.tolist() == [[2], [4]]
     assert read_batch(write("1,2\n3,4\n"), ["2", "1"]).data.tolist() == [[2, 1], [4, 3]]
