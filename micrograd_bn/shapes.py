@@ -20,8 +20,8 @@ def shape(a: Any) -> Shape:
 
 def axes(ndim: int, axis: Axis) -> tuple[int, ...]:
     """``axis`` as a tuple of non-negative ints: None is all of them, negative ones count from the end."""
-    if isinstance(axis, int):
-        return (axis % ndim,)
+    if isinstance(axis, (int, np.integer)):
+        return (int(axis) % ndim,)
     return tuple(range(ndim)) if axis is None else tuple([i % ndim for i in axis])
 
 

@@ -30,6 +30,15 @@ def test_images_are_normalised_channel_by_channel(random):
     np.testing.assert_allclose(y.var(axis=(0, 2, 3)), 1, atol=1e-4)
 
 
+def test_an_axis_may_be_numpys_integer(random):
+    x = random.normal(size=(4, 3))
+    for axis, same in ((np.int64(1), 1), ((np.int64(0), np.int64(1)), (0, 1))):
+        np.testing.assert_array_equal(batch_norm(x, 1.0, 0.0, axis=axis), batch_norm(x, 1.0, 0.0, axis=same))
+        t = Tensor(x)
+        t.mean(axis=axis, keepdims=True).sum().backward()
+        np.testing.assert_array_equal(t.grad, np.full((4, 3), 1 / (3 if same == 1 else 12)))
+
+
 def test_layer_norm_is_the_last_axis(random):
     x = random.normal(3, 2, size=(4, 6))
     np.testing.assert_allclose(batch_norm(x, 1.0, 0.0, axis=-1), batch_norm(x.T, 1.0, 0.0, axis=0).T, rtol=1e-12, atol=1e-14)
