@@ -91,8 +91,13 @@ def _pow_vjp(g: Value, y: Value, a: Value, exponent: Value) -> tuple[Value]:
     return (g * (exponent * a ** (exponent - 1)),)
 
 
+def _pow(a: Value, exponent: Value) -> Value:
+    y = a ** exponent
+    return np.float64(a) ** exponent if type(y) is complex else y  # Python leaves the real numbers; NumPy says NaN
+
+
 pow = Primitive("pow", "^",
-                lambda a, exponent: a ** exponent,
+                _pow,
                 _pow_vjp)
 
 

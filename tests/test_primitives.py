@@ -144,6 +144,12 @@ def test_relu_of_an_array_without_dimensions(dtype):
         assert (y.data, x.grad) == (max(number, 0), slope)
 
 
+def test_a_root_of_a_negative_number_is_nan_as_in_numpy_not_complex():
+    with np.errstate(invalid="ignore"):
+        assert np.isnan((Tensor(-2.0) ** 0.5).data)
+        assert np.isnan((Tensor([-2.0]) ** 0.5).data)
+
+
 def test_a_vector_times_no_matrices_at_all():
     v, none = Tensor([1.0, 2.0, 3.0]), Tensor(np.ones((0, 3, 2)))
     (v @ none).backward(np.ones((0, 2)))
