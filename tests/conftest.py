@@ -4,6 +4,19 @@ import importlib
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# make test draws the same examples every time; make nightly draws new ones, 30 times as many (see strategies.prop).
+settings.register_profile("default", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", settings.get_profile("default"), derandomize=False, max_examples=3000, print_blob=True)
+settings.load_profile("default")
+
+
+def pytest_terminal_summary(terminalreporter):
+    from tests.strategies import EXAMPLES
+
+    if EXAMPLES:
+        terminalreporter.write_line(f"{EXAMPLES.total():,} examples of {len(EXAMPLES)} properties hold")
 
 
 def missing(what: str):
