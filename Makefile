@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test pictures notebooks check-notebooks oracle bench lint clean
+.PHONY: demo test nightly pictures notebooks check-notebooks oracle bench lint clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
 
 test: .venv/test
 	$(BIN)/python -m pytest --quiet -r s
+
+# The properties and the fuzzing among the tests, with more than 10,000 new examples: minutes.
+nightly: .venv/test
+	$(BIN)/python -m pytest --quiet --hypothesis-profile=nightly tests/test_properties.py tests/test_fuzz_reader.py
 
 # The README's pictures; a test fails when they are out of date.
 pictures: .venv/installed
