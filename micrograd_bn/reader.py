@@ -7,6 +7,7 @@ import io
 import math
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,9 +103,10 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
         cell.strip() and not _meant_as_number(cell) and _mostly_numbers(below[j]) for j, cell in enumerate(first_cells)
     )
     names = [(has_header and cell.strip()) or str(j + 1) for j, cell in enumerate(first_cells)]
+    places: dict[str, int] = {}
     for j, column in enumerate(names):
-        if column in names[:j]:
-            both = f"columns {names.index(column) + 1} and {j + 1} are both named {column!r}"
+        if places.setdefault(column, j) != j:
+            both = f"columns {places[column] + 1} and {j + 1} are both named {column!r}"
             raise Unusable(f"{name}: line {lines[0][0]}: {both}: rename one")
     lines = lines[1:] if has_header else lines
     if not lines:
@@ -114,13 +116,14 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
     picked = []
     if columns:
         for column in columns:
-            place = _place(column, names)
+            place = _place(column, places)
             if place is None:
                 by_number = f", or by number 1 to {width}" if has_header else ""
                 raise Unusable(f"{name}: no column {column!r}; there are {_listed(names)}{by_number}")
-            if place in picked:
-                raise Unusable(f"{name}: column {names[place]!r} is picked twice")
             picked.append(place)
+        twice = [j for j, times in Counter(picked).items() if times > 1]
+        if twice:
+            raise Unusable(f"{name}: column {names[twice[0]]!r} is picked twice")
     else:
         for j in range(width):
             entries = [cells[j] for _, cells in lines]
@@ -170,8 +173,8 @@ def _mostly_numbers(cells: list[str]) -> bool:
     return 2 * sum(map(_meant_as_number, cells)) > len(cells)
 
 
-def _place(column: str, names: list[str]) -> int | None:
+def _place(column: str, places: dict[str, int]) -> int | None:
     """Where a column is: by its name, else by its number, from 1."""
-    if column in names:
-        return names.index(column)
-    return int(column) - 1 if column.isdecimal() and 1 <= int(column) <= len(names) else None
+    if column in places:
+        return places[column]
+    return int(column) - 1 if column.isdecimal() and 1 <= int(column) <= len(places) else None
