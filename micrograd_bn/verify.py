@@ -161,7 +161,9 @@ def verify(
 
     digits = getcontext().prec
     tolerance = ROUNDING * (float(np.finfo(x.dtype).eps) if x.dtype != object else 10.0 ** (1 - digits))
-    rows = tuple(_row(line, tolerance) for line in (*_forward(values), *_edges(values), *_gradients(values)))
+    rows = tuple(
+        _row(line, tolerance) for line in (*_forward(values, convert(tolerance)[()]), *_edges(values), *_gradients(values))
+    )
     return Report(rows, x.shape, str(x.dtype) if x.dtype != object else f"Decimal with {digits} digits", tolerance)
 
 
@@ -217,7 +219,7 @@ def magnitudes(values: dict[str, Value]) -> dict[str, Value]:
     return sizes | {"x": np.abs(values["x"] - values["mu"]), "mu": values["mu"] * 0}
 
 
-def _forward(values: dict[str, Value]) -> Iterator[_Line]:
+def _forward(values: dict[str, Value], rounding: Value) -> Iterator[_Line]:
     """(1) to (4): the engine on the batch, against NumPy's mean and var in extended precision."""
     y = batch_norm(Tensor(values["x"]), Tensor(values["gamma"]), Tensor(values["beta"]), values["eps"], values["axis"])
     x_hat = y.equation.inputs["x_hat"]
@@ -230,7 +232,8 @@ def _forward(values: dict[str, Value]) -> Iterator[_Line]:
         exact["x_hat"] = (_precise(x) - exact["mu"]) / deviation
         exact["y"] = _precise(gamma) * exact["x_hat"] + beta
     # The rounding of x − mu is in proportion to x and mu, however small their difference.
-    scale = {"mu": np.abs(x).mean(axis=axis, keepdims=True), "var": exact["var"]}
+    scale = {"mu": np.abs(x).mean(axis=axis, keepdims=True)}
+    scale["var"] = exact["var"] + rounding * scale["mu"] ** 2  # around a mean that is off by d, var is larger by d²
     scale["x_hat"] = (np.abs(x) + np.abs(exact["mu"])) / deviation
     scale["y"] = np.abs(gamma) * scale["x_hat"] + np.abs(beta)
     for entry in EQUATIONS[:4]:
