@@ -48,25 +48,41 @@ def equation(number: int, output: str) -> Callable[[_Function], _Function]:
 
 @equation(1, "mu")
 def mean(x: Value, axis: Axis = 0) -> Value:
-    """Equation (1), the batch mean: mu = 1/m Σ x, over ``axis``, which stays as size 1."""
+    """Equation (1), the batch mean: mu = 1/m Σ x, over ``axis``, which stays as size 1.
+
+    >>> mean(np.array([[1.0, 10.0], [3.0, 30.0]]))
+    array([[ 2., 20.]])
+    """
     return x.mean(axis=axis, keepdims=True)
 
 
 @equation(2, "var")
 def variance(x: Value, mu: Value, axis: Axis = 0) -> Value:
-    """Equation (2), the (biased) batch variance: var = 1/m Σ (x − mu)², over ``axis``, which stays as size 1."""
+    """Equation (2), the (biased) batch variance: var = 1/m Σ (x − mu)², over ``axis``, which stays as size 1.
+
+    >>> variance(np.array([[1.0, 10.0], [3.0, 30.0]]), mu=np.array([[2.0, 20.0]]))
+    array([[  1., 100.]])
+    """
     return ((x - mu) ** 2).mean(axis=axis, keepdims=True)
 
 
 @equation(3, "x_hat")
 def normalize(x: Value, mu: Value, var: Value, eps: Value = 1e-5) -> Value:
-    """Equation (3), the normalised batch: x_hat = (x − mu) / √(var + eps)."""
+    """Equation (3), the normalised batch, of x's shape: x_hat = (x − mu) / √(var + eps).
+
+    >>> normalize(np.array([1.0, 3.0]), mu=2.0, var=0.99, eps=0.01)
+    array([-1.,  1.])
+    """
     return (x - mu) / sqrt(var + eps)
 
 
 @equation(4, "y")
 def scale_shift(x_hat: Value, gamma: Value, beta: Value) -> Value:
-    """Equation (4), scaled and shifted: y = gamma x_hat + beta."""
+    """Equation (4), scaled and shifted, of x_hat's shape: y = gamma x_hat + beta.
+
+    >>> scale_shift(np.array([-1.0, 1.0]), gamma=2.0, beta=1.0)
+    array([-1.,  3.])
+    """
     return gamma * x_hat + beta
 
 

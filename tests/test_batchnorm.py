@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, batch_norm_backward, grad, scalars
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, fused_batch_norm, grad, scalars
+from micrograd_bn.batchnorm import mean, normalize, variance
 
 
 @pytest.fixture
@@ -127,6 +128,8 @@ def test_the_derivation_runs_on_tensors_and_can_be_differentiated(random):
         ({"gamma": np.ones((2, 5, 3))}, ValueError, r"gamma of shape \(2, 5, 3\)"),
         ({"x": np.ones((5, 1)), "gamma": np.ones(3)}, ValueError, r"gamma of shape \(3,\).*\(5, 1\)"),
         ({"beta": np.ones((5, 4))}, ValueError, r"beta of shape \(5, 4\)"),
+        ({"gamma": np.ones(2)}, ValueError, r"gamma of shape \(2,\) does not broadcast to x's shape \(5, 3\)"),
+        ({"gamma": np.ones(4)}, ValueError, r"gamma of shape \(4,\) does not broadcast"),
         ({"eps": -1e-5}, ValueError, "cannot be -1e-05"),
         ({"eps": float("nan")}, ValueError, "cannot be nan"),
         ({"eps": "small"}, TypeError, "str 'small'"),
@@ -157,3 +160,19 @@ def test_dy_has_xs_shape():
 def test_in_the_bare_engine_numpys_rules_hold_for_a_constant_column():
     with np.errstate(invalid="ignore"):
         assert np.isnan(batch_norm(np.ones((3, 1)), 1.0, 0.0, eps=0.0)).all()
+
+
+def test_every_eps_that_is_not_given_is_the_same():
+    x, dy = np.random.default_rng(0).normal(scale=1e-3, size=(2, 5, 3))
+    mu, var = mean(x), variance(x, mean(x))
+    np.testing.assert_array_equal(normalize(x, mu, var), normalize(x, mu, var, 1e-5))
+    np.testing.assert_array_equal(batch_norm(x, 1.0, 0.0), normalize(x, mu, var, 1e-5))
+    np.testing.assert_array_equal(fused_batch_norm(x, 1.0, 0.0), fused_batch_norm(x, 1.0, 0.0, 1e-5))
+    np.testing.assert_array_equal(batch_norm_backward(dy, x, 1.0).x, batch_norm_backward(dy, x, 1.0, 1e-5).x)
+
+
+def test_the_upstream_gradient_may_be_a_list_or_a_tensor():
+    x, dy = np.random.default_rng(0).normal(size=(2, 5, 3))
+    expected = batch_norm_backward(dy, x, 1.0).x
+    np.testing.assert_array_equal(batch_norm_backward(dy.tolist(), x, 1.0).x, expected)
+    np.testing.assert_array_equal(batch_norm_backward(Tensor(dy), x, 1.0).x.data, expected)

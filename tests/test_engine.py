@@ -256,3 +256,18 @@ def test_a_failed_operation_leaves_nothing_behind():
 def test_primitives_compute_on_plain_data_too():
     assert P.mul(2.0, 3.0) == 6
     assert P.sum(np.ones(3), axis=None, keepdims=False) == 3
+
+
+def test_comparisons_are_those_of_the_data():
+    a, b = Tensor(1.0), Tensor(2.0)
+    assert [a < b, a <= b, a > b, a >= b] == [True, True, False, False]
+    assert [b < a, b <= a, b > a, b >= a] == [False, False, True, True]
+    assert [a < 1.0, a <= 1.0, a > 1.0, a >= 1.0] == [False, True, False, True]
+
+
+def test_a_single_value_needs_no_upstream_gradient_whatever_its_shape():
+    x = Tensor([[3.0]])
+    (x * x).backward()
+    assert x.grad.tolist() == [[6.0]]
+    with pytest.raises(ValueError, match=r"needs an upstream gradient: this tensor has shape \(0,\)"):
+        Tensor(np.empty(0)).backward()

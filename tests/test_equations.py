@@ -149,3 +149,8 @@ def test_the_table_is_the_derivations():
     assert len({(entry.input, entry.output) for entry in edges}) == 9
     for gradient in GRADIENTS:
         assert set(gradient.numbers) == {entry.number for entry in edges if entry.input == gradient.variable}
+
+
+def test_the_table_calls_its_entries_by_the_derivations_symbols():
+    assert [entry.name for entry in EQUATIONS[:5]] == ["μ", "σ²", "x̂", "y", "∂y/∂x̂"]
+    assert [entry.name for entry in GRADIENTS] == ["dx̂", "dγ", "dβ", "dσ²", "dμ", "dx"]

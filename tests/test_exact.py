@@ -76,6 +76,12 @@ def test_a_single_number_of_any_kind_is_a_scalar_graph(kind):
     assert isinstance(a.grad, kind)
 
 
+def test_relu_of_exact_numbers_cuts_at_0():
+    numbers = [Decimal(n) for n in ("-2", "-0.5", "0", "0.5", "2")]
+    assert Tensor(np.array(numbers)).relu().data.tolist() == [0, 0, 0, Decimal("0.5"), 2]
+    assert [Tensor(number).relu().data for number in numbers] == [0, 0, 0, Decimal("0.5"), 2]
+
+
 def test_relu_keeps_the_kind_of_number_where_it_is_0():
     x = Tensor(np.array([Decimal(-1), Decimal(2)]))
     y = x.relu().exp()
