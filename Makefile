@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test nightly pictures notebooks check-notebooks oracle bench lint clean
+.PHONY: demo test nightly pictures notebooks check-notebooks oracle bench lint dist smoke test-oldest clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
@@ -40,6 +40,27 @@ lint: .venv/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The sdist, which has the whole repository in it, and the wheel that is built from it, which has the whole package.
+dist: .venv/dist
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/check-wheel-contents --package micrograd_bn dist/*.whl
+	$(if $(wildcard .git),$(BIN)/check-manifest --no-build-isolation)
+
+# The wheel alone in an empty environment: demo, every command, every public name. With PYTHONS, on each of them.
+PYTHONS ?= $(PYTHON)
+smoke: dist
+	set -e; for python in $(PYTHONS); do \
+	    rm -rf build/smoke; \
+	    $$python -m venv build/smoke; \
+	    build/smoke/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl; \
+	    build/smoke/bin/python -I tests/smoke.py; \
+	done
+
+# The tests with the oldest of each part that setup.cfg admits, in an environment of their own; without a browser and what takes long.
+test-oldest: build/oldest/installed
+	build/oldest/bin/python -m pytest --quiet -r s --ignore tests/test_explorer.py --ignore tests/test_resources.py -k "not thousand and not mistake"
+
 clean:
 	rm -rf .venv out notebooks/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -52,4 +73,11 @@ clean:
 # One stamp an extra of setup.cfg: .venv/test, .venv/lint, …
 .venv/%: .venv/installed
 	$(PIP) --editable ".[$*]"
+	touch $@
+
+# setup.cfg's lower bounds, numpy>=1.26 and the like, as what is to be installed: numpy==1.26.*
+build/oldest/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv build/oldest
+	sed -n '/^install_requires/,/^$$/s/^ *\([a-z0-9-]*\)\[*[a-z]*\]*>=\([0-9.]*\).*/\1==\2.*/p' setup.cfg > build/oldest/constraints
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint build/oldest/constraints --editable ".[test]"
 	touch $@
