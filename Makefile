@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test nightly pictures notebooks check-notebooks oracle bench lint dist smoke test-oldest clean
+.PHONY: demo test nightly pictures notebooks check-notebooks oracle bench lint docs dist smoke test-oldest clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
@@ -39,6 +39,10 @@ lint: .venv/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The reference, out/docs: a page a module, from the docstrings, with the equations from the derivation's table.
+docs: .venv/docs
+	$(BIN)/python docs/reference/build.py out/docs
 
 # The sdist, which has the whole repository in it, and the wheel that is built from it, which has the whole package.
 dist: .venv/dist
