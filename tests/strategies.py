@@ -378,6 +378,7 @@ def programs(draw, names=tuple(name for name in MOVES if name != "scatter"), mov
     b = Builder(draw)
     last = b.leaf(draw(shapes()))
     for _ in range(draw(st.integers(1, moves))):
-        i = draw(st.sampled_from([last, last, *range(len(b.steps))]))
+        # A bare integer 0, the sum of no objects at all, would become an array of integers: it is only combined with others.
+        i = draw(st.sampled_from([j for j in (last, last, *range(len(b.steps))) if j not in b.void or b.shape(j)]))
         last = MOVES[draw(st.sampled_from(names))](b, i)
     return Program(tuple(b.steps))
