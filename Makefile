@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test nightly pictures notebooks check-notebooks oracle bench lint docs dist smoke test-oldest clean
+.PHONY: demo test nightly pictures notebooks check-notebooks oracle bench mutants lint docs dist smoke test-oldest clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
@@ -34,6 +34,14 @@ oracle: .venv/oracle
 # Against the peers: benchmarks/results.md and .svg, and the README's table. make bench QUICK=1 is under a minute, to the terminal.
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick)
+
+# Changes the source in place, one mutant after the other, and puts it back: in a checkout that you do not need meanwhile.
+mutants: .venv/mutants
+	mkdir -p out
+	$(BIN)/cosmic-ray init tests/mutation.toml out/mutants.sqlite
+	$(BIN)/cr-filter-operators out/mutants.sqlite tests/mutation.toml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cosmic-ray exec tests/mutation.toml out/mutants.sqlite
+	$(BIN)/cr-report --surviving-only out/mutants.sqlite
 
 lint: .venv/lint
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import pytest
 
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward
 from micrograd_bn.batchnorm import mean, normalize, scale_shift, variance
-from micrograd_bn.derivation import EQUATIONS, GRADIENTS, evaluate
+from micrograd_bn.derivation import CONDENSED, EQUATIONS, GRADIENTS, evaluate
 from micrograd_bn.engine import grad
 
 X, GAMMA, BETA, EPS, DY = np.array([1.0, 2.0, 6.0]), 2.0, 1.0, 2.0, np.array([1.0, 0.0, 2.0])
@@ -153,4 +153,5 @@ def test_the_table_is_the_derivations():
 
 def test_the_table_calls_its_entries_by_the_derivations_symbols():
     assert [entry.name for entry in EQUATIONS[:5]] == ["μ", "σ²", "x̂", "y", "∂y/∂x̂"]
+    assert CONDENSED.numbers == GRADIENTS[-1].numbers
     assert [entry.name for entry in GRADIENTS] == ["dx̂", "dγ", "dβ", "dσ²", "dμ", "dx"]
