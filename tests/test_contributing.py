@@ -1,0 +1,67 @@
+"""CONTRIBUTING.md: its recipes work as they are written, its links lead somewhere, and its commands are there."""
+
+import re
+from configparser import ConfigParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from micrograd_bn import Tensor, derivation, grad, primitives
+from micrograd_bn.check import gradcheck
+from tests import test_equations
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"(?ms)^```python\n(.*?)^```", TEXT)
+
+
+def names(block, given):
+    """What a block defines, where these names are given."""
+    namespace = dict(given)
+    exec(compile(block, "CONTRIBUTING.md", "exec"), namespace)
+    return namespace
+
+
+def test_the_recipe_for_a_primitive():
+    entry, method, test = BLOCKS[:3]
+    sigmoid = names(entry, vars(primitives))["sigmoid"]
+    given = {"Tensor": Tensor, "P": SimpleNamespace(sigmoid=sigmoid)}
+    learned = names(f"class Learned(Tensor):\n    __slots__ = ()\n\n{method}", given)["Learned"]
+    names(test, {"Tensor": learned, "grad": grad})["test_sigmoid_is_a_half_at_zero_where_it_rises_by_a_quarter"]()
+    assert gradcheck(sigmoid, [-1.5, 0.5])
+    assert gradcheck(lambda a: grad(sigmoid(a), [a])[0], 0.5)
+    wrong = names(entry.replace("1 - y", "1 + y"), vars(primitives))["sigmoid"]
+    with pytest.raises(AssertionError, match="central differences"):
+        gradcheck(wrong, [-1.5, 0.5])
+
+
+def test_the_recipe_for_an_equation():
+    function, entry, test = BLOCKS[3:]
+    made = names(function + entry, vars(derivation))
+    names(test, vars(test_equations) | {"CONDENSED_VAR": made["CONDENSED_VAR"]})["test_dvar_by_way_of_dgamma"]()
+
+
+def test_the_commands_are_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"`make ([a-z-]+)|^    make ([a-z-]+)", TEXT, re.MULTILINE))
+    assert len(targets) > 8
+    for target in map("".join, targets):
+        assert re.search(rf"(?m)^{target}:", makefile), target
+
+
+def test_the_links_and_the_files_that_are_named_are_there():
+    named = re.findall(r"\]\(([^)#:]+)", TEXT) + re.findall(r"`((?:docs|tests|micrograd_bn|notebooks)/[\w/.]+\w)`", TEXT)
+    assert len(named) > 8
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+def test_the_version_stands_in_one_place():
+    """What names it elsewhere names the same."""
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    version = config["metadata"]["version"]
+    assert version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert set(re.findall(r"micrograd_bn-([\d.]+)-py3", path.read_text(encoding="utf-8"))) <= {version}, path
