@@ -71,7 +71,8 @@ smoke: dist
 
 # The tests with the oldest of each part that setup.cfg admits, in an environment of their own; without a browser and what takes long.
 test-oldest: build/oldest/installed
-	build/oldest/bin/python -m pytest --quiet -r s --ignore tests/test_explorer.py --ignore tests/test_resources.py -k "not thousand and not mistake"
+	build/oldest/bin/python -m pytest --quiet -r s $(patsubst %,--ignore=tests/test_%.py,draw explorer resources) \
+	    -k "not thousand and not mistake"
 
 clean:
 	rm -rf .venv out notebooks/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
