@@ -39,7 +39,7 @@ def test_the_recipe_for_a_primitive():
 def test_the_recipe_for_an_equation():
     function, entry, test = BLOCKS[3:]
     made = names(function + entry, vars(derivation))
-    names(test, vars(test_equations) | {"CONDENSED_VAR": made["CONDENSED_VAR"]})["test_dvar_by_way_of_dgamma"]()
+    names(test, vars(test_equations) | {"CONDENSED_VAR": made["CONDENSED_VAR"]})["test_dvar_from_x_hat"]()
 
 
 def test_the_commands_are_there():

@@ -23,12 +23,15 @@ from pdoc import doc, render
 from pygments.formatters import HtmlFormatter
 
 import micrograd_bn
-from micrograd_bn.derivation import CONDENSED, EQUATIONS, GRADIENTS, Equation
+from micrograd_bn import derivation
+from micrograd_bn.derivation import EQUATIONS, GRADIENTS, Equation, Gradient
 from micrograd_bn.primitives import Primitive
 
 # In the order to read them in; the other modules are what it is made of.
 USED = ["batchnorm", "derivation", "verify", "prove", "draw", "explorer", "check", "nn", "fused", "cli"]
 MADE_OF = [module.name for module in pkgutil.iter_modules(micrograd_bn.__path__) if module.name not in (*USED, "__main__")]
+
+FOLLOWING = [entry for entry in vars(derivation).values() if isinstance(entry, Gradient)]  # from them: the condensed form
 
 
 def main(out: Path) -> None:
@@ -43,7 +46,7 @@ def main(out: Path) -> None:
         if entry.name.isupper() and entry.modulename != "micrograd_bn.derivation":
             entry.docstring = "@private"  # a constant of the code, explained where it is used
         entry.docstring = lists(entry.docstring)
-    for row in (*EQUATIONS, *GRADIENTS, CONDENSED):
+    for row in (*EQUATIONS, *GRADIENTS, *FOLLOWING):
         function = by_name[row.function.__module__].members[row.function.__name__]
         function.docstring += f"\n\n{display(row.latex)}\n"
     by_name["micrograd_bn.derivation"].docstring += table()
@@ -116,9 +119,9 @@ def display(latex: str) -> str:
 def table() -> str:
     """The derivation on one page, each row with a link to the function that computes it."""
     rows = []
-    for row in (*EQUATIONS, *GRADIENTS, CONDENSED):
+    for row in (*EQUATIONS, *GRADIENTS, *FOLLOWING):
         number = f"({row.number})" if isinstance(row, Equation) else " ".join(f"({n})" for n in row.numbers)
-        number = "condensed" if row is CONDENSED else number
+        number = "condensed" if row in FOLLOWING else number
         function, module = row.function.__name__, row.function.__module__.rpartition(".")[2]
         link = f'<a href="{"" if module == "derivation" else f"{module}.html"}#{function}"><code>{function}</code></a>'
         rows.append(f"<tr><td>{number}</td><td>{convert(row.latex, display='block')}</td><td>{link}</td></tr>")
