@@ -68,16 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("file", nargs="?", help="CSV (header or not) or .npy; - is CSV on standard input; none is Iris")
     data.add_argument("--columns", help="the columns to take: a,b by name, or by number from 1: 1,2", type=lambda s: s.split(","))
     data.add_argument("--eps", type=float, default=1e-5, help="added to the variance (default %(default)s)")
-    data.add_argument("--dtype", choices=("float32", "float64"), help="the precision to compute in (default float64)")
     data.add_argument(
         "--seed", type=_between(0, 2**32 - 1), default=0, help="for gamma, beta and the upstream gradient (default 0)"
     )
     data.add_argument("--upstream", metavar="FILE", help="the upstream gradient, of the batch's shape (default random)")
 
-    command = commands.add_parser("demo", help="the whole: a report here, pictures in out/", parents=[])
+    dtype = argparse.ArgumentParser(add_help=False)
+    dtype.add_argument("--dtype", choices=("float32", "float64"), help="the precision to compute in (default float64)")
+
+    command = commands.add_parser("demo", help="the whole: a report here, pictures in out/")
     command.set_defaults(run=_demo)
 
-    command = commands.add_parser("verify", help="hold engine and derivation side by side, row by row", parents=[data])
+    command = commands.add_parser("verify", help="hold engine and derivation side by side, row by row", parents=[data, dtype])
     command.add_argument("--digits", type=_between(2, 300), help="compute in decimal numbers of so many digits instead of floats")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_verify)
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--m", type=int, default=3, help="the size of the batch (default 3)")
     command.set_defaults(run=_prove)
 
-    command = commands.add_parser("draw", help="draw the graph of the batch as SVG", parents=[data])
+    command = commands.add_parser("draw", help="draw the graph of the batch as SVG", parents=[data, dtype])
     command.add_argument("--zoom", choices=ZOOMS, default=ZOOMS[0], help="how close to look (default %(default)s)")
     command.add_argument("--rows", type=int, help="take only the first so many rows")
     command.add_argument("--direction", choices=("TB", "LR"), default="TB", help="top to bottom, or left to right")
@@ -100,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--rows", type=int, help="take only the first so many rows (default 8)")
     command.add_argument("-o", "--output", default="page.html", help="where to (default %(default)s)")
     command.add_argument("--open", action="store_true", help="open it in the browser")
-    command.set_defaults(run=_explore)
+    command.set_defaults(run=_explore, dtype=None)
 
     command = commands.add_parser("check", help="say what is wrong, and why, with a backward pass that you wrote")
     command.add_argument("function", metavar="FILE.py:FUNCTION", help="a function of (dy, x, gamma, beta, eps)")

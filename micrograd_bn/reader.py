@@ -54,6 +54,8 @@ def read_batch(path: str | None, columns: list[str] | None = None) -> Batch:
         if columns:
             raise Unusable(f"{name}: a .npy file has no column names to pick from")
         return Batch(name, _read_npy(content, name), [], [])
+    if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        raise Unusable(f"{name}: a zip file, as .npz and .xlsx are: save the one array with numpy.save, or the table as CSV")
     return _read_csv(content, name, columns)
 
 

@@ -125,8 +125,8 @@ def verify(
     to (13) the gradient that arrives at an edge is pulled back along it, by the engine through that one equation's function
     and by the formula. For the six gradients, the engine's pass through the graph is held against ``batch_norm_backward``.
 
-    Raises the errors of ``batch_norm``; ValueError for NaN or infinity in the data, and ZeroDivisionError where a variance
-    of 0 meets an eps of 0.
+    Raises the errors of ``batch_norm``; ValueError for NaN or infinity in the data or its statistics, and
+    ZeroDivisionError where a variance of 0 meets an eps of 0.
 
     >>> report = verify([[5.1, 3.5], [4.9, 3.0], [4.7, 3.2]])
     >>> len(report.rows), report.ok
@@ -141,24 +141,7 @@ def verify(
     x, gamma, beta = checked(x, gamma, beta, eps, axis)
     convert = _converter(x)
     gamma, beta, dy, eps = convert(gamma), convert(beta), convert(dy), convert(eps)[()]
-    for name, value in (("x", x), ("gamma", gamma), ("beta", beta), ("dy", dy)):
-        finite = _is_finite(value)
-        if not finite.all():
-            where = np.argwhere(~finite)[0].tolist()
-            raise ValueError(f"{name}{where} is {value[tuple(where)]}: the derivation is about finite numbers")
-
-    values = {"x": x, "gamma": gamma, "beta": beta, "eps": eps, "axis": axis, "dy": dy}
-    values["mu"] = mean(x, axis)
-    values["var"] = variance(x, values["mu"], axis)
-    if eps == 0 and not values["var"].all():
-        where = np.argwhere(values["var"] == 0)[0].tolist()
-        raise ZeroDivisionError(
-            f"the batch is constant at statistic {where} and eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an eps > 0"
-        )
-    values["x_hat"] = normalize(x, values["mu"], values["var"], eps)
-    on_paper = batch_norm_backward(dy, x, gamma, eps, axis)
-    values |= {f"d{name}": gradient for name, gradient in on_paper._asdict().items()}
-
+    values = values_on_paper(x, gamma, beta, dy, eps, axis)
     digits = getcontext().prec
     tolerance = ROUNDING * (float(np.finfo(x.dtype).eps) if x.dtype != object else 10.0 ** (1 - digits))
     rows = tuple(
@@ -179,9 +162,34 @@ def _converter(x: Array) -> Callable[[Value], Array]:
     return lambda value: np.asarray(to_decimal(value))
 
 
-def _is_finite(value: Array) -> Array:
-    finite: Array = np.isfinite(value) if value.dtype != object else np.vectorize(Decimal.is_finite, otypes=[bool])(value)
-    return finite
+def values_on_paper(x: Array, gamma: Array, beta: Array, dy: Array, eps: Value, axis: int | tuple[int, ...]) -> dict[str, Value]:
+    """Every variable of the derivation, without the engine, by the names that the table's functions use: "x", "mu", "dx", …
+
+    Raises ValueError where one cannot be had because a number is not finite, ZeroDivisionError where it would be 0 / 0.
+    """
+    values: dict[str, Value] = {"x": x, "gamma": gamma, "beta": beta, "eps": eps, "axis": axis, "dy": dy}
+    _check_finite(values, "x", "gamma", "beta", "dy")
+    with np.errstate(over="ignore"):
+        values["mu"] = mean(x, axis)
+        values["var"] = variance(x, values["mu"], axis)
+    _check_finite(values, "mu", "var", hint=f": x is too large for {x.dtype}, so divide it by a constant")
+    if eps == 0 and not values["var"].all():
+        where = np.argwhere(values["var"] == 0)[0].tolist()
+        raise ZeroDivisionError(
+            f"the batch is constant at statistic {where} and eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an eps > 0"
+        )
+    values["x_hat"] = normalize(x, values["mu"], values["var"], eps)
+    on_paper = batch_norm_backward(dy, x, gamma, eps, axis)
+    return values | {f"d{name}": gradient for name, gradient in on_paper._asdict().items()}
+
+
+def _check_finite(values: dict[str, Value], *names: str, hint: str = "") -> None:
+    for name in names:
+        value = values[name]
+        finite = np.isfinite(value) if value.dtype != object else np.vectorize(Decimal.is_finite, otypes=[bool])(value)
+        if not finite.all():
+            where = np.argwhere(~finite)[0].tolist()
+            raise ValueError(f"{name}{where} is {value[tuple(where)]}, and the derivation is about finite numbers{hint}")
 
 
 # What becomes a row: its number, its entry in the table, the engine's value, the derivation's, and the size of its terms.
@@ -234,6 +242,7 @@ def _forward(values: dict[str, Value], rounding: Value) -> Iterator[_Line]:
     # The rounding of x − mu is in proportion to x and mu, however small their difference.
     scale = {"mu": np.abs(x).mean(axis=axis, keepdims=True)}
     scale["var"] = exact["var"] + rounding * scale["mu"] ** 2  # around a mean that is off by d, var is larger by d²
+    scale["var"] += 0 if x.dtype == object else np.finfo(x.dtype).tiny  # and what is smaller has no digits as a float
     scale["x_hat"] = (np.abs(x) + np.abs(exact["mu"])) / deviation
     scale["y"] = np.abs(gamma) * scale["x_hat"] + np.abs(beta)
     for entry in EQUATIONS[:4]:

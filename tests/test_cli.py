@@ -72,6 +72,7 @@ def test_unusable_input_is_one_line_on_stderr_and_exit_code_2(tmp_path, capsys, 
     [
         (["verify", "--digits", "abc"], "'abc' is not a number"),
         (["verify", "--seed", "-1"], "argument --seed: -1 is not between 0"),
+        (["explore", "--dtype", "float32"], "unrecognized arguments: --dtype"),  # the page computes in float64
         (["draw", "--precision", "-1"], "-1 is not between 1 and 17"),
         (["check", "f.py:f", "--timeout", "-3"], "-3 is not between 0.1"),
     ],

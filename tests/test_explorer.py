@@ -289,6 +289,8 @@ def test_a_small_number_that_is_no_rounding_is_shown(tmp_path):
         (np.ones((2, 2, 2)), r"\(2, 2, 2\)"),
         (np.ones((201, 1)), "1 to 200 rows"),
         (np.ones((2, 13)), "of 1 to 12 columns"),
+        ([[1.0, 2.0], [1.0, np.nan]], r"x\[1, 1\] is nan"),
+        ([[1.0, 2e200], [1.0, 1e200]], r"var\[0, 1\] is inf"),
     ],
 )
 def test_a_batch_that_nobody_could_follow_is_refused(tmp_path, x, message):

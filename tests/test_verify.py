@@ -108,6 +108,11 @@ def test_a_constant_column_without_eps_is_the_derivations_own_singularity():
     assert verify([[1.0, 5.0], [2.0, 5.0]]).ok
 
 
+def test_a_variance_below_the_smallest_float_is_rounding():
+    assert verify([[1e-200], [3e-200]]).ok
+    assert verify(np.array([[1e-23], [3e-23]], np.float32)).ok
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -115,6 +120,8 @@ def test_a_constant_column_without_eps_is_the_derivations_own_singularity():
         ({"dy": [[1.0], [np.inf]]}, r"dy\[1, 0\] is inf"),
         ({"gamma": np.nan}, r"gamma\[\] is nan"),
         ({"x": np.ones((0, 2))}, "empty"),
+        ({"x": [[1e200], [3e200]]}, r"var\[0, 0\] is inf, .*: x is too large for float64, so divide it"),
+        ({"x": [[1.7e308], [1.7e308]]}, r"mu\[0, 0\] is inf"),
         ({"dy": [1.0, 2.0]}, r"x's shape \(2, 1\)"),
     ],
 )

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..batchnorm import batch_norm, checked, mean, normalize, variance
-from ..derivation import EQUATIONS, GRADIENTS, SYMBOLS, Equation, Gradient, batch_norm_backward, evaluate, x_hat_to_x
+from ..batchnorm import batch_norm, checked
+from ..derivation import EQUATIONS, GRADIENTS, SYMBOLS, Equation, Gradient, evaluate, x_hat_to_x
 from ..draw import NUMBERS, ROUNDING_OF_VALUES, WRITTEN_OUT, Graph, Picture
 from ..engine import Tensor
 from ..files import AnyPath, write_whole
 from ..kinds import Array, Value, as_data
-from ..verify import ROUNDING, magnitudes
+from ..verify import ROUNDING, magnitudes, values_on_paper
 
 HERE = Path(__file__).parent
 MAX_ROWS, MAX_COLUMNS = 200, 12
@@ -44,7 +44,7 @@ def explore(
     gamma, beta, dy, eps, seed    as for ``verify``.
     columns     the names of the k columns.
 
-    Raises ValueError for a batch of another shape or size, and the errors of ``batch_norm``.
+    Raises ValueError for a batch of another shape or size, and the errors of ``verify``.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -68,6 +68,7 @@ def explore(
     dy = random.normal(size=x.shape) if dy is None else np.asarray(as_data(dy), dtype=np.float64).reshape(x.shape)
     x, gamma, beta = checked(x, gamma, beta, eps, 0)
     gamma, beta = (np.broadcast_to(np.asarray(value, dtype=np.float64), (1, k)) for value in (gamma, beta))
+    values_on_paper(x, gamma, beta, dy, eps, 0)  # for its errors: column by column they would not say which
     names = [str(name) for name in columns] if columns is not None else [f"column {j + 1}" for j in range(k)]
     if len(names) != k:
         raise ValueError(f"there are {len(names)} names for {k} columns")
@@ -112,11 +113,7 @@ def _column(x: Array, gamma: Array, beta: Array, dy: Array, eps: float) -> dict[
     tensors = Tensor(x, "x"), Tensor(gamma, "gamma"), Tensor(beta, "beta")
     y = batch_norm(*tensors, eps)
     y.backward(dy)
-    values = {"x": x, "gamma": gamma, "beta": beta, "eps": eps, "axis": 0, "dy": dy, "y": y.data}
-    values["mu"] = mean(x)
-    values["var"] = variance(x, values["mu"])
-    values["x_hat"] = normalize(x, values["mu"], values["var"], eps)
-    values |= {f"d{name}": gradient for name, gradient in batch_norm_backward(dy, x, gamma, eps)._asdict().items()}
+    values = values_on_paper(x, gamma, beta, dy, eps, 0) | {"y": y.data}
     constant = x_hat_to_x(values["dx_hat"], values["var"], eps)
     graphs = {}
     for zoom in ("equations", "primitives"):
