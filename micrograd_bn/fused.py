@@ -203,6 +203,8 @@ def _statistics(x_tiles: list[Array], dtype: np.dtype[Any], cut: _Cut) -> tuple[
         np.einsum("ij,ij->j", difference, difference, out=squares[band, columns])
 
     _side_by_side(measure, cut.places, x_tiles)
+    if np.isinf(squares).any():
+        np.square(np.finfo(dtype).max)  # einsum overflows in silence, and y would be beta: warn, or do what np.errstate says
     n, sums, squares = cut.heights, cut.fold(sums), cut.fold(squares)
     m = n.sum()
     low = sums.sum(axis=0) / m

@@ -261,6 +261,16 @@ def test_a_constant_column_is_beta_and_a_nan_stays_in_its_column(shape):
     assert np.isnan(y[:, 0]).all() and np.isfinite(y[:, 1]).all() and np.isfinite(dx[:, 1]).all()
 
 
+@pytest.mark.parametrize("shape", [(6, 2), (20_000, 2)])
+def test_an_overflow_is_said_as_numpy_says_it(shape):
+    x = np.float32(1e20) * inputs(shape, (2,), "float32")[0]
+    for function in (batch_norm, fused_batch_norm):
+        with pytest.warns(RuntimeWarning, match="overflow encountered"):
+            function(x, np.float32(2), np.float32(5))
+        with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+            function(x, np.float32(2), np.float32(5))
+
+
 @pytest.mark.parametrize(("arguments", "error", "message"), errors_teach.pytestmark[0].args[1])
 def test_errors_are_batch_norms(arguments, error, message):
     with pytest.raises(error, match=message):
