@@ -11,7 +11,7 @@ Tiles follow from the batch's shape alone and are merged in their order, so the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache, lru_cache
@@ -28,6 +28,7 @@ from .primitives import Primitive
 from .shapes import Axis, Shape, axes, shape
 
 SMALL = 1 << 15  # numbers in a batch that is not worth cutting
+ROWS = 1 << 9, 1 << 12  # least and most numbers in a row that has a sum: shorter ones take longer, longer ones lose digits
 ROW = 1 << 13  # numbers in a row of a tile: NumPy broadcasts long rows at full speed
 TILE = 1 << 18  # numbers in a tile: where NumPy's own cost for a call is small, and the second pass still meets a warm cache
 THREADS = min(os.cpu_count() or 1, 8)
@@ -67,37 +68,87 @@ def _cut_for_streams(eps: Value, axis: Axis, x: Value, gamma: Value, beta: Value
 # ---- How a batch is cut into tiles, and who works on them
 
 
-_Place: TypeAlias = tuple[int, slice]  # of a tile: its band and its columns
+class _Rows(NamedTuple):
+    """Where the length is long: a row holds numbers of one channel of one sample, and has a sum. A tile is some rows."""
 
-
-class _Cut(NamedTuple):
-    """A batch as samples × channels × length, with a statistic for each channel, in rows of one or more whole samples."""
-
-    batch: tuple[int, int, int]
+    batch: tuple[int, int, int]  # samples × channels × length, with a statistic for each channel
     kept: Shape  # of mu and var
-    together: int  # samples in a row; those left over are a last, shorter row
-    bands: tuple[slice, ...]  # of full rows
-    heights: Array  # how many numbers of each channel are in a band, and in the last row
-    places: tuple[_Place, ...]  # of the tiles
+    width: int  # of a row, a divisor of the length
+    tiles: tuple[slice, ...]
+    over: str = "i"  # the axis of a tile that a sum keeps, for einsum
+
+    @property
+    def heights(self) -> Array:
+        """How many numbers are behind each of the sums of a channel."""
+        n, _, length = self.batch
+        return np.full((n * (length // self.width), 1), self.width)
 
     def views(self, a: Array) -> list[Array]:
-        """The tiles of ``a``. Each of their columns belongs to one channel."""
+        """The tiles of ``a``."""
+        rows = a.reshape(-1, self.width)
+        return [rows[tile] for tile in self.tiles]
+
+    def parts(self, v: Array, dtype: np.dtype[Any]) -> list[Array]:
+        """A number for each channel, as each tile needs it."""
+        n, _, length = self.batch
+        column = np.tile(np.repeat(v.astype(dtype), length // self.width), n)[:, None]
+        return [column[tile] for tile in self.tiles]
+
+    def sums(self, dtype: np.dtype[Any]) -> tuple[Array, list[Array]]:
+        """Room for the sums, and each tile's share in it."""
+        sums = np.zeros(prod(self.batch) // self.width, dtype)
+        return sums, [sums[tile] for tile in self.tiles]
+
+    def fold(self, sums: Array) -> Array:
+        """The sums of each channel, in float64."""
+        n, channels, _ = self.batch
+        return np.moveaxis(sums.reshape(n, channels, -1), 1, 2).reshape(-1, channels).astype(np.float64)
+
+
+class _Columns(NamedTuple):
+    """Where it is not: a row is one or more whole samples, and each column has a sum. A tile is some columns of a band of rows."""
+
+    batch: tuple[int, int, int]
+    kept: Shape
+    together: int  # samples in a row; those left over are a last, shorter row, and a band and a tile of its own
+    bands: tuple[slice, ...]
+    tiles: tuple[tuple[int, slice], ...]
+    over: str = "j"
+
+    @property
+    def heights(self) -> Array:
+        """How many numbers are behind each of the sums of a channel."""
+        n, _, length = self.batch
+        samples = [min(n, band.stop * self.together) - band.start * self.together for band in self.bands]
+        return np.array(samples)[:, None] * length
+
+    def views(self, a: Array) -> list[Array]:
+        """The tiles of ``a``."""
         width = self.together * prod(self.batch[1:])
         a = a.reshape(-1)
         rows, rest = a[: a.size // width * width].reshape(-1, width), a[a.size // width * width :]
-        tiles = [rows[self.bands[band], columns] for band, columns in self.places if band < len(self.bands)]
-        return [*tiles, rest[None]] if rest.size else tiles
+        tiles = [rows[self.bands[band], columns] for band, columns in self.tiles]
+        return [*tiles[:-1], rest[None]] if rest.size else tiles
 
-    def row(self, v: Array, dtype: np.dtype[Any]) -> Array:
-        """A number for each channel, repeated for each column."""
+    def parts(self, v: Array, dtype: np.dtype[Any]) -> list[Array]:
+        """A number for each channel, as each tile needs it."""
         row = np.empty((self.together, *self.batch[1:]), dtype)
         row[...] = v[:, None]
-        return row.reshape(-1)
+        return [row.reshape(-1)[columns] for _, columns in self.tiles]
 
-    def fold(self, rows: Array) -> Array:
-        """The reverse: numbers for each column, summed for each channel."""
-        sums: Array = rows.reshape(-1, self.together, *self.batch[1:]).sum(axis=(1, 3), dtype=np.float64)
-        return sums
+    def sums(self, dtype: np.dtype[Any]) -> tuple[Array, list[Array]]:
+        """Room for the sums, and each tile's share in it."""
+        sums = np.zeros((len(self.bands), self.together * prod(self.batch[1:])), dtype)
+        return sums, [sums[band, columns] for band, columns in self.tiles]
+
+    def fold(self, sums: Array) -> Array:
+        """The sums of each channel, in float64."""
+        columns = sums.reshape(-1, self.together, *self.batch[1:])
+        folded: Array = columns.sum(axis=(1, 3), dtype=np.float64)
+        return folded
+
+
+_Cut: TypeAlias = _Rows | _Columns
 
 
 @lru_cache
@@ -109,15 +160,17 @@ def _cut(whole: Shape, axis: Axis) -> _Cut | None:
         return None
     n, channels, length = batch = whole[0], prod(whole[1:inner]), prod(whole[inner:])
     kept = (1, *whole[1:inner], *(1 for _ in whole[inner:]))
+    row = next((width for width in range(min(length, ROWS[1]), ROWS[0] - 1, -1) if length % width == 0), None)
+    if row is not None:
+        return _Rows(batch, kept, row, _parts(prod(batch) // row, TILE // row))
     together = max(1, min(n, ROW // (channels * length)))
-    count, rest, width = n // together, n % together, together * channels * length
-    bands, columns = _parts(count, TILE // min(width, ROW)), _parts(width, ROW)
-    places = [(band, c) for c in columns for band in range(len(bands))]
-    heights = [(band.stop - band.start) * together * length for band in bands]
-    if rest:
-        places.append((len(bands), slice(0, rest * channels * length)))
-        heights.append(rest * length)
-    return _Cut(batch, kept, together, bands, np.array(heights)[:, None], tuple(places))
+    width = together * channels * length
+    bands, columns = _parts(n // together, TILE // min(width, ROW)), _parts(width, ROW)
+    tiles = [(band, c) for c in columns for band in range(len(bands))]
+    if n % together:
+        tiles.append((len(bands), slice(0, n % together * channels * length)))
+        bands = (*bands, slice(n // together, n // together + 1))
+    return _Columns(batch, kept, together, bands, tuple(tiles))
 
 
 def _parts(n: int, size: int) -> tuple[slice, ...]:
@@ -134,11 +187,15 @@ if hasattr(os, "register_at_fork"):
 
 
 def _one_by_one(work: Callable[..., None], tiles: Iterable[tuple[Any, ...]]) -> None:
-    for tile in tiles:
-        work(*tile)
+    buffer = np.setbufsize(512)  # less than a row: NumPy copies what it broadcasts along rows that fit into its buffer
+    try:
+        for tile in tiles:
+            work(*tile)
+    finally:
+        np.setbufsize(buffer)
 
 
-def _side_by_side(work: Callable[..., None], *parts: Iterable[Any]) -> None:
+def _side_by_side(work: Callable[..., None], *parts: Sequence[Any]) -> None:
     """``work`` on every tile, on several threads. Each tile has a place of its own for its result."""
     tiles = list(zip(*parts))
     rest = iter(tiles)
@@ -155,60 +212,55 @@ def _forward(x: Array, gamma: Value, beta: Value, eps: Value, axis: Axis, cut: _
     if x.size <= SMALL:
         return _small_forward(x, gamma, beta, eps, axis, found)
     x_tiles = cut.views(x)
-    high, low, var = _statistics(x_tiles, x.dtype, cut)
+    high, low, var = _statistics(x, x_tiles, cut)
     deviation = np.sqrt(var + eps)
     gamma, beta = (np.broadcast_to(v, cut.kept).reshape(-1) for v in (gamma, beta))
     scale = gamma / deviation
     shift = beta - scale * low
-    high = None if high is None else cut.row(high, x.dtype)
-    scale, shift = cut.row(scale, x.dtype), cut.row(shift, x.dtype)
     y = np.empty_like(x)
 
-    def write(place: _Place, x_tile: Array, y_tile: Array) -> None:
-        _, columns = place
-        np.multiply(_minus(x_tile, high, columns, y_tile), scale[columns], out=y_tile)
-        np.add(y_tile, shift[columns], out=y_tile)
+    def write(x_tile: Array, y_tile: Array, high: Array | None, scale: Array, shift: Array) -> None:
+        np.multiply(_minus(x_tile, high, y_tile), scale, out=y_tile)
+        np.add(y_tile, shift, out=y_tile)
 
-    _side_by_side(write, cut.places[::-1], x_tiles[::-1], cut.views(y)[::-1])
+    # What was read last is still in the cache: so the second stream runs backwards.
+    tiles = x_tiles, cut.views(y), high, cut.parts(scale, x.dtype), cut.parts(shift, x.dtype)
+    _side_by_side(write, *(part[::-1] for part in tiles))
     found.update(x=x, high=high, low=low, deviation=deviation)
     return y
 
 
-def _minus(tile: Array, high: Array | None, columns: slice, out: Array | None = None) -> Array:
-    return tile if high is None else np.subtract(tile, high[columns], out=out)
+def _minus(tile: Array, high: Array | None, out: Array | None = None) -> Array:
+    return tile if high is None else np.subtract(tile, high, out=out)
 
 
-def _statistics(x_tiles: list[Array], dtype: np.dtype[Any], cut: _Cut) -> tuple[Array | None, Array, Array]:
-    """mu, as a high part of x's dtype (None for 0) and a low part, and var: those of the bands, merged.
+def _statistics(x: Array, x_tiles: list[Array], cut: _Cut) -> tuple[list[Array] | list[None], Array, Array]:
+    """mu, as a high part of x's dtype (for each tile, None for 0) and a low part, and var: those of the tiles, merged.
 
     Source: Chan, Golub and LeVeque, 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
     """
-    # Taken from a value in their midst, the numbers' sums keep their digits wherever the batch lies: from the mean of a sample,
-    # the first row of each band. Where 0 is in their midst that saves no digits, and would be every fifth pass over the tiles.
-    sums, squares = np.zeros((2, cut.together * prod(cut.batch[1:])))
+    # Taken from a value in their midst, the numbers' sums keep their digits wherever the batch lies: from the mean of a sample.
+    # Where 0 is in their midst that saves no digits, and would be every fifth pass over the tiles.
+    n, _, length = cut.batch
+    sample = x.reshape(cut.batch)[:: max(1, n // 64), :, :: max(1, length // 8)].astype(np.float64)
     with np.errstate(over="ignore"):
-        for (band, columns), tile in zip(cut.places, x_tiles):
-            if band < len(cut.bands):
-                sums[columns] += tile[0]
-                squares[columns] += np.square(tile[0], dtype=np.float64)
-        mu, square = (cut.fold(v)[0] / (len(cut.bands) * cut.together * cut.batch[2]) for v in (sums, squares))
-        high = None if (2 * mu**2 < square).all() else mu.astype(dtype)
-    row = None if high is None else cut.row(high, dtype)
-    sums, squares = np.zeros((2, len(cut.heights), sums.size), dtype)
+        mu, square = sample.mean(axis=(0, 2)), np.square(sample).mean(axis=(0, 2))
+        central = (2 * mu**2 < square).all()
+        high = [None] * len(x_tiles) if central else cut.parts(mu, x.dtype)
+    (sums, shares), (squares, shares_of_squares) = cut.sums(x.dtype), cut.sums(x.dtype)
 
-    def measure(place: _Place, tile: Array) -> None:
-        band, columns = place
-        difference = _minus(tile, row, columns)
-        np.add.reduce(difference, out=sums[band, columns])
-        np.einsum("ij,ij->j", difference, difference, out=squares[band, columns])
+    def measure(tile: Array, high: Array | None, total: Array, square: Array) -> None:
+        difference = _minus(tile, high)
+        np.einsum(f"ij->{cut.over}", difference, out=total)
+        np.einsum(f"ij,ij->{cut.over}", difference, difference, out=square)
 
-    _side_by_side(measure, cut.places, x_tiles)
+    _side_by_side(measure, x_tiles, high, shares, shares_of_squares)
     if np.isinf(squares).any():
-        np.square(np.finfo(dtype).max)  # einsum overflows in silence, and y would be beta: warn, or do what np.errstate says
-    n, sums, squares = cut.heights, cut.fold(sums), cut.fold(squares)
-    m = n.sum()
+        np.square(np.finfo(x.dtype).max)  # einsum overflows in silence, and y would be beta: warn, or do what np.errstate says
+    heights, sums, squares = cut.heights, cut.fold(sums), cut.fold(squares)
+    m = heights.sum()
     low = sums.sum(axis=0) / m
-    var = (squares - sums**2 / n + n * (sums / n - low) ** 2).sum(axis=0) / m
+    var = (squares - sums**2 / heights + heights * (sums / heights - low) ** 2).sum(axis=0) / m
     return high, low, var
 
 
@@ -248,14 +300,13 @@ def _vjp(
         return _small_vjp(g, x, gamma, beta, axis, found)
     g_tiles, x_tiles = cut.views(np.ascontiguousarray(g)), cut.views(x)
     high, low, deviation = (found[name] for name in ("high", "low", "deviation"))
-    sums, products = np.zeros((2, len(cut.heights), cut.together * prod(cut.batch[1:])), x.dtype)
+    (sums, shares), (products, shares_of_products) = cut.sums(x.dtype), cut.sums(x.dtype)
 
-    def add_up(place: _Place, g_tile: Array, x_tile: Array) -> None:
-        band, columns = place
-        np.add.reduce(g_tile, out=sums[band, columns])
-        np.einsum("ij,ij->j", g_tile, _minus(x_tile, high, columns), out=products[band, columns])
+    def add_up(g_tile: Array, x_tile: Array, high: Array | None, total: Array, product: Array) -> None:
+        np.einsum(f"ij->{cut.over}", g_tile, out=total)
+        np.einsum(f"ij,ij->{cut.over}", g_tile, _minus(x_tile, high), out=product)
 
-    _side_by_side(add_up, cut.places, g_tiles, x_tiles)
+    _side_by_side(add_up, g_tiles, x_tiles, high, shares, shares_of_products)
     m = cut.heights.sum()
     dbeta, products = (cut.fold(v).sum(axis=0) for v in (sums, products))
     dgamma = (products - low * dbeta) / deviation
@@ -264,17 +315,16 @@ def _vjp(
     scale = np.broadcast_to(gamma, cut.kept).reshape(-1) / deviation
     slope = dgamma / (m * deviation)
     shift = dbeta / m - slope * low
-    scale, slope, shift = (cut.row(v, x.dtype) for v in (scale, slope, shift))
     dx = np.empty_like(x)
 
-    def write(place: _Place, g_tile: Array, x_tile: Array, dx_tile: Array) -> None:
-        _, columns = place
-        np.multiply(_minus(x_tile, high, columns, dx_tile), slope[columns], out=dx_tile)
+    def write(g_tile: Array, x_tile: Array, dx_tile: Array, high: Array | None, slope: Array, shift: Array, scale: Array) -> None:
+        np.multiply(_minus(x_tile, high, dx_tile), slope, out=dx_tile)
         np.subtract(g_tile, dx_tile, out=dx_tile)
-        np.subtract(dx_tile, shift[columns], out=dx_tile)
-        np.multiply(dx_tile, scale[columns], out=dx_tile)
+        np.subtract(dx_tile, shift, out=dx_tile)
+        np.multiply(dx_tile, scale, out=dx_tile)
 
-    _side_by_side(write, cut.places[::-1], g_tiles[::-1], x_tiles[::-1], cut.views(dx)[::-1])
+    tiles = g_tiles, x_tiles, cut.views(dx), high, *(cut.parts(v, x.dtype) for v in (slope, shift, scale))
+    _side_by_side(write, *(part[::-1] for part in tiles))
     return dx, *(_shaped(v.astype(x.dtype).reshape(cut.kept), like) for v, like in ((dgamma, gamma), (dbeta, beta)))
 
 

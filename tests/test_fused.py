@@ -24,6 +24,7 @@ CASES = [
     ((40, 7, 31, 31), (0, 2, 3), (7, 1, 1)),
     ((6, 70, 60, 60), (0, 2, 3), (70, 1, 1)),  # several tiles to a sample
     ((1, 2, 150, 150), (0, 2, 3), (2, 1, 1)),
+    ((3, 3, 5003), (0, 2), (3, 1)),  # a long length without divisors
     ((300_001, 1), 0, (1,)),
 ]
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}  # some hundred roundings
@@ -74,6 +75,15 @@ def test_the_result_does_not_depend_on_the_number_of_threads(shape, axis, gamma_
     for other in found[1:]:
         for a, b in zip(found[0], other):
             np.testing.assert_array_equal(a, b)
+
+
+def test_numpys_buffer_is_left_as_it_was():
+    before = np.getbufsize()
+    x, _, gamma, beta = inputs((20_000, 4), (4,))
+    fused_batch_norm(x, gamma, beta)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        fused_batch_norm(1e200 * x, gamma, beta)
+    assert np.getbufsize() == before
 
 
 @pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="NumPy 1 keeps errstate in the thread")

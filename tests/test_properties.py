@@ -241,9 +241,9 @@ def whole(batch):
 
 
 def in_tiles(batch):
-    """Fused, and cut as if the batch were large: rows of 4 numbers and tiles of 8."""
+    """Fused, and cut as if the batch were large: rows of 3 to 4 numbers and tiles of 8."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in (("SMALL", 0), ("ROW", 4), ("TILE", 8)):
+        for name, size in (("SMALL", 0), ("ROWS", (3, 4)), ("ROW", 4), ("TILE", 8)):
             patch.setattr(fused, name, size)
         fused._cut.cache_clear()
         try:
@@ -385,9 +385,11 @@ def test_fused_is_cut_into_tiles_and_tested_as_such(monkeypatch):
         fused, "_side_by_side", lambda work, *tiles: (seen.append(len(tiles[0])), fused._one_by_one(work, zip(*tiles)))
     )
     random = np.random.default_rng(0)
-    x, dy = random.normal(size=(2, 16, 3))
-    in_tiles(Batch(x, dy, np.ones((1, 3)), np.ones(()), EPS[0], 0))
-    assert len(seen) == 4 and min(seen) > 4
+    for shape, axis, kept in (((16, 3), 0, (1, 3)), ((3, 2, 8), (0, 2), (1, 2, 1))):
+        x, dy = random.normal(size=(2, *shape))
+        in_tiles(Batch(x, dy, np.ones(kept), np.ones(()), EPS[0], axis))
+        assert len(seen) == 4 and min(seen) > 4
+        seen.clear()
 
 
 @methods
