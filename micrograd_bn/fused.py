@@ -29,8 +29,10 @@ from .shapes import Axis, Shape, axes, shape
 
 SMALL = 1 << 15  # numbers in a batch that is not worth cutting
 ROWS = 1 << 9, 1 << 12  # least and most numbers in a row that has a sum: shorter ones take longer, longer ones lose digits
-ROW = 1 << 13  # numbers in a row of a tile: NumPy broadcasts long rows at full speed
-TILE = 1 << 18  # numbers in a tile: where NumPy's own cost for a call is small, and the second pass still meets a warm cache
+ROW = 1 << 12  # numbers in a row that has none, as far as there are so many
+# Least and most numbers in a tile, a sixteenth of the batch in between: NumPy's own cost for a call is small, there is work for
+# every thread, and the second pass still meets a warm cache.
+TILE = 1 << 18, 1 << 19
 THREADS = min(os.cpu_count() or 1, 8)
 
 
@@ -160,12 +162,13 @@ def _cut(whole: Shape, axis: Axis) -> _Cut | None:
         return None
     n, channels, length = batch = whole[0], prod(whole[1:inner]), prod(whole[inner:])
     kept = (1, *whole[1:inner], *(1 for _ in whole[inner:]))
+    tile = min(max(prod(batch) // 16, TILE[0]), TILE[1])
     row = next((width for width in range(min(length, ROWS[1]), ROWS[0] - 1, -1) if length % width == 0), None)
     if row is not None:
-        return _Rows(batch, kept, row, _parts(prod(batch) // row, TILE // row))
+        return _Rows(batch, kept, row, _parts(prod(batch) // row, tile // row))
     together = max(1, min(n, ROW // (channels * length)))
     width = together * channels * length
-    bands, columns = _parts(n // together, TILE // min(width, ROW)), _parts(width, ROW)
+    bands, columns = _parts(n // together, tile // min(width, ROW)), _parts(width, ROW)
     tiles = [(band, c) for c in columns for band in range(len(bands))]
     if n % together:
         tiles.append((len(bands), slice(0, n % together * channels * length)))
@@ -242,11 +245,12 @@ def _statistics(x: Array, x_tiles: list[Array], cut: _Cut) -> tuple[list[Array] 
     # Taken from a value in their midst, the numbers' sums keep their digits wherever the batch lies: from the mean of a sample.
     # Where 0 is in their midst that saves no digits, and would be every fifth pass over the tiles.
     n, _, length = cut.batch
-    sample = x.reshape(cut.batch)[:: max(1, n // 64), :, :: max(1, length // 8)].astype(np.float64)
+    sample = x.reshape(cut.batch)[:: max(1, n // 256), :, :: max(1, length // 8)]
+    total, square = np.einsum("ijk->j", sample, dtype=np.float64), np.einsum("ijk,ijk->j", sample, sample, dtype=np.float64)
+    m = sample.shape[0] * sample.shape[2]
     with np.errstate(over="ignore"):
-        mu, square = sample.mean(axis=(0, 2)), np.square(sample).mean(axis=(0, 2))
-        central = (2 * mu**2 < square).all()
-        high = [None] * len(x_tiles) if central else cut.parts(mu, x.dtype)
+        central = (2 * total**2 < m * square).all()
+        high = [None] * len(x_tiles) if central else cut.parts(total / m, x.dtype)
     (sums, shares), (squares, shares_of_squares) = cut.sums(x.dtype), cut.sums(x.dtype)
 
     def measure(tile: Array, high: Array | None, total: Array, square: Array) -> None:

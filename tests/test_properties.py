@@ -243,7 +243,7 @@ def whole(batch):
 def in_tiles(batch):
     """Fused, and cut as if the batch were large: rows of 3 to 4 numbers and tiles of 8."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in (("SMALL", 0), ("ROWS", (3, 4)), ("ROW", 4), ("TILE", 8)):
+        for name, size in (("SMALL", 0), ("ROWS", (3, 4)), ("ROW", 4), ("TILE", (8, 8))):
             patch.setattr(fused, name, size)
         fused._cut.cache_clear()
         try:
