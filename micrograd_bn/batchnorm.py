@@ -128,7 +128,7 @@ def checked(x: Value, gamma: Value, beta: Value, eps: Value, axis: Axis) -> tupl
 def _check_shapes(sizes: Shape, gamma: Shape, beta: Shape, axis: Any) -> None:
     for i in axis if isinstance(axis, tuple) else (axis,):
         if not -len(sizes) <= i < len(sizes):
-            raise ValueError(f"axis {i} is out of range: x has shape {sizes}, so its axes are 0 to {len(sizes) - 1}")
+            raise ValueError(f"axis {i} is out of range: x has shape {sizes}, so it has {len(sizes)} axes, counted from 0")
     reduced = axes(len(sizes), axis)
     if len(set(reduced)) != len(reduced):
         raise ValueError(f"axis {axis} names the same axis twice")

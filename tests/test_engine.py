@@ -271,3 +271,9 @@ def test_a_single_value_needs_no_upstream_gradient_whatever_its_shape():
     assert x.grad.tolist() == [[6.0]]
     with pytest.raises(ValueError, match=r"needs an upstream gradient: this tensor has shape \(0,\)"):
         Tensor(np.empty(0)).backward()
+
+
+def test_the_upstream_gradient_of_a_float32_may_be_pythons_float():
+    x = Tensor(np.float32(3))
+    (x * x).backward(0.5)
+    assert (x.grad, x.grad.dtype) == (3, np.float32)

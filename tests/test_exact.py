@@ -155,3 +155,10 @@ def test_kinds_that_do_not_mix_raise_their_own_error_and_a_line_that_helps(mix):
         TypeError, match=r"unsupported operand.*\nDecimal and float do not mix: convert .*by Decimal\(str\(value\)\)"
     ):
         mix(*arrays(Decimal))
+
+
+def test_a_power_of_one_at_zero():
+    """The general rule asks for 0 ** 0, which Decimal has not."""
+    x = Tensor(np.array([Decimal(0), Decimal(3)]))
+    (x**1).backward(np.array([Decimal(1), Decimal(2)]))
+    assert x.grad.tolist() == [1, 2]
