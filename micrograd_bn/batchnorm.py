@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .engine import Step, Tensor
-from .kinds import Value, as_data, explain_kinds
+from .kinds import Value, as_data, explains_kinds
 from .primitives import sqrt
 from .shapes import Axis, Shape, axes, shape
 
@@ -27,12 +27,11 @@ def equation(number: int, output: str) -> Callable[[_Function], _Function]:
     def decorate(function: _Function) -> _Function:
         names = tuple(name for name in inspect.signature(function).parameters if name not in ("axis", "eps"))
 
+        explained = explains_kinds(function)
+
         @wraps(function)
         def numbered(*args: Value, **kwargs: Any) -> Value:
-            try:
-                result = function(*args, **kwargs)
-            except TypeError as error:
-                raise explain_kinds(error, (*args, *kwargs.values())) from error
+            result = explained(*args, **kwargs)
             if isinstance(result, Tensor):
                 result.about = Step(output, number, output, names, args)
             elif isinstance(result, np.ndarray) and result.dtype.kind == "O":

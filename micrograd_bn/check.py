@@ -127,6 +127,10 @@ class Check(NamedTuple):
         return f"<table>{line(HEADINGS, 'th')}{body}</table><p>{escape(self.summary)}</p>"
 
 
+class FunctionRaised(RuntimeError):
+    """What somebody's function raised, its cause, and on which batch."""
+
+
 def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None) -> Check:
     """Hold somebody's own backward pass of batch normalisation against the derivation, and say why it is wrong where it is.
 
@@ -145,7 +149,7 @@ def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None
     every batch, if it is in the table of ``mistakes``.
 
     Raises TypeError if f returns no gradients, or something else besides; ValueError for a batch of other shapes, dtypes or
-    numbers, and for no batch at all; RuntimeError from whatever f raises, saying on which batch.
+    numbers, and for no batch at all; FunctionRaised, a RuntimeError, from whatever f raises, saying on which batch.
 
     >>> def backward(dy, x, gamma, beta, eps):
     ...     return {"dbeta": dy.mean(axis=0)}
@@ -161,7 +165,7 @@ def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None
                 returned = f(*copies, eps)
             except Exception as error:
                 where = f"on a batch x of shape {arrays[1].shape}, {arrays[1].dtype}"
-                raise RuntimeError(f"the function raised {type(error).__name__} {where}: {error}") from error
+                raise FunctionRaised(f"the function raised {type(error).__name__} {where}: {error}") from error
             overwritten += [name for name, a, b in zip(("dy", "x", "gamma", "beta"), arrays, copies) if not np.array_equal(a, b)]
             trials.append(_trial(arrays, eps, returned))
         if not trials:
@@ -229,6 +233,9 @@ def _by_name(returned: Any) -> dict[str, Value]:
         if name not in SPELLINGS:
             raise TypeError(f"the function returned a gradient named {name!r}: the six are {', '.join(f'd{n}' for n in NAMES)}")
     named = {SPELLINGS[name]: value for name, value in returned.items()}
+    if len(named) < len(returned):
+        twice = next(name for name in named if name in returned and f"d{name}" in returned)
+        raise TypeError(f"the function returned both {twice!r} and 'd{twice}', two names of one gradient: return one of them")
     if all(value is None for value in named.values()):
         raise TypeError("the function returned none of the six gradients: is a return missing?")
     return named

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .batchnorm import batch_norm
-from .check import Check, check_backward
+from .check import Check, FunctionRaised, check_backward
 from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
 from .kinds import Array, Value
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
-from .verify import Report, verify
+from .verify import Report, drawn, verify
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("micrograd-bn: interrupted; a file is written whole or not at all", file=sys.stderr)
         return 130
-    except (Unusable, ValueError, TypeError, ZeroDivisionError, OSError, RuntimeError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, ZeroDivisionError, OSError, RuntimeError, ModuleNotFoundError) as error:
         print(f"micrograd-bn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return code
@@ -226,8 +226,10 @@ def _check_in_child(path: str, name: str, sender: Connection) -> None:
 
 def _crash(error: BaseException, path: str) -> str:
     """An error as the student needs it: what it is, on which batch, and the last lines of the traceback, from their file on."""
-    cause = error.__cause__ or error
-    text = str(error) if error.__cause__ else "".join(traceback.format_exception_only(error))
+    if isinstance(error, FunctionRaised) and error.__cause__:
+        text, cause = str(error), error.__cause__
+    else:
+        text, cause = "".join(traceback.format_exception_only(error)), error
     frames = traceback.extract_tb(cause.__traceback__)
     own = next((i for i, frame in enumerate(frames) if frame.filename == path), len(frames))
     return "".join([text.strip(), "\n", *traceback.format_list(frames[own:][-5:])]).rstrip()
@@ -254,7 +256,7 @@ def _read_batch(options: argparse.Namespace, rows: int | None = None) -> tuple[B
     batch, dtype = read_batch(options.file, options.columns), options.dtype or "float64"
     _note(batch, *batch.notes)
     dy = None
-    if options.upstream:
+    if options.upstream is not None:
         upstream = read_batch(options.upstream)
         _note(upstream, *upstream.notes)
         dy = upstream.data.astype(dtype)
@@ -298,10 +300,8 @@ def _read(options: argparse.Namespace) -> tuple[Array, Array | None]:
 
 def _differentiated(x: Array, dy: Array | None, eps: float, seed: int, zoom: Zoom) -> Value:
     """A batch norm of the batch after its backward pass: a Tensor, or for the scalars zoom an array of them."""
-    random = np.random.default_rng(seed)
-    kept = (1, *x.shape[1:])
-    gamma, beta = random.uniform(0.5, 1.5, kept).astype(x.dtype), random.normal(size=kept).astype(x.dtype)
-    dy = np.asarray(random.normal(size=x.shape), x.dtype) if dy is None else dy
+    gamma, beta, random_dy = (value.astype(x.dtype) for value in drawn(x, seed=seed))
+    dy = random_dy if dy is None else dy
     if zoom == "scalars":
         y = batch_norm(scalars(x), scalars(gamma), scalars(beta), eps)
         (y * dy).sum().backward()  # so that the gradient of each y is its dy

@@ -31,8 +31,8 @@ SYMBOLS = {
 }
 
 
-# ---- (5) to (13). Each takes the gradient that arrives at the edge's upper end and returns the term that leaves at its lower
-# end, still one for each element of the batch; the local derivative itself stands in parentheses.
+# ---- (5) to (13). Each takes the gradient of the edge's output and returns the term for its input, not yet summed over the
+# batch; the local derivative itself stands in parentheses.
 
 
 def y_to_x_hat(dy: Value, gamma: Value) -> Value:

@@ -21,6 +21,7 @@ class NumpyFunctions:
             raise TypeError(f"numpy.{ufunc.__name__} cannot write a Tensor into an array: write a = a + t, not a += t")
         if ufunc not in UFUNCS or method != "__call__" or kwargs:
             raise _no_primitive(ufunc.__name__ + ("" if method == "__call__" else "." + method), kwargs)
+        inputs = tuple(np.asarray(a) if isinstance(a, (list, tuple)) else a for a in inputs)
         if any(holds_tensors(a) for a in inputs):  # an array of Tensors is a container: NumPy goes through its elements
             return ufunc(*[_boxed(a) if isinstance(a, NumpyFunctions) else a for a in inputs])
         if not all(is_number(a) for a in inputs):

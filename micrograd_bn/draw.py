@@ -137,6 +137,8 @@ def draw(
         raise ValueError(f"direction is 'TB' or 'LR', and this is {direction!r}")
     if show not in ("values", "gradients", "both", "neither"):
         raise ValueError(f"show is 'values', 'gradients', 'both' or 'neither', and this is {show!r}")
+    if not 1 <= precision <= 17:
+        raise ValueError(f"precision is a number of digits from 1 to 17, and this is {precision}")
     roots = [root] if isinstance(root, Tensor) else list(np.asarray(root, dtype=object).flat)
     if not roots or not all(isinstance(node, Tensor) for node in roots):
         raise TypeError("draw needs a Tensor, or an array of Tensors: the result that a computation ends with")
@@ -194,7 +196,8 @@ class Picture:
             return None
         values = step.inputs.values()
         # A batch of scalars has too many variables for that; one Tensor in two parts, too few.
-        fits = len({id(v) for v in values}) == len(values) and not any(holds_tensors(v) for v in values)
+        tensors = [v for v in values if isinstance(v, Tensor)]
+        fits = len(set(tensors)) == len(tensors) and not any(holds_tensors(v) for v in values)
         return step if fits else None
 
     def target(self, node: Tensor) -> str:
@@ -414,8 +417,8 @@ class Rounding:
             slopes = twin.primitive.vjp(one, twin.data, *data)
             self.sizes[node] = sum(slope * size for slope, size in zip(slopes, sizes))
         # As a factor of a gradient, a value that is ≈ 0 counts as large as its rounding.
-        least = self.sizes[node] * ROUNDING_OF_VALUES / ROUNDING
-        twin.data = np.where(twin.data <= least * ROUNDING * self.unit, least, twin.data)
+        rounding = self.sizes[node] * ROUNDING_OF_VALUES * self.unit
+        twin.data = np.where(twin.data <= rounding, rounding / (ROUNDING * self.unit), twin.data)
 
     def of(self, node: Tensor) -> tuple[Value, Value]:
         """The rounding of a node's value, and of its gradient."""

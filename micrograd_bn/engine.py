@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from . import primitives as P
-from . import shapes
 from .dispatch import NumpyFunctions
 from .kinds import Value, as_data, explain_kinds, is_number
 from .shapes import Axis, Shape, shape, unbroadcast
@@ -39,9 +38,9 @@ class Step(NamedTuple):
 def _operator(primitive: P.Primitive, reflected: bool = False) -> Callable[[Tensor, Value], Tensor]:
     def method(self: Tensor, other: Value) -> Any:
         if not isinstance(other, (Tensor, float, int)):
+            other = np.asarray(other) if isinstance(other, (list, tuple)) else other
             if not is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
                 return NotImplemented  # an object array goes through __array_ufunc__, which looks at what it holds
-            other = np.asarray(other) if isinstance(other, (list, tuple)) else other
         return Tensor.record(primitive, (other, self) if reflected else (self, other))
 
     return method
@@ -51,7 +50,8 @@ class Tensor(NumpyFunctions):
     """A number or an array of numbers, with the history of how it was computed.
 
     data      the value: a float, an array, or any number or array-like that has operators; integers become float64.
-    grad      None until a backward pass, then plain data of ``data``'s shape. Treat arrays as read-only: add by rebinding.
+    grad      None until a backward pass, then plain data of ``data``'s shape. A leaf's array is its own; nodes further on may share
+              theirs, so treat them as read-only.
     label     a name for pictures and messages, or None.
 
     >>> a, b = Tensor(2.0), Tensor([1.0, 3.0])
@@ -83,7 +83,7 @@ class Tensor(NumpyFunctions):
         except TypeError as error:
             raise explain_kinds(error, inputs) from error
         node = _new(Tensor)
-        node.data = float(data) if type(data) is _float64 else data
+        node.data = float(data) if type(data) is _float64 else data  # Python's own computes twice as fast
         node.grad = node.about = None
         node.primitive = primitive
         node.inputs = inputs
@@ -145,6 +145,8 @@ class Tensor(NumpyFunctions):
     def __pow__(self, exponent: Any) -> Tensor:
         if isinstance(exponent, Tensor):
             raise TypeError("the exponent must be a constant; for a variable one write (exponent * base.log()).exp()")
+        if isinstance(exponent, (list, tuple)) or shape(exponent) != ():
+            raise TypeError(f"the exponent must be a single number, and this is {exponent!r}")
         return self.record(P.pow.bind(exponent=exponent), (self,))
 
     def __rpow__(self, base: Any) -> NoReturn:
@@ -156,7 +158,10 @@ class Tensor(NumpyFunctions):
     def __getitem__(self, index: Any) -> Tensor:
         return self.record(P.getitem.bind(index=index), (self,))
 
-    # Comparisons have no derivative: they give plain booleans.
+    # Comparisons have no derivative: they give plain booleans. == is identity, so that a Tensor can be a key.
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
     def __lt__(self, other: Value) -> Any:
         return self.data < _data(other)
 
@@ -203,9 +208,11 @@ class Tensor(NumpyFunctions):
         """The same numbers in another shape, given as a tuple or as several sizes; one of them may be -1."""
         return self.record(P.reshape.bind(to=shape[0] if len(shape) == 1 else shape), (self,))
 
-    def transpose(self, axes: tuple[int, ...] | None = None) -> Tensor:
-        """The axes in another order: reversed if none is given."""
-        return self.record(P.transpose.bind(axes=shapes.axes(len(self.shape), axes)[:: -1 if axes is None else 1]), (self,))
+    def transpose(self, axes: Any = None, *more: int) -> Tensor:
+        """The axes in another order, given as a tuple or as several numbers: reversed if none is given."""
+        if axes is None:
+            axes = tuple(reversed(range(len(self.shape))))
+        return self.record(P.transpose.bind(axes=(axes, *more) if isinstance(axes, int) else tuple(axes)), (self,))
 
     @property
     def T(self) -> Tensor:
@@ -228,7 +235,7 @@ class Tensor(NumpyFunctions):
         wants a lock; ``grad`` needs none, for it leaves ``.grad`` alone.
         """
         seen: set[int] = set()
-        for node, g in adjoints(self, _seed(self, gradient)).items():
+        for node, g in adjoints(self, _seed(self, _data(gradient))).items():
             if type(g) is not float:
                 # A leaf's gradient may be an array that others hold too: it gets a copy, so that `w.grad *= 0.5` is safe.
                 if not node.inputs and isinstance(g, np.ndarray) and (g.base is not None or id(g) in seen or node is self):

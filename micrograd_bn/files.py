@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import TypeAlias
@@ -18,9 +19,12 @@ def write_whole(path: AnyPath, content: bytes) -> Path:
     path = Path(path)
     target = Path(os.path.realpath(path))  # through a link, as open() would
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {(target if path.is_symlink() else path).parent}")
     try:
-        _replace(target, content)
+        if target.exists() and not target.is_file():  # a pipe, or /dev/stdout: there is nothing to replace
+            target.write_bytes(content)
+        else:
+            _replace(target, content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     return path
@@ -33,7 +37,7 @@ def _replace(target: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # the content is on the disk before the name is
-        os.chmod(beside, 0o666 & ~_umask())
+        os.chmod(beside, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
         os.replace(beside, target)
     except BaseException:
         os.unlink(beside)

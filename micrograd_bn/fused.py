@@ -28,8 +28,8 @@ from .primitives import Primitive
 from .shapes import Axis, Shape, axes, shape
 
 SMALL = 1 << 15  # numbers in a batch that is not worth cutting
-ROWS = 1 << 9, 1 << 12  # least and most numbers in a row that has a sum: shorter ones take longer, longer ones lose digits
-ROW = 1 << 12  # numbers in a row that has none, as far as there are so many
+ROWS = 1 << 9, 1 << 12  # least and most numbers in one of _Rows, whose sums take longer if it is shorter, and lose digits if longer
+ROW = 1 << 12  # numbers in a row of _Columns, as far as there are so many
 # Least and most numbers in a tile, a sixteenth of the batch in between: NumPy's own cost for a call is small, there is work for
 # every thread, and the second pass still meets a warm cache.
 TILE = 1 << 18, 1 << 19
@@ -41,6 +41,7 @@ def fused_batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axi
 
     C-contiguous float32 and float64 arrays are streamed, with statistics over axis 0, or over axis 0 and the last ones
     ((0, 2, 3) for images), and a gamma and beta for each statistic or for all; anything else takes the composed formulas.
+    The streams add up dy (x − mu) before they divide by σ: in float32, where that is beyond 1e38, a gradient is not finite.
 
     >>> fused_batch_norm(np.array([[1.0], [3.0]]), gamma=2.0, beta=1.0, eps=0.0)
     array([[-1.],
@@ -50,7 +51,8 @@ def fused_batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axi
     cut = _cut_for_streams(eps, axis, *(v.data if isinstance(v, Tensor) else v for v in (x, gamma, beta)))
     if cut is None:
         return batch_norm(x, gamma, beta, eps, axis)
-    y = fused.bind(eps=eps, axis=axis, cut=cut, found={})(x, gamma, beta)
+    found: dict[str, Any] = {}  # what forward leaves there for backward, which finds it anew if x is another by then
+    y = fused.bind(eps=eps, axis=axis, cut=cut, found=found)(x, gamma, beta)
     if isinstance(y, Tensor):
         y.label = "y"
     return y
@@ -61,7 +63,7 @@ def _cut_for_streams(eps: Value, axis: Axis, x: Value, gamma: Value, beta: Value
     if type(x) is not np.ndarray or x.dtype.char not in "fd" or not x.dtype.isnative or not x.flags.c_contiguous or not x.size:
         return None
     for v in (gamma, beta, eps):
-        if type(v) is not float and not (isinstance(v, (np.ndarray, np.generic)) and v.dtype == x.dtype):
+        if type(v) not in (float, int) and not (isinstance(v, (np.ndarray, np.generic)) and v.dtype == x.dtype):
             return None
     cut = _cut(x.shape, axis)
     return cut if cut is not None and broadcasts(shape(gamma), cut.kept) and broadcasts(shape(beta), cut.kept) else None
@@ -77,7 +79,7 @@ class _Rows(NamedTuple):
     kept: Shape  # of mu and var
     width: int  # of a row, a divisor of the length
     tiles: tuple[slice, ...]
-    over: str = "i"  # the axis of a tile that a sum keeps, for einsum
+    keeps: str = "i"  # the axis of a tile that is left after a sum, for einsum
 
     @property
     def heights(self) -> Array:
@@ -115,7 +117,7 @@ class _Columns(NamedTuple):
     together: int  # samples in a row; those left over are a last, shorter row, and a band and a tile of its own
     bands: tuple[slice, ...]
     tiles: tuple[tuple[int, slice], ...]
-    over: str = "j"
+    keeps: str = "j"
 
     @property
     def heights(self) -> Array:
@@ -242,21 +244,13 @@ def _statistics(x: Array, x_tiles: list[Array], cut: _Cut) -> tuple[list[Array] 
 
     Source: Chan, Golub and LeVeque, 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
     """
-    # Taken from a value in their midst, the numbers' sums keep their digits wherever the batch lies: from the mean of a sample.
-    # Where 0 is in their midst that saves no digits, and would be every fifth pass over the tiles.
-    n, _, length = cut.batch
-    sample = x.reshape(cut.batch)[:: max(1, n // 256), :, :: max(1, length // 8)]
-    total, square = np.einsum("ijk->j", sample, dtype=np.float64), np.einsum("ijk,ijk->j", sample, sample, dtype=np.float64)
-    m = sample.shape[0] * sample.shape[2]
-    with np.errstate(over="ignore"):
-        central = (2 * total**2 < m * square).all()
-        high = [None] * len(x_tiles) if central else cut.parts(total / m, x.dtype)
+    high = _midst(x, len(x_tiles), cut)
     (sums, shares), (squares, shares_of_squares) = cut.sums(x.dtype), cut.sums(x.dtype)
 
     def measure(tile: Array, high: Array | None, total: Array, square: Array) -> None:
         difference = _minus(tile, high)
-        np.einsum(f"ij->{cut.over}", difference, out=total)
-        np.einsum(f"ij,ij->{cut.over}", difference, difference, out=square)
+        np.einsum(f"ij->{cut.keeps}", difference, out=total)
+        np.einsum(f"ij,ij->{cut.keeps}", difference, difference, out=square)
 
     _side_by_side(measure, x_tiles, high, shares, shares_of_squares)
     if np.isinf(squares).any():
@@ -266,6 +260,19 @@ def _statistics(x: Array, x_tiles: list[Array], cut: _Cut) -> tuple[list[Array] 
     low = sums.sum(axis=0) / m
     var = (squares - sums**2 / heights + heights * (sums / heights - low) ** 2).sum(axis=0) / m
     return high, low, var
+
+
+def _midst(x: Array, tiles: int, cut: _Cut) -> list[Array] | list[None]:
+    """A value in the midst of the numbers, the mean of a sample: taken from there, sums keep their digits wherever a batch lies.
+
+    None where 0 is in their midst: it would save no digits, and cost a fifth of the time.
+    """
+    n, _, length = cut.batch
+    sample = x.reshape(cut.batch)[:: max(1, n // 256), :, :: max(1, length // 8)]
+    total, square = np.einsum("ijk->j", sample, dtype=np.float64), np.einsum("ijk,ijk->j", sample, sample, dtype=np.float64)
+    m = sample.shape[0] * sample.shape[2]
+    with np.errstate(over="ignore"):
+        return [None] * tiles if (2 * total**2 < m * square).all() else cut.parts(total / m, x.dtype)
 
 
 def _small_forward(x: Array, gamma: Value, beta: Value, eps: Value, axis: Axis, found: dict[str, Any]) -> Array:
@@ -307,8 +314,8 @@ def _vjp(
     (sums, shares), (products, shares_of_products) = cut.sums(x.dtype), cut.sums(x.dtype)
 
     def add_up(g_tile: Array, x_tile: Array, high: Array | None, total: Array, product: Array) -> None:
-        np.einsum(f"ij->{cut.over}", g_tile, out=total)
-        np.einsum(f"ij,ij->{cut.over}", g_tile, _minus(x_tile, high), out=product)
+        np.einsum(f"ij->{cut.keeps}", g_tile, out=total)
+        np.einsum(f"ij,ij->{cut.keeps}", g_tile, _minus(x_tile, high), out=product)
 
     _side_by_side(add_up, g_tiles, x_tiles, high, shares, shares_of_products)
     m = cut.heights.sum()

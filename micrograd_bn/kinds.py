@@ -22,21 +22,21 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def as_data(value: Any) -> Any:
     """``value`` as the engine keeps it: integers and booleans become float64, sequences become arrays, other numbers stay.
 
-    Raises TypeError for text, None, complex numbers and what is already a Tensor, ValueError for a ragged sequence.
+    Raises TypeError for what is no number or not real, and for what is already a Tensor; ValueError for a ragged sequence.
     """
     if isinstance(value, float) or (type(value) is np.ndarray and value.dtype.kind == "f"):
         return value
     if isinstance(value, (bool, int)):
         return float(value)
-    if hasattr(value, "record"):
-        raise TypeError("this is a Tensor already: use it as it is, or its .data for a new start without a history")
+    if is_tensor(value):
+        raise TypeError("this is a Tensor already: where plain numbers are wanted, take its .data")
     if isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and not hasattr(value, "__array_function__")):
         try:
             value = np.asarray(value)
         except ValueError as error:
             raise ValueError(f"rows of different lengths do not make an array ({error})") from None
     if not is_number(value):
-        raise TypeError(f"a Tensor holds numbers, and this is {_name(value)}: convert it first")
+        raise TypeError(f"a Tensor holds real numbers, and this is {_name(value)}: convert it first")
     kind = getattr(getattr(value, "dtype", None), "kind", "f")
     if kind in "biu":
         return value.astype(np.float64)
@@ -51,9 +51,14 @@ def as_data(value: Any) -> Any:
     return value
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether this is a Tensor, which this module cannot import: the engine is built on it."""
+    return hasattr(type(value), "record")
+
+
 def is_number(value: Any) -> bool:
-    """Whether this may be a number or an array of them: anything but text, a dictionary, a set and None."""
-    return not (isinstance(value, (str, bytes, dict, set)) or value is None)
+    """Whether this may be a real number or an array of them, of any kind: what can be divided."""
+    return hasattr(value, "__truediv__") and not isinstance(value, complex)
 
 
 def _name(value: Any) -> str:
@@ -65,9 +70,10 @@ def explain_kinds(error: TypeError, values: Iterable[Value]) -> TypeError:
     kinds = sorted({kind for value in values if (kind := _kind(value))})
     if len(kinds) < 2 or "do not mix" in str(error):
         return error
+    exact = next((kind for kind in kinds if kind != "float"), "")
+    example = f", for example by {exact}(str(value))" if "float" in kinds else ""
     return TypeError(
-        f"{error}\n{' and '.join(kinds)} do not mix: convert x, gamma, beta, eps and the upstream gradient to one kind, "
-        f"for example by {kinds[0]}(str(value))"
+        f"{error}\n{' and '.join(kinds)} do not mix: convert x, gamma, beta, eps and the upstream gradient to one kind{example}"
     )
 
 
@@ -86,7 +92,9 @@ def explains_kinds(function: _Function) -> _Function:
 
 def _kind(value: Value) -> str | None:
     """What kind of number this is, or an array is made of: "float", "Decimal", … None for an integer, which goes with all."""
-    if hasattr(value, "record"):
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    if is_tensor(value):
         value = value.data
     if isinstance(value, np.ndarray) and value.dtype == object and value.size:
         value = value.flat[0]

@@ -1,5 +1,5 @@
-"""The mistakes that people make in a backward pass, as changes of the derivation's formulas, what it gives with them, and which
-of them explains a wrong gradient: one with which it gives the same numbers, on every batch, within rounding.
+"""The mistakes that people make in a backward pass: a table of them, each a change of the derivation's formulas; what the
+derivation gives with such changes; and the search for a change that gives somebody's wrong numbers, on every batch.
 """
 
 from __future__ import annotations

@@ -90,8 +90,8 @@ class Module:
         """What the module computes, in a subclass's own words and with its own arguments."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method: write what it computes there")
 
-    def __call__(self, *inputs: Value) -> Value:
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Value, **named: Any) -> Value:
+        return self.forward(*inputs, **named)
 
     def register_buffer(self, name: str, value: Array | None) -> None:
         """Keep an array that is not learned but belongs to the state, as an attribute; None is left out of the state."""

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .kinds import Value
+from .kinds import Value, is_tensor
 from .shapes import Shape, count, shape, spread, unbroadcast
 
 
@@ -35,15 +35,17 @@ class Primitive(NamedTuple):
 
     def bind(self, **params: Any) -> Primitive:
         """The same primitive with its parameters fixed: a function of values alone."""
+        if "index" in params:  # not looked up: (False, True) equals (0, 1) and picks something else
+            return _bound.__wrapped__(self, **params)
         try:
             return _bound(self, **params)
-        except TypeError:  # an index may be an array, which no cache can look up
+        except TypeError:  # a list, which no cache can look up
             return _bound.__wrapped__(self, **params)
 
     def __call__(self, *inputs: Value, **params: Any) -> Value:
         primitive = self.bind(**params) if params else self
         for value in inputs:
-            if hasattr(value, "record"):
+            if is_tensor(value):
                 return value.record(primitive, inputs)
         return primitive.forward(*inputs)
 
@@ -156,7 +158,7 @@ reshape = Primitive("reshape", "reshape",
 
 transpose = Primitive("transpose", "transpose",
                       lambda a, axes: np.transpose(a, axes),
-                      lambda g, y, a, axes: (np.transpose(g, tuple(np.argsort(axes).tolist())),))
+                      lambda g, y, a, axes: (np.transpose(g, np.argsort([i % len(axes) for i in axes]).tolist()),))
 
 broadcast = Primitive("broadcast", "broadcast",
                       lambda a, to: np.broadcast_to(a, to),

@@ -43,9 +43,9 @@ def read_batch(path: str | None, columns: list[str] | None = None) -> Batch:
     >>> batch.data.shape, batch.columns
     ((150, 2), ['petal_length_cm', 'petal_width_cm'])
     """
-    name = "the packaged Iris measurements" if path is None else "standard input" if path == "-" else path
+    name = "the packaged Iris measurements" if path is None else "standard input" if path == "-" else path or "''"
     try:
-        content = sys.stdin.buffer.read() if path == "-" else Path(path or IRIS).read_bytes()
+        content = sys.stdin.buffer.read() if path == "-" else Path(IRIS if path is None else path).read_bytes()
     except OSError as error:
         raise Unusable(f"{name}: {error.strerror or error}") from None
     if not content:

@@ -54,5 +54,6 @@ def unbroadcast(g: Any, to: Shape) -> Any:
 
 @lru_cache
 def _repeated(sizes: Shape, to: Shape) -> tuple[tuple[int, ...], bool]:
+    """The axes to sum over, and whether they stay as size 1: they do if broadcasting added none in front."""
     extra = len(sizes) - len(to)
     return tuple([i for i, n in enumerate(sizes) if i < extra or (to[i - extra] == 1 and n != 1)]), not extra

@@ -132,12 +132,8 @@ def verify(
     >>> len(report.rows), report.ok
     (20, True)
     """
-    x = np.asarray(as_data(x))
-    random = np.random.default_rng(seed)
-    kept = tuple(1 if i in axes(x.ndim, axis) else n for i, n in enumerate(x.shape))
-    gamma = random.uniform(0.5, 1.5, kept) if gamma is None else as_data(gamma)
-    beta = random.normal(size=kept) if beta is None else as_data(beta)
-    dy = random.normal(size=x.shape) if dy is None else as_data(dy)
+    x, _, _ = checked(np.asarray(as_data(x)), 1.0, 0.0, eps, axis)
+    gamma, beta, dy = (own if given is None else as_data(given) for given, own in zip((gamma, beta, dy), drawn(x, axis, seed)))
     x, gamma, beta = checked(x, gamma, beta, eps, axis)
     convert = _converter(x)
     gamma, beta, dy, eps = convert(gamma), convert(beta), convert(dy), convert(eps)[()]
@@ -148,6 +144,13 @@ def verify(
         _row(line, tolerance) for line in (*_forward(values, convert(tolerance)[()]), *_edges(values), *_gradients(values))
     )
     return Report(rows, x.shape, str(x.dtype) if x.dtype != object else f"Decimal with {digits} digits", tolerance)
+
+
+def drawn(x: Array, axis: int | tuple[int, ...] = 0, seed: int = 0) -> tuple[Array, Array, Array]:
+    """gamma, beta and dy for a batch of which they are not given: from 0.5 to 1.5, and normal."""
+    random = np.random.default_rng(seed)
+    kept = tuple(1 if i in axes(x.ndim, axis) else n for i, n in enumerate(x.shape))
+    return random.uniform(0.5, 1.5, kept), random.normal(size=kept), np.asarray(random.normal(size=x.shape))
 
 
 def _converter(x: Array) -> Callable[[Value], Array]:
@@ -179,8 +182,11 @@ def values_on_paper(x: Array, gamma: Array, beta: Array, dy: Array, eps: Value, 
             f"the batch is constant at statistic {where} and eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an eps > 0"
         )
     values["x_hat"] = normalize(x, values["mu"], values["var"], eps)
-    on_paper = batch_norm_backward(dy, x, gamma, eps, axis)
-    return values | {f"d{name}": gradient for name, gradient in on_paper._asdict().items()}
+    with np.errstate(over="ignore", invalid="ignore"):
+        on_paper = batch_norm_backward(dy, x, gamma, eps, axis)
+    gradients = {f"d{name}": gradient for name, gradient in on_paper._asdict().items()}
+    _check_finite(gradients, *gradients, hint=f": dy is too large for {x.dtype}, so divide it by a constant")
+    return values | gradients
 
 
 def _check_finite(values: dict[str, Value], *names: str, hint: str = "") -> None:
@@ -221,7 +227,7 @@ def _twice_the_digits() -> AbstractContextManager[Context]:
 def magnitudes(values: dict[str, Value]) -> dict[str, Value]:
     """Values for which the terms of every formula have one sign: evaluated on them, it gives the size of what it adds up.
 
-    All formulas but (1) and (3) know x and mu only as x − mu, so |x − mu| stands for x, and 0 for mu.
+    All formulas but (1) know x and mu only as x − mu, so |x − mu| stands for x, and 0 for mu.
     """
     sizes = {name: value if name in ("eps", "axis") else np.abs(value) for name, value in values.items()}
     return sizes | {"x": np.abs(values["x"] - values["mu"]), "mu": values["mu"] * 0}
@@ -255,7 +261,8 @@ def _edges(values: dict[str, Value]) -> Iterator[_Line]:
     sizes = magnitudes(values)
     forward = {entry.output: entry.function for entry in EQUATIONS[:4]}
     for entry in EQUATIONS[4:]:
-        leaves = {name: Tensor(v) if name not in ("eps", "axis") else v for name, v in values.items() if name[0] != "d"}
+        variables = {name: v for name, v in values.items() if not name.startswith("d")}  # and not their gradients
+        leaves = {name: Tensor(v) if name not in ("eps", "axis") else v for name, v in variables.items()}
         evaluate(forward[entry.output], leaves).backward(values[f"d{entry.output}"])
         to = shape(values[entry.input])
         terms = (evaluate(entry.function, v) for v in (values, sizes))
@@ -273,7 +280,7 @@ def _gradients(values: dict[str, Value]) -> Iterator[_Line]:
     sizes = magnitudes(values)
     for entry in GRADIENTS:
         number = " ".join(f"({n})" for n in entry.numbers)
-        yield number, entry, nodes[entry.variable].grad, evaluate(entry.function, values), evaluate(entry.function, sizes)
+        yield number, entry, nodes[entry.variable].grad, values[f"d{entry.variable}"], evaluate(entry.function, sizes)
     # Collecting the terms takes Σ (x − μ) for 0, which holds to the rounding of x and μ: their sizes count, not their difference's.
     sizes["x"] = np.abs(values["x"]) + np.abs(values["mu"])
     yield "condensed", CONDENSED, x.grad, evaluate(CONDENSED.function, values), evaluate(GRADIENTS[-1].function, sizes)

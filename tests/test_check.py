@@ -683,6 +683,8 @@ def test_the_command_is_0_for_right_and_1_for_wrong(student, capfd):
         (DEF + "return np.ones((2, 3)) @ x", ["shape (5, 3), float64", "line 3", "ValueError"]),
         ("def backward(dy x):\n    pass", ["line 2", "SyntaxError"]),
         ("1 / 0", ["line 2, in <module>", "ZeroDivisionError"]),
+        ("raise ValueError('setup') from KeyError('k')", ["line 2, in <module>", "ValueError: setup"]),
+        (DEF + "return {'dx': x, 'x': x}", ["both 'x' and 'dx'"]),
         (DEF + "raise SystemExit(0)", ["line 3", "SystemExit"]),
         (DEF + "import os; os._exit(0)", ["ended without a result", "exit code 0"]),
         (DEF + "pass", ["returned NoneType: return a dict"]),

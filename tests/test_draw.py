@@ -358,6 +358,7 @@ for ending in ("png", "pdf"):
     ("call", "error", "message"),
     [
         (lambda: draw(batch(), zoom="closer"), ValueError, "equations, primitives, scalars"),
+        (lambda: draw(batch(), precision=0), ValueError, "from 1 to 17, and this is 0"),
         (lambda: draw(batch(), direction="up"), ValueError, "'TB' or 'LR'"),
         (lambda: draw(batch(), show="all"), ValueError, "'neither'"),
         (lambda: draw(batch(), zoom="scalars"), ValueError, r"scalars\(x\)"),
@@ -389,3 +390,8 @@ def test_the_readmes_picture_is_current():
         os.unlink("out-of-date-check.svg")
     words = [[element.text for element in tree.iter() if element.text and element.text.strip()] for tree in (now, committed)]
     assert words[0] == words[1], "docs/equations.svg is out of date: run make pictures"
+
+
+def test_constants_that_are_the_same_number_are_two_variables():
+    y = batch_norm(Tensor([[1.0], [2.0]]), 1.0, 1.0)
+    assert "(4)  y = γ x̂ + β" in draw(y).source

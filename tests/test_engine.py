@@ -222,6 +222,14 @@ def test_scalars_are_pythons_own_floats():
         (lambda: Tensor(None), TypeError, "None"),
         (lambda: Tensor([1.0, None]), TypeError, r"element \[1\] is None"),
         (lambda: Tensor(np.array(["a"])), TypeError, "dtype <U1"),
+        (lambda: Tensor(1j), TypeError, "complex 1j"),
+        (lambda: Tensor(range(3)), TypeError, "real numbers, and this is range"),
+        (lambda: Tensor(len), TypeError, "built-in function len"),
+        (lambda: Tensor([1.0]) * 1j, TypeError, "unsupported operand"),
+        (lambda: Tensor([1.0, 2.0]) ** [1, 2], TypeError, r"a single number, and this is \[1, 2\]"),
+        (lambda: Tensor([1.0, 2.0]) ** np.array([1, 2]), TypeError, "a single number, and this is array"),
+        (lambda: Tensor([[1.0]]).transpose((3, 0)), ValueError, "axis 3 is out of bounds"),
+        (lambda: bool(Tensor([1.0, 2.0])), ValueError, "ambiguous"),
         (lambda: Tensor(np.array([1j])), TypeError, "real numbers"),
         (lambda: Tensor([[1.0], [1.0, 2.0]]), ValueError, "rows of different lengths"),
         (lambda: Tensor(Tensor(1.0)), TypeError, "a Tensor already"),
@@ -277,3 +285,37 @@ def test_the_upstream_gradient_of_a_float32_may_be_pythons_float():
     x = Tensor(np.float32(3))
     (x * x).backward(0.5)
     assert (x.grad, x.grad.dtype) == (3, np.float32)
+
+
+def test_an_index_that_equals_another_is_not_taken_for_it():
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    assert x[(False, True)].shape == (0, 2, 3)
+    assert x[0, 1].data == 1
+    assert x[True, 0].shape == (1, 3)
+
+
+def test_axes_may_be_given_as_numbers_and_from_the_end():
+    data, dy = np.arange(24.0).reshape(2, 3, 4), np.arange(24.0).reshape(4, 2, 3)
+    for moved in (lambda x: x.transpose(2, 0, 1), lambda x: x.transpose((-1, 0, 1)), lambda x: np.transpose(x, axes=[2, 0, 1])):
+        x = Tensor(data)
+        y = moved(x)
+        y.backward(dy)
+        np.testing.assert_array_equal(y.data, data.transpose(2, 0, 1))
+        np.testing.assert_array_equal(x.grad, dy.transpose(1, 2, 0))
+
+
+def test_lists_are_arrays_to_numpys_functions():
+    x = Tensor([[1.0, 2.0]])
+    y = np.add(np.matmul(x, [[3.0], [4.0]]), [5.0])
+    y.backward([[1.0]])
+    assert (y.data.tolist(), x.grad.tolist()) == ([[16]], [[3, 4]])
+
+
+def test_a_gradient_is_plain_data_though_it_came_as_a_tensor():
+    x = Tensor([1.0, 2.0])
+    (x * x).backward(Tensor([1.0, 1.0]))
+    assert type(x.grad) is np.ndarray
+
+
+def test_the_truth_of_a_number_is_that_of_its_data():
+    assert [bool(Tensor(value)) for value in (0.0, 2.0, [[3.0]])] == [False, True, True]

@@ -296,6 +296,14 @@ def test_a_small_number_that_is_no_rounding_is_shown(tmp_path):
 def test_a_batch_that_nobody_could_follow_is_refused(tmp_path, x, message):
     with pytest.raises(ValueError, match=message):
         explore(tmp_path / "page.html", x)
+    for name, value in (("dy", np.ones((2, 3))), ("gamma", np.ones((3, 2)))):
+        with pytest.raises(ValueError, match=f"{name} .*shape"):
+            explore(tmp_path / "page.html", np.ones((3, 2)), **{name: value})
     with pytest.raises(ValueError, match="1 names for 2 columns"):
         explore(tmp_path / "page.html", np.ones((3, 2)), columns=["a"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_irises_columns_may_be_renamed(tmp_path):
+    page = explore(tmp_path / "page.html", columns="abcd").read_text(encoding="utf-8")
+    assert '"names": ["a", "b", "c", "d"]' in page

@@ -194,6 +194,13 @@ def test_mixed_precisions_give_the_same_dtype(shape):
     assert_close([t.grad], [u.grad], 2e-5)
 
 
+def test_eps_may_be_an_integer():
+    x = inputs((6, 2), ())[0]
+    y = fused_batch_norm(Tensor(x), 1, 0, eps=1)
+    assert is_fused(y)
+    np.testing.assert_allclose(y.data, batch_norm(x, 1, 0, eps=1), rtol=1e-14)
+
+
 def test_decimals_take_the_formulas():
     x = np.array([[Decimal(1)], [Decimal(2)], [Decimal(6)]])
     arguments = x, np.array([[Decimal(1)], [Decimal(0)], [Decimal(2)]]), Decimal(2), Decimal(1)

@@ -472,3 +472,11 @@ def test_a_link_keeps_pointing_to_the_file_that_is_saved(tmp_path):
 def test_errors_teach(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_module_passes_keywords_on():
+    class Scale(nn.Module):
+        def forward(self, x, *, factor):
+            return x * factor
+
+    assert Scale()(2.0, factor=3.0) == 6

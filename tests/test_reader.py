@@ -188,7 +188,8 @@ def test_a_damaged_npy_header_is_refused_with_the_files_name(write, header):
 def test_a_missing_file_a_folder_and_a_column_of_words(tmp_path, write):
     with pytest.raises(Unusable, match="No such file"):
         read_batch(str(tmp_path / "absent.csv"))
-    with pytest.raises(Unusable, match="directory"):
-        read_batch(str(tmp_path))
+    for folder in (str(tmp_path), ""):  # and "" is not None, which is Iris
+        with pytest.raises(Unusable, match="directory"):
+            read_batch(folder)
     with pytest.raises(Unusable, match="'x' is not a number"):
         read_batch(write("a,b\n1,x\n"), ["b"])

@@ -1,11 +1,12 @@
 """The report: twenty rows that agree, on real data and random batches, and that notice when something is wrong."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, primitives, verify
+from micrograd_bn import Tensor, batch_norm_backward, primitives, verify
 from micrograd_bn.reader import read_batch
 
 SHAPES = [((2, 1), 0), ((3, 5), 0), ((128, 64), 0), ((4, 3, 8, 8), (0, 2, 3)), ((4, 10), -1), ((4, 3, 8), (1, 2))]
@@ -102,6 +103,21 @@ def test_the_report_is_json():
     assert (data["ok"], len(data["rows"]), data["max_error"]) == (True, 20, report.max_error)
 
 
+def test_batch_norm_backward_itself_is_held_against_the_engine(monkeypatch):
+    def off(*args):
+        gradients = batch_norm_backward(*args)
+        return gradients._replace(x=-gradients.x, beta=gradients.gamma)
+
+    monkeypatch.setattr(import_module("micrograd_bn.verify"), "batch_norm_backward", off)  # the module, not the function
+    report = verify([[1.0], [2.0], [4.0]])
+    assert {row.name for row in report.rows if not row.ok} == {"dx", "dβ"}
+
+
+def test_an_axis_that_is_none_is_named():
+    with pytest.raises(TypeError, match="axis is an integer or a tuple of them, and this is 'a'"):
+        verify([[1.0], [2.0]], axis="a")
+
+
 def test_a_constant_column_without_eps_is_the_derivations_own_singularity():
     with pytest.raises(ZeroDivisionError, match=r"constant at statistic \[0, 1\]"):
         verify([[1.0, 5.0], [2.0, 5.0]], eps=0.0)
@@ -120,6 +136,7 @@ def test_a_variance_below_the_smallest_float_is_rounding():
         ({"dy": [[1.0], [np.inf]]}, r"dy\[1, 0\] is inf"),
         ({"gamma": np.nan}, r"gamma\[\] is nan"),
         ({"x": np.ones((0, 2))}, "empty"),
+        ({"gamma": 2.0, "dy": [[1e308], [0.0]]}, r"dx_hat\[0, 0\] is inf, .*: dy is too large for float64"),
         ({"x": [[1e200], [3e200]]}, r"var\[0, 0\] is inf, .*: x is too large for float64, so divide it"),
         ({"x": [[1.7e308], [1.7e308]]}, r"mu\[0, 0\] is inf"),
         ({"dy": [1.0, 2.0]}, r"x's shape \(2, 1\)"),

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..batchnorm import batch_norm, checked
+from ..batchnorm import batch_norm, broadcasts, checked
 from ..derivation import EQUATIONS, GRADIENTS, SYMBOLS, Equation, Gradient, evaluate, x_hat_to_x
 from ..draw import NUMBERS, ROUNDING_OF_VALUES, WRITTEN_OUT, Graph, Picture
 from ..engine import Tensor
 from ..files import AnyPath, write_whole
 from ..kinds import Array, Value, as_data
-from ..verify import ROUNDING, magnitudes, values_on_paper
+from ..verify import ROUNDING, drawn, magnitudes, values_on_paper
 
 HERE = Path(__file__).parent
 MAX_ROWS, MAX_COLUMNS = 200, 12
@@ -56,18 +56,22 @@ def explore(
         from ..reader import read_batch
 
         batch = read_batch(None)
-        x, columns = batch.data[::19], batch.columns  # eight flowers from all three species
+        x, columns = batch.data[::19], batch.columns if columns is None else columns  # eight flowers from all three species
     x = np.asarray(as_data(x), dtype=np.float64)
     x = x.reshape(-1, 1) if x.ndim == 1 else x
     if x.ndim != 2 or not (1 <= x.shape[0] <= MAX_ROWS and 1 <= x.shape[1] <= MAX_COLUMNS):
         raise ValueError(f"the page shows 1 to {MAX_ROWS} rows of 1 to {MAX_COLUMNS} columns, and x has shape {x.shape}")
     m, k = x.shape
-    random = np.random.default_rng(seed)
-    gamma = random.uniform(0.5, 1.5, k) if gamma is None else as_data(gamma)
-    beta = random.normal(size=k) if beta is None else as_data(beta)
-    dy = random.normal(size=x.shape) if dy is None else np.asarray(as_data(dy), dtype=np.float64).reshape(x.shape)
-    x, gamma, beta = checked(x, gamma, beta, eps, 0)
-    gamma, beta = (np.broadcast_to(np.asarray(value, dtype=np.float64), (1, k)) for value in (gamma, beta))
+    gamma, beta, dy = (
+        own if given is None else np.asarray(as_data(given), dtype=np.float64)
+        for given, own in zip((gamma, beta, dy), drawn(x, seed=seed))
+    )
+    dy = dy.reshape(-1, 1) if dy.ndim == 1 else dy
+    checked(x, gamma, beta, eps, 0)
+    for name, value in (("gamma", gamma), ("beta", beta)):
+        if not broadcasts(value.shape, (1, k)):
+            raise ValueError(f"the page shows one {name} for each column, and this is of shape {value.shape} for {k} columns")
+    gamma, beta = (np.broadcast_to(value, (1, k)) for value in (gamma, beta))
     values_on_paper(x, gamma, beta, dy, eps, 0)  # for its errors: column by column they would not say which
     names = [str(name) for name in columns] if columns is not None else [f"column {j + 1}" for j in range(k)]
     if len(names) != k:
@@ -76,7 +80,7 @@ def explore(
     pages = [_column(x[:, j], gamma[:, j], beta[:, j], dy[:, j], eps) for j in range(k)]
     data = {"names": names, "columns": pages, "steps": _steps(), "vanish": THROUGH_THE_STATISTICS}
     # "<" is the one character that could end the script element that the data stands in.
-    payload = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    payload = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     page = (HERE / "page.html").read_text(encoding="utf-8")
     for mark, content in (
         ("/* page.css */", (HERE / "page.css").read_text(encoding="utf-8")),
