@@ -112,6 +112,19 @@ def batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axis: int
     return scale_shift(x_hat, gamma, beta)
 
 
+def variables(y: Tensor) -> dict[str, Value]:
+    """The derivation's seven variables, by name, in the graph of a ``y`` that ``batch_norm`` has made.
+
+    >>> y = batch_norm(Tensor([1.0, 3.0]), gamma=2.0, beta=1.0)
+    >>> variables(y)["mu"]
+    Tensor(array([2.]), label='mu')
+    """
+    if y.equation is None or y.equation.output != "y":
+        raise ValueError("these are the variables of batch_norm, and this is not what batch_norm has returned")
+    x_hat = y.equation.inputs["x_hat"]
+    return {**x_hat.equation.inputs, **y.equation.inputs, "y": y}
+
+
 def checked(x: Value, gamma: Value, beta: Value, eps: Value, axis: Axis) -> tuple[Value, Value, Value]:
     """x, gamma and beta as Tensors or arrays that fit each other, or an error that says what does not fit."""
     x, gamma, beta = [v if isinstance(v, Tensor) else as_data(v) for v in (x, gamma, beta)]

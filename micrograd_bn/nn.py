@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from .batchnorm import batch_norm, mean, normalize, scale_shift, variance
+from .batchnorm import batch_norm, mean, normalize, scale_shift, variables, variance
 from .engine import Tensor
 from .files import AnyPath, write_whole
 from .kinds import Array, Value, as_data
@@ -279,8 +279,7 @@ class _BatchNorm(Module):
             mu = mean(x.data, axis)
             var = variance(x.data, mu, axis)
         else:
-            inputs = y.equation.inputs["x_hat"].equation.inputs
-            mu, var = inputs["mu"].data, inputs["var"].data
+            mu, var = (variables(y)[name].data for name in ("mu", "var"))
         m = count(x, axis)
         self.num_batches_tracked = self.num_batches_tracked + 1
         newest = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .batchnorm import batch_norm, mean, normalize, scale_shift, variance
+from .batchnorm import batch_norm, mean, normalize, scale_shift, variables, variance
 from .derivation import CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward, evaluate
 from .engine import Tensor
 from .kinds import Array, Value
-from .shapes import shape, unbroadcast
-from .verify import as_text
+from .verify import FORWARD, as_text, by_engine, by_formula
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,19 +119,18 @@ def _forward(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
     """(1) to (4) against the textbook's other forms: sums written out, and the variance as E[x²] − E[x]²."""
     v = _batch(sympy, m)
     y = batch_norm(Tensor(v["x"]), Tensor(v["gamma"]), Tensor(v["beta"]), v["eps"])
-    x_hat = y.equation.inputs["x_hat"]
-    mu, var = x_hat.equation.inputs["mu"], x_hat.equation.inputs["var"]
+    nodes = variables(y)
     average = sympy.Add(*v["x"]) / m
     normal = (v["x"] - average) / v["s"]
     expected = (average, sympy.Add(*v["x"] ** 2) / m - average**2, normal, v["gamma"] * normal + v["beta"])
-    for entry, node, value in zip(EQUATIONS, (mu, var, x_hat, y), expected):
-        yield ProofRow(f"({entry.number})", entry.name, entry.text, f"m = {m}", _difference(sympy, node.data, value))
+    for entry, value in zip(EQUATIONS, expected):
+        difference = _difference(sympy, nodes[entry.output].data, value)
+        yield ProofRow(f"({entry.number})", entry.name, entry.text, f"m = {m}", difference)
 
 
 def _edges(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
     """(5) to (13): all seven variables are symbols of their own, for each is a partial derivative."""
     s, eps = sympy.Symbol("s", positive=True), sympy.Symbol("eps", positive=True)
-    forward = {entry.output: entry.function for entry in EQUATIONS[:4]}
     for entry in EQUATIONS[4:]:
         over_the_batch = entry.output in ("mu", "var")
         n = m if over_the_batch else 1
@@ -141,35 +139,27 @@ def _edges(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
         upstream = _symbols(sympy, f"d{entry.output}", 1)
         values |= {"eps": s**2 - values["var"][0], f"d{entry.output}": upstream}
 
-        leaves = {name: Tensor(value) if name not in ("eps", "axis") else value for name, value in values.items()}
-        evaluate(forward[entry.output], leaves).backward(upstream)
-        to = shape(values[entry.input])
-        term = evaluate(entry.function, values)
-        on_paper = unbroadcast(np.broadcast_to(term, np.broadcast_shapes(shape(term), to)), to)
-
-        loss = sympy.Add(*(upstream * evaluate(forward[entry.output], values | {"eps": eps})))
+        loss = sympy.Add(*(upstream * evaluate(FORWARD[entry.output], values | {"eps": eps})))
         by_sympy = [loss.diff(variable).subs(eps, values["eps"]) for variable in values[entry.input]]
         scope = f"m = {m}" if over_the_batch else "every m"
-        difference = _difference(sympy, leaves[entry.input].grad, on_paper, by_sympy)
+        difference = _difference(sympy, by_engine(entry, values), by_formula(entry, values), by_sympy)
         yield ProofRow(f"({entry.number})", entry.name, entry.text, scope, difference)
 
 
 def _gradients(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
     """The six gradients and the condensed form, through the whole of batch norm."""
     v = _batch(sympy, m)
-    x, gamma, beta = Tensor(v["x"]), Tensor(v["gamma"]), Tensor(v["beta"])
-    y = batch_norm(x, gamma, beta, v["eps"])
+    y = batch_norm(Tensor(v["x"]), Tensor(v["gamma"]), Tensor(v["beta"]), v["eps"])
     y.backward(v["dy"])
-    x_hat = y.equation.inputs["x_hat"]
-    nodes = {"x": x, "gamma": gamma, "beta": beta, "x_hat": x_hat} | x_hat.equation.inputs
+    nodes = variables(y)
     on_paper = batch_norm_backward(v["dy"], v["x"], v["gamma"], v["eps"])
     for entry in GRADIENTS:
         number = " ".join(f"({n})" for n in entry.numbers)
         node = nodes[entry.variable]
         expected = getattr(on_paper, entry.variable), _differentiated(sympy, v, entry.variable, node.data)
         yield ProofRow(number, entry.name, entry.text, f"m = {m}", _difference(sympy, node.grad, *expected))
-    condensed = evaluate(CONDENSED.function, v | {"x_hat": x_hat.data})
-    yield ProofRow("condensed", CONDENSED.name, CONDENSED.text, f"m = {m}", _difference(sympy, x.grad, condensed))
+    condensed = evaluate(CONDENSED.function, v | {"x_hat": nodes["x_hat"].data})
+    yield ProofRow("condensed", CONDENSED.name, CONDENSED.text, f"m = {m}", _difference(sympy, nodes["x"].grad, condensed))
 
 
 def _differentiated(sympy: ModuleType, v: dict[str, Value], variable: str, value: Array) -> list[Any]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .batchnorm import batch_norm, checked, mean, normalize, variance
-from .derivation import CONDENSED, EQUATIONS, GRADIENTS, Equation, Gradient, batch_norm_backward, evaluate
+from .batchnorm import batch_norm, checked, mean, normalize, variables, variance
+from .derivation import CONDENSED, EQUATIONS, GRADIENTS, SYMBOLS, Equation, Gradient, batch_norm_backward, evaluate
 from .engine import Tensor
 from .kinds import Array, Value, as_data
 from .shapes import Shape, axes, shape, unbroadcast
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # How far two computations of the same formula may drift apart by rounding, in units of the last place of the terms that
 # they add up: some hundred operations' worth. 1.8e-13 for float64, 9.5e-5 for float32.
 ROUNDING = 800
+
+
+FORWARD = {entry.output: entry.function for entry in EQUATIONS[:4]}
 
 
 class Row(NamedTuple):
@@ -236,8 +239,7 @@ def magnitudes(values: dict[str, Value]) -> dict[str, Value]:
 def _forward(values: dict[str, Value], rounding: Value) -> Iterator[_Line]:
     """(1) to (4): the engine on the batch, against NumPy's mean and var in extended precision."""
     y = batch_norm(Tensor(values["x"]), Tensor(values["gamma"]), Tensor(values["beta"]), values["eps"], values["axis"])
-    x_hat = y.equation.inputs["x_hat"]
-    nodes = {"y": y, "x_hat": x_hat, "mu": x_hat.equation.inputs["mu"], "var": x_hat.equation.inputs["var"]}
+    nodes = variables(y)
 
     x, gamma, beta, eps, axis = (values[name] for name in ("x", "gamma", "beta", "eps", "axis"))
     with _twice_the_digits():
@@ -259,15 +261,22 @@ def _forward(values: dict[str, Value], rounding: Value) -> Iterator[_Line]:
 def _edges(values: dict[str, Value]) -> Iterator[_Line]:
     """(5) to (13): the gradient that arrives at an edge, pulled back along it by the engine and by the formula."""
     sizes = magnitudes(values)
-    forward = {entry.output: entry.function for entry in EQUATIONS[:4]}
     for entry in EQUATIONS[4:]:
-        variables = {name: v for name, v in values.items() if not name.startswith("d")}  # and not their gradients
-        leaves = {name: Tensor(v) if name not in ("eps", "axis") else v for name, v in variables.items()}
-        evaluate(forward[entry.output], leaves).backward(values[f"d{entry.output}"])
-        to = shape(values[entry.input])
-        terms = (evaluate(entry.function, v) for v in (values, sizes))
-        on_paper, size = (unbroadcast(np.broadcast_to(t, np.broadcast_shapes(shape(t), to)), to) for t in terms)
-        yield f"({entry.number})", entry, leaves[entry.input].grad, on_paper, size
+        yield f"({entry.number})", entry, by_engine(entry, values), by_formula(entry, values), by_formula(entry, sizes)
+
+
+def by_engine(edge: Equation, values: dict[str, Value]) -> Value:
+    """The gradient of the edge's output, pulled back along it by the engine, through the function of that one equation."""
+    leaves = {name: Tensor(values[name]) for name in SYMBOLS if name in values}
+    leaves |= {name: values[name] for name in ("eps", "axis")}
+    evaluate(FORWARD[edge.output], leaves).backward(values[f"d{edge.output}"])
+    return leaves[edge.input].grad
+
+
+def by_formula(edge: Equation, values: dict[str, Value]) -> Value:
+    """The same by the edge's formula: the term for each element of the batch, added up to the shape of the edge's input."""
+    term, to = evaluate(edge.function, values), shape(values[edge.input])
+    return unbroadcast(np.broadcast_to(term, np.broadcast_shapes(shape(term), to)), to)
 
 
 def _gradients(values: dict[str, Value]) -> Iterator[_Line]:
@@ -275,8 +284,7 @@ def _gradients(values: dict[str, Value]) -> Iterator[_Line]:
     x, gamma, beta = (Tensor(values[name]) for name in ("x", "gamma", "beta"))
     y = batch_norm(x, gamma, beta, values["eps"], values["axis"])
     y.backward(values["dy"])
-    x_hat = y.equation.inputs["x_hat"]
-    nodes = {"x": x, "gamma": gamma, "beta": beta, "x_hat": x_hat} | x_hat.equation.inputs
+    nodes = variables(y)
     sizes = magnitudes(values)
     for entry in GRADIENTS:
         number = " ".join(f"({n})" for n in entry.numbers)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward, fused_batch_norm, grad, scalars
-from micrograd_bn.batchnorm import mean, normalize, variance
+from micrograd_bn.batchnorm import mean, normalize, variables, variance
 
 
 @pytest.fixture
@@ -150,6 +150,13 @@ def test_errors_teach(arguments, error, message):
         given = {name: value for name, value in (good | arguments).items() if name != "beta"}
         with pytest.raises(error, match=message):
             batch_norm_backward(np.ones((5, 3)), **given)
+
+
+def test_the_variables_of_what_is_no_batch_norm():
+    x = Tensor(np.ones((2, 1)))
+    for y in (x, mean(x), fused_batch_norm(x, 1.0, 0.0)):
+        with pytest.raises(ValueError, match="not what batch_norm has returned"):
+            variables(y)
 
 
 def test_dy_has_xs_shape():

@@ -498,7 +498,7 @@ def test_the_boundary_is_where_the_square_of_x_minus_mu_leaves_the_range(method,
     assert not numbers.outside
 
     if beyond:
-        with np.errstate(over="ignore"):  # NumPy warns, except in the einsum of the tiles
+        with np.errstate(over="ignore"):
             y, dx, dgamma, _ = method(batch(beyond))
         assert np.all(y[:, 0] == 5) and np.all(dx[:, 0] == 0) and dgamma[0] == 0
         for got, bound in zip((y, dx), analysis(batch(1.0), method)):
