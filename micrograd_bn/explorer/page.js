@@ -7,9 +7,14 @@ const LAST = 13;
 const state = { step: 0, column: 0, zoom: "equations", whatif: false, timer: null };
 
 // The step at which a variable's value, and its gradient, are there: a gradient is complete with its last edge.
-const VALUE_AT = { "x": 0, "γ": 0, "β": 0, "μ": 1, "σ²": 2, "x̂": 3, "y": 4 };
-const GRADIENT_AT = { "y": 5, "x̂": 5, "β": 6, "γ": 7, "σ²": 8, "μ": 10, "x": 13 };
-const FIRST_EDGE_INTO = { 1: 11, 2: 9, 3: 8, 4: 5 }; // when the gradient enters the primitives of equation (n)
+const [equations, edges] = [data.steps.filter((step) => !step.input), data.steps.filter((step) => step.input)];
+const VALUE_AT = Object.fromEntries(equations.map((step) => [step.output, step.number])); // the others are given
+const GRADIENT_AT = Object.fromEntries(edges.filter((step) => step.gradient).map((step) => [step.input, step.number]));
+GRADIENT_AT.y = edges[0].number;
+// The step at which the gradient enters the primitives of equation (n).
+const FIRST_EDGE_INTO = Object.fromEntries(
+  equations.map(({ number, output }) => [number, edges.find((step) => step.output === output).number]),
+);
 
 const vanished = (number) => state.whatif && data.vanish.includes(number);
 const column = () => data.columns[state.column];
@@ -73,7 +78,7 @@ function describe(group) {
   if (!variable) return "";
   const equation = data.steps.find((step) => !step.input && step.output === name);
   const parts = [equation ? `${name} = ${equation.text}` : name];
-  if (state.step >= VALUE_AT[name]) parts.push(`value: ${list(variable.value)}`);
+  if (state.step >= (VALUE_AT[name] ?? 0)) parts.push(`value: ${list(variable.value)}`);
   if (state.step >= GRADIENT_AT[name]) parts.push(`gradient: ${list(gradient(name))}`);
   return parts.join("; ");
 }
