@@ -5,6 +5,7 @@ import pytest
 
 from micrograd_bn import Tensor, grad, scalars
 from micrograd_bn import primitives as P
+from micrograd_bn.batchnorm import mean
 
 
 def test_micrograds_published_example():
@@ -319,3 +320,33 @@ def test_a_gradient_is_plain_data_though_it_came_as_a_tensor():
 
 def test_the_truth_of_a_number_is_that_of_its_data():
     assert [bool(Tensor(value)) for value in (0.0, 2.0, [[3.0]])] == [False, True, True]
+
+
+def test_a_list_stands_on_the_side_where_it_was_written():
+    x = Tensor([[4.0], [2.0]])
+    given = [[8.0]]
+    results = given + x, given - x, given * x, given / x, [[8.0, 1.0]] @ x
+    assert [y.data.ravel().tolist() for y in results] == [[12, 10], [4, 6], [32, 16], [2, 4], [34]]
+    assert all(y.parents == (x,) and y.inputs[1] is x for y in results)
+
+
+def test_the_upstream_gradient_takes_the_dtype_of_what_it_belongs_to():
+    for dtype, other in ((np.float64, np.float32), (np.float32, np.float64)):
+        x = Tensor(np.ones(2, dtype))
+        (x + x).backward(np.ones(2, other))
+        assert x.grad.dtype == dtype
+
+
+def test_what_was_repeated_no_times_has_a_gradient_of_0():
+    x = Tensor([[3.0]])
+    (x * np.empty((0, 2))).backward(np.empty((0, 2)))
+    assert x.grad.tolist() == [[0.0]]
+
+
+def test_a_label_may_be_changed_and_the_equation_stays():
+    mu = mean(Tensor([1.0, 2.0]))
+    mu.label = "average"
+    assert (mu.label, mu.equation.number, mu.equation.output) == ("average", 1, "mu")
+    x = Tensor(1.0)
+    x.label = "x"
+    assert (x.label, x.equation) == ("x", None)
