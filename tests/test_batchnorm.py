@@ -136,6 +136,7 @@ def test_the_derivation_runs_on_tensors_and_can_be_differentiated(random):
         ({"eps": None}, TypeError, "None"),
         ({"eps": np.ones(3)}, ValueError, r"single number.*\(3,\)"),
         ({"axis": 2}, ValueError, r"axis 2 is out of range: x has shape \(5, 3\), so it has 2 axes"),
+        ({"axis": 7}, ValueError, "axis 7 is out of range"),
         ({"axis": (0, -3)}, ValueError, "axis -3 is out of range"),
         ({"axis": (0, -2)}, ValueError, "same axis twice"),
         ({"axis": 0.5}, TypeError, "axis is an integer"),

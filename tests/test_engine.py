@@ -318,6 +318,10 @@ def test_a_gradient_is_plain_data_though_it_came_as_a_tensor():
     assert type(x.grad) is np.ndarray
 
 
+def test_an_array_of_one_number_may_lose_its_axes():
+    assert Tensor([[3.0]]).reshape().data == 3
+
+
 def test_the_truth_of_a_number_is_that_of_its_data():
     assert [bool(Tensor(value)) for value in (0.0, 2.0, [[3.0]])] == [False, True, True]
 
@@ -341,6 +345,9 @@ def test_what_was_repeated_no_times_has_a_gradient_of_0():
     x = Tensor([[3.0]])
     (x * np.empty((0, 2))).backward(np.empty((0, 2)))
     assert x.grad.tolist() == [[0.0]]
+    none = Tensor(np.empty(0))
+    (none * np.ones((2, 1))).backward(np.empty((2, 0)))
+    assert none.grad.shape == (0,)
 
 
 def test_a_label_may_be_changed_and_the_equation_stays():
