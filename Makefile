@@ -17,7 +17,7 @@ nightly: .venv/test
 
 # The README's pictures; a test fails when they are out of date.
 pictures: .venv/installed
-	$(BIN)/micrograd-bn draw docs/example.csv -o docs/equations.svg
+	$(BIN)/python docs/pictures.py
 
 # The lessons: what is committed of them is written anew …
 notebooks: .venv/notebooks

@@ -85,7 +85,7 @@ class Check(NamedTuple):
             text = f"{wrong} of {returned} gradients returned {'is' if wrong == 1 else 'are'} wrong"
         text += f", on {self.batches} {'batch' if self.batches == 1 else 'batches'}."
         if self.overwritten:
-            text += f" The function overwrites its inputs ({', '.join(self.overwritten)}), which are the caller's: use copies."
+            text += f" But the function overwrites its inputs ({', '.join(self.overwritten)}), which are the caller's: use copies."
         return f"{text}\n{ERRORS}"
 
     def _cells(self) -> Iterator[tuple[str, str, str, str]]:
@@ -237,7 +237,8 @@ def _by_name(returned: Any) -> dict[str, Value]:
         twice = next(name for name in named if name in returned and f"d{name}" in returned)
         raise TypeError(f"the function returned both {twice!r} and 'd{twice}', two names of one gradient: return one of them")
     if all(value is None for value in named.values()):
-        raise TypeError("the function returned none of the six gradients: is a return missing?")
+        why = "yet: each is None" if named else f"but {returned!r}: is something missing in what it returns?"
+        raise TypeError(f"the function returned none of the six gradients {why}")
     return named
 
 
@@ -340,6 +341,8 @@ def gradcheck(f: Callable[..., Tensor], *inputs: Value) -> bool:
             if not abs(got - difference) <= 1e-6 * max(1.0, abs(difference)) + rounding:
                 raise AssertionError(
                     f"input {i}, element {list(index)}: the engine's gradient is {got:.10g}, and central differences give "
-                    f"{difference:.10g}" + ("" if single else " (of the output's sum with random weights)")
+                    f"{difference:.10g}"
+                    + ("" if single else " (of the output's sum with random weights)")
+                    + ("" if np.isfinite(difference) else ": f is not defined there")
                 )
     return True

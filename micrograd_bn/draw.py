@@ -30,7 +30,7 @@ Zoom: TypeAlias = Literal["equations", "primitives", "scalars"]
 ZOOMS: tuple[Zoom, ...] = ("equations", "primitives", "scalars")
 NUMBERS = {(entry.input, entry.output): entry.number for entry in EQUATIONS[4:]}
 FORMULAS = {entry.number: f"({entry.number})  {entry.name} = {entry.text}" for entry in EQUATIONS[:4]}
-# Arrays of up to so many numbers are written out; larger ones are shown as shape, mean, min and max.
+# Arrays of up to so many numbers are written out, row by row; larger ones are shown as shape, mean, min and max.
 WRITTEN_OUT = 6
 # How far rounding reaches, in units of the last place of the terms that are added up: in a gradient, which has gone the whole
 # way forward and back, as far as in the report; in a value, a last place or two.
@@ -446,10 +446,13 @@ def _operation(node: Tensor) -> str:
 
 
 def text(value: Value, precision: int, rounding: Value = 0) -> str:
-    """A number, a few numbers, or many as mean, min and max: never a wall of digits. What is within ``rounding`` is ≈ 0.
+    """A number, a few numbers, or many as mean, min and max: never a wall of digits. What is within ``rounding`` is ≈ 0. Where
+    there are rows and columns, a semicolon ends a row.
 
     >>> text(np.array([1 / 3, 1e-17]), precision=2, rounding=1e-16)
     '0.33, ≈ 0'
+    >>> text(np.array([[1.0, 2.0], [3.0, 4.0]]), precision=2)
+    '1, 2; 3, 4'
     """
     if not shape(value):
         return _number(value.item() if isinstance(value, np.ndarray) else value, precision, rounding)
@@ -459,7 +462,9 @@ def text(value: Value, precision: int, rounding: Value = 0) -> str:
         return "empty"
     rounding = np.broadcast_to(rounding, value.shape)
     if value.size <= WRITTEN_OUT:
-        return ", ".join(_number(number, precision, within) for number, within in zip(value.flat, rounding.flat))
+        numbers = [_number(number, precision, within) for number, within in zip(value.flat, rounding.flat)]
+        across = value.size if value.size in value.shape else value.shape[-1]
+        return "; ".join(", ".join(numbers[i : i + across]) for i in range(0, value.size, across))
     try:
         least, most = value.argmin(), value.argmax()
         some = (value.mean(), rounding.mean()), (value.flat[least], rounding.flat[least]), (value.flat[most], rounding.flat[most])

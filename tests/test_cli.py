@@ -84,6 +84,11 @@ def test_an_option_out_of_range_is_named(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+def test_that_the_page_has_the_first_rows_only_is_noted(tmp_path, capsys):
+    assert cli.main(["explore", "-o", str(tmp_path / "page.html")]) == 0
+    assert "the first 8 of 150 rows; --rows takes another number of them" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("content", "arguments", "note"),
     [

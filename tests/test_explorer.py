@@ -183,7 +183,9 @@ def test_the_current_edge_is_marked_at_both_zooms(page):
 def test_the_what_if_switch_makes_edges_vanish_and_dx_wrong(page):
     page.keyboard.press("End")
     right = cells(page, 1)[:, -1]
+    assert "μ" in page.locator("#math").text_content()
     page.check("#whatif")
+    assert "μ" not in page.locator("#math").text_content()  # of the three terms of dx, one is left
     wrong = cells(page, 1)
     gamma, var = GAMMA[0], X[:, 0].var()
     np.testing.assert_allclose(wrong[:, 0], DY[:, 0] * gamma / np.sqrt(var + 1e-5), rtol=1e-12)

@@ -83,6 +83,12 @@ GRADER = re.search(r"(?s)```python\n(.*?)```", NOTES)[1]
         (SOLUTION | {"dmu": "dmu = (dx_hat / np.sqrt(var + eps)).sum(axis=0)"}, "8 of 10 points"),
         ({}, "0 of 10 points: the function returned none"),
         ({"dx": "dx = 1 / 0"}, "0 of 10 points: the function raised ZeroDivisionError"),
+        ({"dx": "dx = ("}, "0 of 10 points: '(' was never closed"),
+        # dx for constant statistics, and zeros that make it right "given your dmu"
+        (
+            SOLUTION | {"dvar": "dvar = 0 * gamma", "dmu": "dmu = 0 * gamma", "dx": "dx = dx_hat / np.sqrt(var + eps)"},
+            "3 of 10 points",
+        ),
     ],
 )
 def test_the_grading_script_counts_what_is_right(lines, said, tmp_path, monkeypatch, capsys):

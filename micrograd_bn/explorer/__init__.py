@@ -107,6 +107,8 @@ def _steps() -> list[dict[str, Any]]:
             gradient = complete.get(entry.number)
             if gradient:
                 step["math"].append(convert(gradient.latex, display="block"))
+                if entry.number == 13:  # with constant statistics, the first of the three terms is all that is left
+                    step["constant"] = convert(gradient.latex.split(" + d")[0], display="block")
                 step["gradient"] = gradient.name
         steps.append(step)
     return steps

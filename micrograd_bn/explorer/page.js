@@ -190,7 +190,8 @@ function show() {
   const step = data.steps[state.step - 1];
   $("title").textContent = step ? `(${step.number}) ${step.name}` : "The start";
   $("sentence").textContent = sentence(step);
-  $("math").innerHTML = step ? step.math.join("") : ""; // made from the table's LaTeX
+  const math = step && state.whatif && step.constant ? [step.math[0], step.constant] : step?.math;
+  $("math").innerHTML = math ? math.join("") : ""; // made from the table's LaTeX
   $("numbers").replaceChildren();
   if (step && !vanished(step.number)) {
     const caption = step.input ? "What arrives, the local derivative, and their product" : "The numbers put in";
