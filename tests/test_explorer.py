@@ -210,7 +210,7 @@ def test_what_is_zero_but_for_rounding_is_shown_as_that(browser, tmp_path, dy):
             shown = "\n".join([*page.locator("main").all_text_contents(), *labels])
             assert not re.search(r"\d+e[-−]\d+", shown.replace("1e-05", "")), (zoom, number)  # but for eps
     page.locator("#slider").fill("9")
-    assert "its term is ≈ 0, which is 0 but for rounding" in page.locator("#sentence").inner_text()
+    assert "its term is ≈ 0, since the x − μ cancel" in page.locator("#sentence").inner_text()
     assert 0 < np.abs(cells(page)[0, 1]) < 1e-15  # the number itself is what it is
     page.close()
 

@@ -127,7 +127,7 @@ function markGraph() {
     edge.classList.toggle("flows", Boolean(now && here.input && !vanished(number)));
     if (edge.hasAttribute("aria-label")) edge.setAttribute("aria-label", describe(edge));
   }
-  const now = $("graph").querySelector(".node.now");
+  const now = $("graph").querySelector(here?.input ? ".edge.now text" : ".node.now") ?? $("graph").querySelector(".node.now");
   if (now) {
     const box = now.getBoundingClientRect(), frame = $("graph").getBoundingClientRect();
     const outside = box.top < frame.top || box.bottom > frame.bottom || box.left < frame.left || box.right > frame.right;
@@ -142,9 +142,9 @@ function tableOf(table, caption, sumLast) {
   const view = box.appendChild(element("table"));
   view.appendChild(element("caption", caption));
   const head = view.appendChild(element("thead")).appendChild(element("tr"));
-  head.appendChild(element("th", "i", { scope: "col" }));
-  for (const name of table.head) head.appendChild(element("th", name, { scope: "col" }));
   const rows = Math.max(...table.columns.map((numbers) => numbers.length));
+  head.appendChild(element("th", rows > 1 ? "i" : "", { scope: "col" }));
+  for (const name of table.head) head.appendChild(element("th", name, { scope: "col" }));
   const body = view.appendChild(element("tbody"));
   for (let i = 0; i < rows; i++) {
     const row = body.appendChild(element("tr"));
@@ -181,7 +181,7 @@ function sentence(step) {
   const table = column().tables[step.number - 1];
   const [first, more] = [list(table.columns[2].slice(0, 3)), table.columns[2].length > 3 ? " and so on" : ""];
   const amount = table.total ? `its terms add up to ${format(table.total.value)}` : `its term is ${first}${more}`;
-  const zero = step.number === 9 ? ", which is 0 but for rounding, since the x − μ cancel" : "";
+  const zero = step.number === 9 ? ", since the x − μ cancel" : "";
   const complete = step.gradient ? `. With it, ${step.gradient} is ${state.whatif ? "taken for" : ""} complete` : "";
   return `Backward from ${step.output} to ${step.input}: what arrives, times the local derivative; ${amount}${zero}${complete}.`;
 }
