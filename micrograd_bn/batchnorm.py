@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -18,19 +18,20 @@ from .kinds import Value, as_data, explains_kinds
 from .primitives import sqrt
 from .shapes import Axis, Shape, axes, shape
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
-def equation(number: int, output: str) -> Callable[[_Function], _Function]:
+def equation(number: int, output: str) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
     """Name the result of a function after the variable it computes, and let it remember which equation it came from."""
 
-    def decorate(function: _Function) -> _Function:
+    def decorate(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
         names = tuple(name for name in inspect.signature(function).parameters if name not in ("axis", "eps"))
 
         explained = explains_kinds(function)
 
         @wraps(function)
-        def numbered(*args: Value, **kwargs: Any) -> Value:
+        def numbered(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
             result = explained(*args, **kwargs)
             if isinstance(result, Tensor):
                 result.about = Step(output, number, output, names, args)
@@ -40,7 +41,7 @@ def equation(number: int, output: str) -> Callable[[_Function], _Function]:
                         element.about = Step(f"{output}[{','.join(map(str, index))}]", number, output, names, args)
             return result
 
-        return numbered  # type: ignore[return-value]
+        return numbered
 
     return decorate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,8 @@ Value: TypeAlias = Any
 # Of any shape and dtype.
 Array: TypeAlias = np.ndarray[Any, Any]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 def as_data(value: Any) -> Any:
@@ -77,17 +78,17 @@ def explain_kinds(error: TypeError, values: Iterable[Value]) -> TypeError:
     )
 
 
-def explains_kinds(function: _Function) -> _Function:
+def explains_kinds(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Decorate a function of numbers so that its TypeError says what to convert (see ``explain_kinds``)."""
 
     @wraps(function)
-    def explained(*args: Any, **kwargs: Any) -> Any:
+    def explained(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         try:
             return function(*args, **kwargs)
         except TypeError as error:
             raise explain_kinds(error, (*args, *kwargs.values())) from error
 
-    return explained  # type: ignore[return-value]
+    return explained
 
 
 def _kind(value: Value) -> str | None:

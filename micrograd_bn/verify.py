@@ -188,7 +188,7 @@ def values_on_paper(x: Array, gamma: Array, beta: Array, dy: Array, eps: Value, 
     with np.errstate(over="ignore", invalid="ignore"):
         on_paper = batch_norm_backward(dy, x, gamma, eps, axis)
     gradients = {f"d{name}": gradient for name, gradient in on_paper._asdict().items()}
-    _check_finite(gradients, *gradients, hint=f": dy is too large for {x.dtype}, so divide it by a constant")
+    _check_finite(gradients, *gradients, hint=f": it leaves the range of {x.dtype}, so scale dy, or x")
     return values | gradients
 
 

@@ -19,9 +19,8 @@ EXACT.dps = 60
 
 
 def _method(function):
-    return lambda number: (
-        function(number) if number < 1e6 else reject()
-    )  # what exp gives may be too large for any of them: a number of 1e6 digits
+    # What exp gives may be too large for any of them: the exponential of an exponential fills the memory.
+    return lambda number: function(number) if number < 1e6 else reject()
 
 
 for _name in ("exp", "log", "tanh", "sqrt"):
