@@ -34,11 +34,12 @@ def equation(number: int, output: str) -> Callable[[Callable[_Arguments, _Result
         def numbered(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
             result = explained(*args, **kwargs)
             if isinstance(result, Tensor):
-                result.about = Step(output, number, output, names, args)
+                result.label, result.equation = output, Step(number, output, names, args)
             elif isinstance(result, np.ndarray) and result.dtype.kind == "O":
                 for index, element in np.ndenumerate(result):
                     if isinstance(element, Tensor):
-                        element.about = Step(f"{output}[{','.join(map(str, index))}]", number, output, names, args)
+                        element.label = f"{output}[{','.join(map(str, index))}]"
+                        element.equation = Step(number, output, names, args)
             return result
 
         return numbered

@@ -1,20 +1,102 @@
-"""NumPy's functions on Tensors: np.sqrt(t), np.mean(t, axis=0) and array * t (NEP 13 and NEP 18)."""
+"""What a Tensor does as NumPy's arrays do: operators, methods, and NumPy's functions, np.sqrt(t) or array * t (NEP 13 and 18)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import functions as F
 from . import primitives as P
-from .kinds import Value, is_number
+from .kinds import Value, as_constant, is_number, is_tensor
+from .shapes import shape
+
+if TYPE_CHECKING:
+    from .engine import Tensor
 
 
-class NumpyFunctions:
-    """What NumPy asks of a class before it applies its functions to it; ``Tensor`` is made on top of it."""
+def _operator(primitive: P.Primitive, reflected: bool = False) -> Callable[[Any, Value], Any]:
+    def method(self: Tensor, other: Value) -> Any:
+        if not (isinstance(other, ArrayLike) or type(other) is float or type(other) is int):
+            other = as_constant(other, self.data)
+            if not is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
+                return NotImplemented  # an object array goes through __array_ufunc__, which looks at what it holds
+        return self.record(primitive, (other, self) if reflected else (self, other))
+
+    return method
+
+
+def _comparison(primitive: P.Primitive) -> Callable[[Any, Value], Any]:
+    compare = _operator(primitive)
+
+    def method(self: Tensor, other: Value) -> Any:
+        if other is None:
+            return NotImplemented  # so that t == None is False
+        if not is_number(other) and not isinstance(other, (bool, np.bool_, list, tuple)):
+            raise TypeError(f"a Tensor is compared with numbers, and this is {type(other).__name__} {other!r}: convert it first")
+        return compare(self, other)
+
+    return method
+
+
+class ArrayLike:
+    """The operators and methods of ``Tensor``, which is made on top of it, and NumPy's functions on it."""
 
     __slots__ = ()
+    _op_priority = 0  # SymPy leaves its operators to what has one, instead of making a number of it
+
+    # ---- operators; ``+=`` and its like rebind the name to a new node, as for any immutable value
+
+    __add__, __radd__ = _operator(P.add), _operator(P.add, reflected=True)
+    __sub__, __rsub__ = _operator(P.sub), _operator(P.sub, reflected=True)
+    __mul__, __rmul__ = _operator(P.mul), _operator(P.mul, reflected=True)
+    __truediv__, __rtruediv__ = _operator(P.div), _operator(P.div, reflected=True)
+    __matmul__, __rmatmul__ = _operator(P.matmul), _operator(P.matmul, reflected=True)
+    __rpow__ = _operator(P.variable_power, reflected=True)
+    _to_the_power_of = _operator(P.variable_power)
+
+    def __pow__(self: Any, exponent: Any) -> Any:
+        if isinstance(exponent, ArrayLike):
+            return self._to_the_power_of(exponent)
+        exponent = as_constant(exponent, self.data)
+        if not is_number(exponent):
+            return NotImplemented
+        return self.record(P.pow, (self,), {"exponent": exponent})
+
+    def __neg__(self: Any) -> Any:
+        return self.record(P.neg, (self,))
+
+    def __abs__(self: Any) -> Any:
+        return P.abs(self)
+
+    # Comparisons are element by element, and part of the graph, but have no derivative. A Tensor is a key by what it is, not by
+    # its numbers.
+    __lt__, __le__ = _comparison(P.less), _comparison(P.less_equal)
+    __gt__, __ge__ = _comparison(P.greater), _comparison(P.greater_equal)
+    __eq__, __ne__ = _comparison(P.equal), _comparison(P.not_equal)
+    __hash__ = object.__hash__
+
+    def __getitem__(self: Any, index: Any) -> Any:
+        index = tuple(map(_index, index)) if isinstance(index, tuple) else _index(index)
+        return self.record(P.getitem, (self,), {"index": index})
+
+    # ---- methods, named and shaped as NumPy's; functions.py says what they do
+
+    sum, mean, prod, max, min, var, std = F.sum, F.mean, F.prod, F.max, F.min, F.var, F.std
+    cumsum, argmax, clip, dot, repeat = F.cumsum, F.argmax, F.clip, F.dot, F.repeat
+    reshape, ravel, flatten, squeeze, transpose, swapaxes = F.reshape, F.ravel, F.ravel, F.squeeze, F.transpose, F.swapaxes
+    broadcast_to, astype = F.broadcast_to, F.astype
+    exp, log, sqrt, sin, cos, tanh, abs = F.exp, F.log, F.sqrt, F.sin, F.cos, F.tanh, F.abs
+    relu, sigmoid, softmax, log_softmax, logsumexp, norm = F.relu, F.sigmoid, F.softmax, F.log_softmax, F.logsumexp, F.norm
+
+    @property
+    def T(self) -> Any:
+        """The transpose: the axes reversed."""
+        return F.transpose(self)
+
+    # ---- NumPy's functions
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Value, **kwargs: Any) -> Value:
         if kwargs.get("out") is not None:
@@ -23,18 +105,25 @@ class NumpyFunctions:
             raise _no_primitive(ufunc.__name__ + ("" if method == "__call__" else "." + method), kwargs)
         inputs = tuple(np.asarray(a) if isinstance(a, (list, tuple)) else a for a in inputs)
         if any(holds_tensors(a) for a in inputs):  # an array of Tensors is a container: NumPy goes through its elements
-            return ufunc(*[_boxed(a) if isinstance(a, NumpyFunctions) else a for a in inputs])
+            return ufunc(*[_boxed(a) if isinstance(a, ArrayLike) else a for a in inputs])
         if not all(is_number(a) for a in inputs):
             return NotImplemented
         return UFUNCS[ufunc](*inputs)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Value:
-        if function not in METHODS:
+        if function not in FUNCTIONS:
             raise _no_primitive(function.__name__, {})
-        return getattr(type(self), METHODS[function])(*args, **kwargs)
+        return FUNCTIONS[function](*args, **kwargs)
 
-    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError("a Tensor does not turn into an array by itself, for its history would be lost: use its .data")
+    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+        if (
+            dtype is not None and np.dtype(dtype).kind == "O" and not shape(self)
+        ):  # NumPy makes an array of Tensors, if it is told to
+            return _boxed(self)
+        raise TypeError(
+            "a Tensor does not turn into an array by itself, for its history would be lost: use its .data, or "
+            "np.stack([a, b]) for one Tensor of several"
+        )
 
 
 UFUNCS: dict[np.ufunc, Any] = {
@@ -44,37 +133,65 @@ UFUNCS: dict[np.ufunc, Any] = {
     np.divide: P.div,
     np.matmul: P.matmul,
     np.negative: P.neg,
-    np.power: lambda a, b: a**b if isinstance(a, NumpyFunctions) else b.__rpow__(a),
-    np.square: lambda a: a**2,
-    np.sqrt: P.sqrt,
-    np.exp: P.exp,
-    np.log: P.log,
-    np.tanh: P.tanh,
+    np.power: lambda a, b: a**b if isinstance(a, ArrayLike) else b.__rpow__(a),
+    np.square: F.square,
+    np.less: P.less,
+    np.less_equal: P.less_equal,
+    np.greater: P.greater,
+    np.greater_equal: P.greater_equal,
+    np.equal: P.equal,
+    np.not_equal: P.not_equal,
+    np.sqrt: F.sqrt,
+    np.exp: F.exp,
+    np.expm1: F.expm1,
+    np.log: F.log,
+    np.log1p: F.log1p,
+    np.sin: F.sin,
+    np.cos: F.cos,
+    np.tanh: F.tanh,
+    np.abs: F.abs,
+    np.maximum: F.maximum,
+    np.minimum: F.minimum,
 }
-METHODS: dict[Any, str] = {
-    np.sum: "sum",
-    np.mean: "mean",
-    np.reshape: "reshape",
-    np.transpose: "transpose",
-    np.broadcast_to: "broadcast_to",
+FUNCTIONS: dict[Any, Any] = {
+    np.linalg.norm: lambda a, ord=None, axis=None, keepdims=False: F.norm(_euclidean(a, ord), axis, keepdims),
+    **{
+        getattr(np, function.__name__): function
+        for function in (
+            *(F.sum, F.mean, F.prod, F.max, F.min, F.var, F.std, F.cumsum, F.argmax),
+            *(F.clip, F.where, F.dot, F.outer, F.tensordot, F.einsum),
+            *(F.reshape, F.ravel, F.transpose, F.swapaxes, F.moveaxis, F.expand_dims, F.squeeze),
+            *(F.broadcast_to, F.repeat, F.concatenate, F.stack),
+        )
+    },
 }
+
+
+def _euclidean(a: Value, ord: Any) -> Value:
+    if ord not in (None, 2):
+        raise TypeError(f"the norm that can be differentiated here is the Euclidean one, and this is of order {ord!r}: compose it")
+    return a
 
 
 def _no_primitive(name: str, kwargs: dict[str, Any]) -> TypeError:
     options = f" with {', '.join(kwargs)}" if kwargs else ""
-    relu = "; np.maximum(t, 0) is t.relu()" if name == "maximum" else ""
     return TypeError(
         f"numpy.{name}{options} has no primitive here, so it cannot be differentiated: compose it from those there are "
-        f"({', '.join(sorted(f.__name__ for f in (*UFUNCS, *METHODS)))}{relu}), or apply it to .data"
+        f"({', '.join(sorted(f.__name__ for f in (*UFUNCS, *FUNCTIONS)))}), or apply it to .data"
     )
+
+
+def _index(index: Any) -> Any:
+    """An index as it is now: an array may be changed before the backward pass; a Tensor of booleans is its data."""
+    return deepcopy(index.data if is_tensor(index) else index)
 
 
 def holds_tensors(value: Any) -> bool:
     """Whether this is an array of Tensors, as ``scalars`` makes them: a container, not data."""
-    return isinstance(value, np.ndarray) and value.dtype == object and value.size > 0 and isinstance(value.flat[0], NumpyFunctions)
+    return isinstance(value, np.ndarray) and value.dtype == object and value.size > 0 and isinstance(value.flat[0], ArrayLike)
 
 
-def _boxed(tensor: NumpyFunctions) -> np.ndarray[Any, Any]:
+def _boxed(tensor: Any) -> np.ndarray[Any, Any]:
     box = np.empty((), dtype=object)
     box[()] = tensor
     return box

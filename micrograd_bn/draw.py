@@ -7,6 +7,7 @@ arrow is the term it carries: the terms on all arrows that leave a value add up 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -36,8 +37,14 @@ WRITTEN_OUT = 6
 # way forward and back, as far as in the report; in a value, a last place or two.
 ROUNDING_OF_VALUES = 2
 # Primitives that are linear in each input, and those that go element by element. Of others, a fused one, nothing is known.
-LINEAR = {"sum", "mean", "reshape", "transpose", "broadcast", "matmul", "getitem", "scatter"}
-ELEMENTWISE = {"add", "sub", "mul", "div", "neg", "pow", "sqrt", "exp", "log", "tanh", "relu"}
+LINEAR = {
+    *("sum", "mean", "cumsum", "reshape", "transpose", "broadcast", "astype", "concatenate"),
+    *("matmul", "einsum", "getitem", "scatter"),
+}
+ELEMENTWISE = {
+    *("add", "sub", "mul", "div", "neg", "pow", "sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh"),
+    *("relu", "abs", "maximum", "minimum"),
+}
 # From so many nodes on, dot's default search for the best places and curves takes minutes: it gets a limit, straight lines, and
 # no terms at the arrows, each of which would need a place too.
 LARGE = 200
@@ -403,18 +410,18 @@ class Rounding:
         twin = self.twins[node] = Tensor(np.abs(node.data))
         self.sizes[node] = twin.data
         primitive = node.primitive
-        if primitive is None or primitive.name not in LINEAR | ELEMENTWISE:
+        if primitive is None or primitive.vjp is None or primitive.name not in LINEAR | ELEMENTWISE:
             return
-        vjp = primitive.vjp
-        twin.primitive = primitive._replace(vjp=lambda *values: tuple(map(np.abs, vjp(*values))))
+        vjp, twin.params = primitive.vjp, node.params
+        twin.primitive = replace(primitive, vjp=lambda *values, **params: tuple(map(np.abs, vjp(*values, **params))))
         twin.inputs = tuple(self.twins[a] if isinstance(a, Tensor) else np.abs(a) for a in node.inputs)
         sizes = [self.sizes[a] if isinstance(a, Tensor) else np.abs(a) for a in node.inputs]
         if primitive.name in LINEAR:
-            self.sizes[node] = primitive.forward(*sizes)
+            self.sizes[node] = primitive.forward(*sizes, **node.params)
         else:
             one = np.ones_like(twin.data)
             data = [one * (a.data if isinstance(a, Tensor) else a) for a in twin.inputs]  # a slope for each element
-            slopes = twin.primitive.vjp(one, twin.data, *data)
+            slopes = map(np.abs, vjp(one, twin.data, *data, **node.params))
             self.sizes[node] = sum(slope * size for slope, size in zip(slopes, sizes))
         # As a factor of a gradient, a value that is ≈ 0 counts as large as its rounding.
         rounding = self.sizes[node] * ROUNDING_OF_VALUES * self.unit
@@ -440,7 +447,7 @@ def _operation(node: Tensor) -> str:
     if node.primitive is None:
         return ""
     constants = [text(a, 4) for a in node.inputs if not isinstance(a, Tensor) and not shape(a)]
-    constants += [text(value, 4) for name, value in node.primitive.params if name == "exponent"]
+    constants += [text(value, 4) for name, value in node.params.items() if name == "exponent"]
     before = node.inputs and not isinstance(node.inputs[0], Tensor)
     return " ".join([*constants, node.primitive.symbol] if before else [node.primitive.symbol, *constants])
 

@@ -2,20 +2,21 @@
 
 A graph grows in ``Tensor.record``. ``adjoints`` is the chain rule: a node's adjoint is the gradient of the output with
 respect to it, complete when every operation that used the node has sent its term. What an operation computes and how its
-gradient flows stand in ``primitives``; what a number is, Python and NumPy know.
+gradient flows stand in ``primitives``; operators and methods, such as ``a + b`` and ``a.mean()``, in ``dispatch``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, NamedTuple, NoReturn
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import primitives as P
-from .dispatch import NumpyFunctions
-from .kinds import Value, as_data, explain_kinds, is_number
-from .shapes import Axis, Shape, shape, unbroadcast
+from .dispatch import ArrayLike, holds_tensors
+from .kinds import Array, Value, apply, as_data
+from .shapes import Shape, shape, unbroadcast
 
 _new, _float64 = object.__new__, np.float64
 
@@ -23,7 +24,6 @@ _new, _float64 = object.__new__, np.float64
 class Step(NamedTuple):
     """What a node remembers of the numbered equation that it is the result of: ``Tensor.equation``."""
 
-    label: str | None
     number: int
     output: str  # the variable on the left-hand side …
     names: tuple[str, ...]  # … and those on the right-hand side: their names …
@@ -35,24 +35,14 @@ class Step(NamedTuple):
         return dict(zip(self.names, self.values))
 
 
-def _operator(primitive: P.Primitive, reflected: bool = False) -> Callable[[Tensor, Value], Tensor]:
-    def method(self: Tensor, other: Value) -> Any:
-        if not isinstance(other, (Tensor, float, int)):
-            other = np.asarray(other) if isinstance(other, (list, tuple)) else other
-            if not is_number(other) or (isinstance(other, np.ndarray) and other.dtype == object):
-                return NotImplemented  # an object array goes through __array_ufunc__, which looks at what it holds
-        return Tensor.record(primitive, (other, self) if reflected else (self, other))
-
-    return method
-
-
-class Tensor(NumpyFunctions):
+class Tensor(ArrayLike):
     """A number or an array of numbers, with the history of how it was computed.
 
     data      the value: a float, an array, or any number or array-like that has operators; integers become float64.
     grad      None until a backward pass, then plain data of ``data``'s shape. A leaf's array is its own; nodes further on may share
               theirs, so treat them as read-only.
     label     a name for pictures and messages, or None.
+    equation  the numbered equation that this is the result of, or None (see ``batchnorm.equation``).
 
     >>> a, b = Tensor(2.0), Tensor([1.0, 3.0])
     >>> y = (a * b).sum()
@@ -62,53 +52,50 @@ class Tensor(NumpyFunctions):
     """
 
     # A graph of single numbers has many nodes: this is what each costs beyond its number and its tuple of inputs.
-    __slots__ = ("about", "data", "grad", "inputs", "primitive")
+    __slots__ = ("data", "equation", "grad", "inputs", "label", "params", "primitive")
 
     def __init__(self, data: Any, label: str | None = None):
         self.data = as_data(data)
+        if holds_tensors(self.data):
+            raise TypeError("a Tensor holds numbers, and these are Tensors: np.stack(list(array)) makes one Tensor of them")
         self.grad: Any = None
+        self.label = label
+        self.equation: Step | None = None
         self.primitive: P.Primitive | None = None  # what made this node …
-        self.inputs: tuple[Value, ...] = ()  # … of which Tensors and constants
-        self.about: str | Step | None = label  # a name, or the Step that it is the result of
+        self.inputs: tuple[Value, ...] = ()  # … of which Tensors and constants …
+        self.params: Mapping[str, Any] = P.NONE  # … and with which axis, exponent or the like
 
     @staticmethod
-    def record(primitive: P.Primitive, inputs: tuple[Value, ...]) -> Tensor:
+    def record(primitive: P.Primitive, inputs: tuple[Value, ...], params: Mapping[str, Any] = P.NONE) -> Tensor:
         """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows."""
-        try:
-            if len(inputs) == 2:
-                a, b = inputs
-                data = primitive.forward(a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
-            else:
-                data = primitive.forward(*[a.data if isinstance(a, Tensor) else a for a in inputs])
-        except TypeError as error:
-            raise explain_kinds(error, inputs) from error
+        data = apply(primitive.forward, _values(inputs), params)
         node = _new(Tensor)
         node.data = float(data) if type(data) is _float64 else data  # Python's own computes twice as fast
-        node.grad = node.about = None
-        node.primitive = primitive
-        node.inputs = inputs
+        node.grad = node.label = node.equation = None
+        node.primitive, node.inputs, node.params = primitive, inputs, params
         return node
 
     # ---- what it is
 
     @property
-    def label(self) -> str | None:
-        """A name for pictures and messages, or None."""
-        return self.about.label if isinstance(self.about, Step) else self.about
-
-    @label.setter
-    def label(self, label: str | None) -> None:
-        self.about = self.about._replace(label=label) if isinstance(self.about, Step) else label
-
-    @property
-    def equation(self) -> Step | None:
-        """The numbered equation that this is the result of, if it is (see ``batchnorm.equation``)."""
-        return self.about if isinstance(self.about, Step) else None
-
-    @property
     def shape(self) -> Shape:
         """The shape of ``data``: () for a single number."""
         return shape(self.data)
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of ``data``: float64 for Python's float, object for numbers that NumPy does not know."""
+        return getattr(self.data, "dtype", np.dtype(float if isinstance(self.data, float) else object))
 
     @property
     def parents(self) -> tuple[Tensor, ...]:
@@ -119,12 +106,29 @@ class Tensor(NumpyFunctions):
         """The single number in here, as a plain number."""
         return self.data.item() if hasattr(self.data, "item") else self.data
 
+    def numpy(self) -> Array:
+        """``data`` as an array: the same memory where it is one."""
+        return np.asarray(self.data)
+
+    def tolist(self) -> Any:
+        """``data`` as a number, or nested lists of them."""
+        return self.numpy().tolist()
+
     def detach(self) -> Tensor:
         """The same data without the history: a constant for the chain rule."""
         return Tensor(self.data, self.label)
 
     def __repr__(self) -> str:
         return f"Tensor({self.data!r}" + (f", label={self.label!r})" if self.label else ")")
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -134,94 +138,12 @@ class Tensor(NumpyFunctions):
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
-    # ---- operators; ``+=`` and its like rebind the name to a new node, as for any immutable value
-
-    __add__, __radd__ = _operator(P.add), _operator(P.add, reflected=True)
-    __sub__, __rsub__ = _operator(P.sub), _operator(P.sub, reflected=True)
-    __mul__, __rmul__ = _operator(P.mul), _operator(P.mul, reflected=True)
-    __truediv__, __rtruediv__ = _operator(P.div), _operator(P.div, reflected=True)
-    __matmul__, __rmatmul__ = _operator(P.matmul), _operator(P.matmul, reflected=True)
-
-    def __pow__(self, exponent: Any) -> Tensor:
-        if isinstance(exponent, Tensor):
-            raise TypeError("the exponent must be a constant; for a variable one write (exponent * base.log()).exp()")
-        if isinstance(exponent, (list, tuple)) or shape(exponent) != ():
-            raise TypeError(f"the exponent must be a single number, and this is {exponent!r}")
-        return self.record(P.pow.bind(exponent=exponent), (self,))
-
-    def __rpow__(self, base: Any) -> NoReturn:
-        raise TypeError("the exponent must be a constant, not a Tensor: write (exponent * log(base)).exp()")
-
-    def __neg__(self) -> Tensor:
-        return self.record(P.neg, (self,))
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return self.record(P.getitem.bind(index=index), (self,))
-
-    # Comparisons have no derivative: they give plain booleans. == is identity, so that a Tensor can be a key.
-    def __bool__(self) -> bool:
-        return bool(self.data)
-
-    def __lt__(self, other: Value) -> Any:
-        return self.data < _data(other)
-
-    def __le__(self, other: Value) -> Any:
-        return self.data <= _data(other)
-
-    def __gt__(self, other: Value) -> Any:
-        return self.data > _data(other)
-
-    def __ge__(self, other: Value) -> Any:
-        return self.data >= _data(other)
-
-    # ---- methods, named and shaped as NumPy's
-
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The sum over ``axis``, which with ``keepdims`` stays as size 1."""
-        return self.record(P.sum.bind(axis=axis, keepdims=keepdims), (self,))
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The mean over ``axis``, which with ``keepdims`` stays as size 1."""
-        return self.record(P.mean.bind(axis=axis, keepdims=keepdims), (self,))
-
-    def exp(self) -> Tensor:
-        """e to the power of each number."""
-        return self.record(P.exp, (self,))
-
-    def log(self) -> Tensor:
-        """The natural logarithm of each number."""
-        return self.record(P.log, (self,))
-
-    def sqrt(self) -> Tensor:
-        """The square root of each number."""
-        return self.record(P.sqrt, (self,))
-
-    def tanh(self) -> Tensor:
-        """The hyperbolic tangent of each number."""
-        return self.record(P.tanh, (self,))
-
-    def relu(self) -> Tensor:
-        """Each number, or 0 where it is negative; the derivative at 0 is taken as 0."""
-        return self.record(P.relu, (self,))
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """The same numbers in another shape, given as a tuple or as several sizes; one of them may be -1."""
-        return self.record(P.reshape.bind(to=shape[0] if len(shape) == 1 else shape), (self,))
-
-    def transpose(self, axes: Any = None, *more: int) -> Tensor:
-        """The axes in another order, given as a tuple or as several numbers: reversed if none is given."""
-        if axes is None:
-            axes = tuple(reversed(range(len(self.shape))))
-        return self.record(P.transpose.bind(axes=(axes, *more) if isinstance(axes, int) else tuple(axes)), (self,))
-
-    @property
-    def T(self) -> Tensor:
-        """The transpose: the axes reversed."""
-        return self.transpose()
-
-    def broadcast_to(self, shape: Shape) -> Tensor:
-        """Repeated to this shape, by NumPy's rules."""
-        return self.record(P.broadcast.bind(to=shape), (self,))
+    def __reduce__(self) -> Any:
+        if self.inputs:
+            raise TypeError(
+                "a Tensor with a history is not copied or pickled, for its graph would be, too: take t.detach(), or its .data"
+            )
+        return _leaf, (type(self), self.data, self.label, self.grad)
 
     # ---- the chain rule
 
@@ -236,32 +158,65 @@ class Tensor(NumpyFunctions):
         """
         seen: set[int] = set()
         for node, g in adjoints(self, _seed(self, _data(gradient))).items():
-            if type(g) is not float:
-                # A leaf's gradient may be an array that others hold too: it gets a copy, so that `w.grad *= 0.5` is safe.
-                if not node.inputs and isinstance(g, np.ndarray) and (g.base is not None or id(g) in seen or node is self):
+            if isinstance(g, np.ndarray):
+                # A leaf's array is its own, so that `w.grad *= 0.5` is safe: a view, and what others hold too, is copied.
+                if not node.inputs and (g.base is not None or id(g) in seen or node is self):
                     g = g.copy()
                 seen.add(id(g))
             node.grad = g if node.grad is None else node.grad + g
 
+    def pull_back(self, g: Value, differentiable: bool = False) -> Sequence[Any]:
+        """What the gradient ``g`` of this node sends to each of its inputs, broadcasting not yet undone; None: no derivative.
+
+        ``differentiable``: the VJP sees the nodes themselves instead of their data, so what it computes is recorded too.
+        """
+        vjp = self.primitive.vjp if self.primitive else None
+        if vjp is None:
+            return [None] * len(self.inputs)
+        y, values = (self, self.inputs) if differentiable else (self.data, _values(self.inputs))
+        terms: Sequence[Any] = apply(vjp, (g, y, *values), self.params)
+        return terms
+
     def contributions(self) -> tuple[Any, ...]:
         """What this node's gradient sends back along each edge: a term for each of ``parents``, computed, not stored.
 
-        A node's gradient is the sum of the terms on all edges that leave it. Raises ValueError before a backward pass.
+        A node's gradient is the sum of the terms on all edges that leave it; None is an edge without a derivative. Raises
+        ValueError before a backward pass.
         """
         if self.grad is None:
             raise ValueError("there is no gradient to send back yet: call backward() on the graph's result first")
-        if self.primitive is None:
-            return ()
-        terms = self.primitive.vjp(self.grad, self.data, *map(_data, self.inputs))
-        return tuple(unbroadcast(term, a.shape) for a, term in zip(self.inputs, terms) if isinstance(a, Tensor))
+        return tuple(_fitted(term, a) for a, term in zip(self.inputs, self.pull_back(self.grad)) if isinstance(a, Tensor))
 
 
 def _data(value: Value) -> Any:
     return value.data if isinstance(value, Tensor) else value
 
 
+def _values(inputs: tuple[Value, ...]) -> Sequence[Any]:
+    """The data of what a node was computed from."""
+    if len(inputs) == 2:  # most nodes have two: without a list for them, a graph of single numbers takes a fifth less
+        a, b = inputs
+        return (a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
+    return [a.data if isinstance(a, Tensor) else a for a in inputs]
+
+
+def _leaf(kind: type[Tensor], data: Any, label: str | None, grad: Any) -> Tensor:
+    leaf = kind(data, label)
+    leaf.grad = grad
+    return leaf
+
+
+def _fitted(term: Any, a: Tensor) -> Any:
+    """A term in the shape of the node that it goes to, where broadcasting had repeated that."""
+    term = None if term is None else unbroadcast(term, a.shape)
+    return float(term) if type(term) is _float64 else term
+
+
 def _seed(output: Tensor, gradient: Any) -> Any:
     """The gradient that a backward pass starts from, checked: of the output's shape, and of its dtype."""
+    own = output.dtype
+    if own.kind not in "fO":
+        raise TypeError(f"this is of {own}, as comparisons and counts are, and has no derivative: end with a computation on floats")
     if gradient is None:
         if any(n != 1 for n in output.shape):
             raise ValueError(
@@ -272,59 +227,45 @@ def _seed(output: Tensor, gradient: Any) -> Any:
     gradient = gradient if isinstance(gradient, Tensor) else as_data(gradient)
     if shape(gradient) != output.shape:
         raise ValueError(f"the upstream gradient has shape {shape(gradient)}, and the tensor it belongs to {output.shape}")
-    own, given = getattr(output.data, "dtype", None), getattr(gradient, "dtype", None)
-    return gradient if own == given or own is None or given is None else gradient.astype(own)
+    if hasattr(gradient, "dtype") and hasattr(output.data, "dtype") and gradient.dtype != own:
+        gradient = gradient.astype(own)
+    return gradient
 
 
 def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop: Collection[Tensor] = ()) -> dict[Tensor, Any]:
     """The gradient of ``output`` with respect to every node that it depends on, ``output`` first.
 
-    ``differentiable``: the VJPs see the nodes themselves instead of their data, so what they compute is recorded too.
-    Nodes in ``stop`` are taken as independent: the pass does not go on behind them.
+    Nodes in the set ``stop`` are taken as independent: the pass does not go on behind them. ``differentiable`` is as for
+    ``pull_back``.
     """
-    # The nodes whose VJPs are needed, all but leaves and what stands in stop: how many of the edges that leave each are
-    # still to report.
-    edges, found = {output: 1}, [output]
+    waiting = _uses(output, stop)
+    adjoint, ready = {output: gradient}, [output]
+    while ready:
+        node = ready.pop()  # everyone who used it has sent a term: its adjoint is complete
+        for a, term in zip(node.inputs, node.pull_back(adjoint[node], differentiable)):
+            if isinstance(a, Tensor) and term is not None:
+                if type(term) is not float:
+                    term = _fitted(term, a)
+                adjoint[a] = adjoint[a] + term if a in adjoint else term
+                if a in waiting:
+                    waiting[a] -= 1
+                    if not waiting[a]:
+                        ready.append(a)
+    return adjoint
+
+
+def _uses(output: Tensor, stop: Collection[Tensor]) -> dict[Tensor, int]:
+    """How often each node that the pass goes on behind, no leaf and not in ``stop``, was used on the way to ``output``."""
+    uses, found = {output: 0}, [output]
     for node in found:  # which grows on the way
         for a in node.inputs:
             if isinstance(a, Tensor) and a.inputs and a not in stop:
-                if a in edges:
-                    edges[a] += 1
+                if a in uses:
+                    uses[a] += 1
                 else:
-                    edges[a] = 1
+                    uses[a] = 1
                     found.append(a)
-
-    result, ready = {output: gradient}, [output]  # ready: all edges have reported, so the gradient is complete
-    while ready:
-        node = ready.pop()
-        g, primitive, inputs = result[node], node.primitive, node.inputs
-        if primitive is None:  # the output is a leaf itself
-            break
-        try:
-            if differentiable:
-                terms = primitive.vjp(g, node, *inputs)
-            elif len(inputs) == 2:
-                a, b = inputs  # most nodes have two: without a list for them, a scalar graph takes a tenth less
-                a, b = a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b
-                terms = primitive.vjp(g, node.data, a, b)
-            else:
-                terms = primitive.vjp(g, node.data, *map(_data, inputs))
-        except TypeError as error:
-            raise explain_kinds(error, (g, *inputs)) from error
-        for a, term in zip(inputs, terms):
-            if isinstance(a, Tensor):
-                if type(term) is not float:
-                    own = getattr(a.data, "shape", ())
-                    if getattr(term, "shape", ()) != own:
-                        term = unbroadcast(term, own)
-                result[a] = result[a] + term if a in result else term
-                if a in edges:
-                    left = edges[a] - 1
-                    if left:
-                        edges[a] = left
-                    else:
-                        ready.append(a)
-    return result
+    return uses
 
 
 def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None) -> tuple[Tensor, ...]:

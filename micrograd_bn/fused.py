@@ -52,7 +52,7 @@ def fused_batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axi
     if cut is None:
         return batch_norm(x, gamma, beta, eps, axis)
     found: dict[str, Any] = {}  # what forward leaves there for backward, which finds it anew if x is another by then
-    y = fused.bind(eps=eps, axis=axis, cut=cut, found=found)(x, gamma, beta)
+    y = fused(x, gamma, beta, eps=eps, axis=axis, cut=cut, found=found)
     if isinstance(y, Tensor):
         y.label = "y"
     return y

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import wraps
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -23,7 +25,8 @@ _Result = TypeVar("_Result")
 def as_data(value: Any) -> Any:
     """``value`` as the engine keeps it: integers and booleans become float64, sequences become arrays, other numbers stay.
 
-    Raises TypeError for what is no number or not real, and for what is already a Tensor; ValueError for a ragged sequence.
+    Raises TypeError for what is no number or not real, for masked arrays, and for what is a Tensor already; ValueError for a ragged
+    sequence.
     """
     if isinstance(value, float) or (type(value) is np.ndarray and value.dtype.kind == "f"):
         return value
@@ -36,6 +39,7 @@ def as_data(value: Any) -> Any:
             value = np.asarray(value)
         except ValueError as error:
             raise ValueError(f"rows of different lengths do not make an array ({error})") from None
+    value = _unmasked(value)
     if not is_number(value):
         raise TypeError(f"a Tensor holds real numbers, and this is {_name(value)}: convert it first")
     kind = getattr(getattr(value, "dtype", None), "kind", "f")
@@ -50,6 +54,103 @@ def as_data(value: Any) -> Any:
     if any(n != n for n in shape(value)):
         raise ValueError("a Dask array with unknown chunk sizes has no shape yet: call its compute_chunk_sizes() first")
     return value
+
+
+def as_constant(value: Any, like: Any) -> Any:
+    """A constant that meets the number ``like``: a sequence becomes an array; integers and NumPy's single numbers take its dtype,
+    so that float32 stays float32. Other kinds stay as they are."""
+    if type(value) is float or type(value) is int or is_tensor(value):
+        return value
+    value = _unmasked(np.asarray(value) if isinstance(value, (list, tuple)) else value)
+    of, dtype = getattr(getattr(value, "dtype", None), "kind", ""), getattr(like, "dtype", None)
+    if of in ("f", "i", "u") and isinstance(value, np.number) and (dtype is None or dtype.kind == "O"):
+        return value.item()  # a float, a Decimal: they mix with Python's own numbers only
+    if (of in ("i", "u") or (of == "f" and isinstance(value, np.number))) and (dtype is None or dtype.kind == "f"):
+        return value.astype(dtype or np.float64)
+    return value
+
+
+def _unmasked(value: Any) -> Any:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            "a masked array has no gradient here, for its mask would be lost: take what it keeps, a.compressed(), or fill the "
+            "rest, a.filled(value)"
+        )
+    return np.asarray(value) if isinstance(value, np.matrix) else value  # whose * is another product
+
+
+def apply(function: Callable[..., Any], values: Sequence[Value], params: Mapping[str, Any]) -> Any:
+    """``function(*values, **params)``, in NumPy's arithmetic: where Python's floats raise, inf or NaN with NumPy's warning."""
+    try:
+        return function(*values, **params) if params else function(*values)
+    except (ZeroDivisionError, OverflowError):
+        if not any(type(value) is float for value in values):
+            raise
+        return function(*[np.float64(value) if type(value) is float else value for value in values], **params)
+    except TypeError as error:
+        raise explain_kinds(error, values) from error
+
+
+# ---- What each kind of number does in its own way
+
+
+def zero(like: Value) -> Value:
+    """0, as the kind of number that ``like`` is, or is made of."""
+    if type(like) is float:
+        return 0.0
+    like = like.data if is_tensor(like) else like
+    dtype = getattr(like, "dtype", np.dtype(object))
+    return like * 0 if dtype.kind == "O" else dtype.type(0)
+
+
+def one(like: Value) -> Value:
+    """1, as the kind of number that ``like`` is, or is made of."""
+    return zero(like) + 1
+
+
+def power(a: Value, b: Value) -> Value:
+    """a to the power of b: NaN where Python's floats would leave the real numbers."""
+    y = a**b
+    return np.float64(a) ** b if type(y) is complex else y
+
+
+def by_kind(name: str) -> Callable[[Value], Value]:
+    """The function of this name, for each kind of number: NumPy's, or the number's own method, or its library's function.
+
+    >>> from fractions import Fraction
+    >>> by_kind("sqrt")(4.0), by_kind("sqrt")(Fraction(9, 4))
+    (np.float64(2.0), 1.5)
+    """
+    ufunc = getattr(np, name)
+    each = np.frompyfunc(lambda number: _own(name, number), 1, 1)
+
+    def function(a: Value) -> Value:
+        try:
+            return ufunc(a)
+        except (TypeError, AttributeError):  # it looks for a method of that name, and there is none
+            return each(a)
+
+    return function
+
+
+OTHERWISE: dict[str, Callable[[Value], Value]] = {  # where a kind has none of its own
+    "sqrt": lambda a: a ** Fraction(1, 2),
+    "log": lambda a: a.ln(),
+    "expm1": lambda a: _own("exp", a) - 1,
+    "log1p": lambda a: _own("log", 1 + a),
+    "tanh": lambda a: 1 - 2 / (_own("exp", 2 * a) + 1),
+}
+
+
+def _own(name: str, number: Value) -> Value:
+    library = sys.modules.get(type(number).__module__.partition(".")[0])
+    for function in (getattr(type(number), name, None), getattr(library, name, None), OTHERWISE.get(name)):
+        if callable(function):  # a SymPy power's exp is its exponent
+            try:
+                return function(number)
+            except AttributeError:
+                continue
+    raise TypeError(f"{type(number).__name__} has no {name}: convert to a kind of number that has, such as float or mpmath's mpf")
 
 
 def is_tensor(value: Any) -> bool:

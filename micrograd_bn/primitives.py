@@ -1,7 +1,7 @@
 """The primitives: each operation's symbol, its forward and its vector-Jacobian product, an entry each.
 
 A VJP takes ``g`` (the gradient of the loss with respect to the result ``y``), ``y`` and the inputs, and returns a
-gradient for each input. Values go by position, parameters (an axis, an exponent) by keyword.
+gradient for each input; None where there is none. Values go by position, parameters (an axis, an exponent) by keyword.
 
 Nothing here looks inside a number. Forwards and VJPs use only operators, integers and NumPy functions that dispatch, so
 the same line serves floats, arrays of any kind of number (Decimal, SymPy, Dask …) and ``Tensor``s; on ``Tensor``s a VJP is
@@ -12,51 +12,42 @@ the sign of a whole batch.
 
 from __future__ import annotations
 
+import builtins
 import operator
-from collections.abc import Callable
-from fractions import Fraction
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .kinds import Value, is_tensor
-from .shapes import Shape, count, shape, spread, unbroadcast
+from .kinds import Value, as_constant, by_kind, is_tensor, one, power, zero
+from .shapes import Shape, axes, count, expanded, shape, spread, total, unbroadcast
+
+NONE: Mapping[str, Any] = {}
 
 
-class Primitive(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Primitive:
     """An operation that the engine can differentiate. Call it on plain data to compute, on a Tensor to record."""
 
     name: str
     symbol: str
     forward: Callable[..., Any]
-    vjp: Callable[..., tuple[Any, ...]]
-    params: tuple[tuple[str, Any], ...] = ()
-
-    def bind(self, **params: Any) -> Primitive:
-        """The same primitive with its parameters fixed: a function of values alone."""
-        if "index" in params:  # not looked up: (False, True) equals (0, 1) and picks something else
-            return _bound.__wrapped__(self, **params)
-        try:
-            return _bound(self, **params)
-        except TypeError:  # a list, which no cache can look up
-            return _bound.__wrapped__(self, **params)
+    vjp: Callable[..., tuple[Any, ...]] | None  # None: the result has no derivative
 
     def __call__(self, *inputs: Value, **params: Any) -> Value:
-        primitive = self.bind(**params) if params else self
+        tensor = None
         for value in inputs:
-            if is_tensor(value):
-                return value.record(primitive, inputs)
-        return primitive.forward(*inputs)
+            if type(value) is not float and is_tensor(value):
+                tensor = value  # the last of them: the first may be a condition
+        if tensor is None:
+            return self.forward(*inputs, **params)
+        if len(inputs) > 1:
+            inputs = tuple([as_constant(a, tensor.data) for a in inputs])
+        return tensor.record(self, inputs, params)
 
 
-@lru_cache(maxsize=256, typed=True)
-def _bound(primitive: Primitive, **params: Any) -> Primitive:
-    forward, vjp = partial(primitive.forward, **params), partial(primitive.vjp, **params)
-    return Primitive(primitive.name, primitive.symbol, forward, vjp, tuple(params.items()))
-
-
-# ---- The table
+# ---- The table: arithmetic
 
 # fmt: off
 add = Primitive("add", "+",
@@ -81,76 +72,207 @@ neg = Primitive("neg", "−",
 
 
 def _pow_vjp(g: Value, y: Value, a: Value, exponent: Value) -> tuple[Value]:
-    # 0 and 1 on their own: a ** -1 fails at 0, and Decimal has no 0 ** 0. 2 on its own: a product is faster than a power.
+    if shape(exponent):  # an array of exponents: where one is 0, so is the slope, and a ** -1 would fail at 0
+        return (g * (exponent * a ** np.where(exponent == 0, 1, exponent - 1)),)
+    # 0 and 1 on their own for the same reason, and because Decimal has no 0 ** 0. 2: a product is faster than a power.
     if exponent == 0:
-        return (g * 0,)
+        return (where(False, g, zero(g)),)
     if exponent == 1:
         return (g,)
     if exponent == 2:
-        da = g * a
-        da *= 2
-        return (da,)
-    return (g * (exponent * a ** (exponent - 1)),)
+        return (g * a * 2,)
+    return (g * (exponent * power(a, exponent - 1)),)
 
 
-def _pow(a: Value, exponent: Value) -> Value:
-    y = a ** exponent
-    return np.float64(a) ** exponent if type(y) is complex else y  # Python leaves the real numbers; NumPy says NaN
-
-
-pow = Primitive("pow", "^",
-                _pow,
+pow = Primitive("pow", "^",  # to a constant exponent, which is a parameter …
+                lambda a, exponent: power(a, exponent),
                 _pow_vjp)
 
 
-def _sqrt(a: Value) -> Value:
-    try:
-        return np.sqrt(a)
-    except (TypeError, AttributeError):  # a number without a sqrt of its own: a SymPy expression, a Fraction
-        return a ** Fraction(1, 2)
+def _power_vjp(g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
+    da = where(b == 0, zero(g), g * b * power(a, where(b == 0, one(b), b - 1)))
+    db = where(a == 0, zero(g), g * y * log(where(a == 0, one(a), a)))  # 0 to the power of b stays 0
+    return da, db
 
+
+variable_power = Primitive("power", "^",  # … and to one that is a variable
+                           power,
+                           _power_vjp)
+
+
+# ---- Functions of each number
 
 sqrt = Primitive("sqrt", "√",
-                 _sqrt,
+                 by_kind("sqrt"),
                  lambda g, y, a: (g / (2 * y),))
 
 exp = Primitive("exp", "exp",
-                lambda a: np.exp(a),
+                by_kind("exp"),
                 lambda g, y, a: (g * y,))
 
-log = Primitive("log", "log",
-                lambda a: np.log(a),
+expm1 = Primitive("expm1", "expm1",
+                  by_kind("expm1"),
+                  lambda g, y, a: (g * (y + 1),))
+
+log: Primitive = Primitive("log", "log",
+                by_kind("log"),
                 lambda g, y, a: (g / a,))
 
+log1p = Primitive("log1p", "log1p",
+                  by_kind("log1p"),
+                  lambda g, y, a: (g / (1 + a),))
+
+sin = Primitive("sin", "sin",
+                by_kind("sin"),
+                lambda g, y, a: (g * cos(a),))
+
+cos: Primitive = Primitive("cos", "cos",
+                by_kind("cos"),
+                lambda g, y, a: (-(g * sin(a)),))
+
 tanh = Primitive("tanh", "tanh",
-                 lambda a: np.tanh(a),
+                 by_kind("tanh"),
                  lambda g, y, a: (g * (1 - y * y),))
 
 
+# ---- Selections: what is not selected has a gradient of 0, whatever it is; a product with 0 would make NaN of an infinity
+
+less = Primitive("less", "<", operator.lt, None)
+less_equal = Primitive("less_equal", "≤", operator.le, None)
+greater = Primitive("greater", ">", operator.gt, None)
+greater_equal = Primitive("greater_equal", "≥", operator.ge, None)
+equal = Primitive("equal", "=", operator.eq, None)
+not_equal = Primitive("not_equal", "≠", operator.ne, None)
+
+
+def _where(condition: Value, a: Value, b: Value) -> Value:
+    if type(condition) is bool and not hasattr(a, "shape") and not hasattr(b, "shape"):
+        return a if condition else b
+    if getattr(condition, "dtype", type(condition)) not in (bool, np.bool_):
+        raise TypeError(f"where selects by a condition of booleans, and this is {condition!r}: compare first, as in t > 0")
+    selected: Any = np.where(condition, a, b)
+    return selected[()]
+
+
+where: Primitive = Primitive("where", "where",
+                  _where,
+                  lambda g, y, condition, a, b: (None, where(condition, g, zero(g)), where(condition, zero(g), g)))
+
 def _relu(a: Value) -> Value:
-    if not hasattr(a, "shape"):
-        return max(a, type(a)(0))
-    # Among objects, NumPy's maximum leaves an integer 0, which has no exp() and no sqrt() for what follows.
-    return a * (a > 0) if a.dtype == object else np.maximum(a, 0)
+    return np.maximum(a, zero(a)) if hasattr(a, "shape") else builtins.max(a, zero(a))
 
 
 relu = Primitive("relu", "relu",
                  _relu,
-                 lambda g, y, a: (g * (y > 0),))
+                 lambda g, y, a: (where(a <= 0, zero(g), g),))
+
+abs = Primitive("abs", "abs",
+                operator.abs,
+                lambda g, y, a: (where(a < 0, -g, where(a == 0, zero(g), g)),))
 
 
-def _reduced(a: Value) -> Value:
-    """What has the methods sum and mean, which are faster than NumPy's functions of these names: a bare number has not."""
-    return a if hasattr(a, "sum") else np.asarray(a)
+def _larger_vjp(g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
+    half = where(a == b, g / 2, g)  # equals share the gradient
+    return where(a < b, zero(g), half), where(b < a, zero(g), half)
 
+
+maximum = Primitive("maximum", "max",
+                    lambda a, b: np.maximum(a, b),
+                    _larger_vjp)
+
+minimum = Primitive("minimum", "min",
+                    lambda a, b: np.minimum(a, b),
+                    lambda g, y, a, b: _larger_vjp(g, y, b, a))
+
+stop_gradient = Primitive("stop_gradient", "const",  # for the chain rule a constant, though it is computed
+                          lambda a: a,
+                          None)
+
+
+# ---- Reductions, and what goes along an axis
 
 sum = Primitive("sum", "Σ",
-                lambda a, axis, keepdims: _reduced(a).sum(axis=axis, keepdims=keepdims),
+                total,
                 lambda g, y, a, axis, keepdims: (spread(g, a, axis),))
 
+
+def _shared(g: Value, n: int) -> Value:
+    """g / n; a float16 goes through float32, for 1/n may be in its range though n is not."""
+    if n > 2048 and getattr(g, "dtype", None) == np.float16:
+        return astype(astype(g, dtype=np.float32) / n, dtype=np.float16)
+    return g / n
+
+
+def _mean(a: Value, axis: Any, keepdims: bool) -> Value:
+    if type(a) is np.ndarray and a.dtype.char in "fd" and a.size:
+        return total(a, axis, keepdims) / count(a, axis)
+    return (a if hasattr(a, "mean") else np.asarray(a)).mean(axis=axis, keepdims=keepdims)
+
+
 mean = Primitive("mean", "mean",
-                 lambda a, axis, keepdims: _reduced(a).mean(axis=axis, keepdims=keepdims),
-                 lambda g, y, a, axis, keepdims: (spread(g / count(a, axis), a, axis),))
+                 _mean,
+                 lambda g, y, a, axis, keepdims: (spread(_shared(g, count(a, axis)), a, axis),))
+
+
+def _extremum_vjp(g: Value, a: Value, loses: Value, axis: Any) -> tuple[Value]:
+    """Those that do not lose share the gradient; where there is a NaN, nobody loses."""
+    winners = total(where(loses, zero(a), one(a)), axis, True)
+    return (where(loses, zero(g), spread(expanded(g, a, axis) / winners, a, axis)),)
+
+
+max = Primitive("max", "max",
+                lambda a, axis, keepdims: np.max(a, axis=axis, keepdims=keepdims),
+                lambda g, y, a, axis, keepdims: _extremum_vjp(g, a, a < expanded(y, a, axis), axis))
+
+min = Primitive("min", "min",
+                lambda a, axis, keepdims: np.min(a, axis=axis, keepdims=keepdims),
+                lambda g, y, a, axis, keepdims: _extremum_vjp(g, a, a > expanded(y, a, axis), axis))
+
+
+def _flip(a: Value, axis: int) -> Value:
+    return a[(*[slice(None)] * axis, slice(None, None, -1))]
+
+
+def _cumsum(a: Value, axis: int) -> Value:
+    if a.dtype == np.float16:  # as in ``total``
+        return np.cumsum(a, axis, np.float32).astype(np.float16)
+    return np.cumsum(a, axis)
+
+
+cumsum: Primitive = Primitive("cumsum", "cumsum",
+                   _cumsum,
+                   lambda g, y, a, axis: (_flip(cumsum(_flip(g, axis), axis=axis), axis),))
+
+
+def _before(a: Value) -> Value:
+    """For each element along axis 0, the product of those before it, in log₂ n steps: no division, so a 0 is as good as any."""
+    n, ones = shape(a)[0], np.ones(shape(a), getattr(a, "dtype", float))
+    product, step = concatenate(ones[:1], a[:-1], axis=0), 1
+    while step < n:
+        product, step = product * concatenate(ones[:step], product[:-step], axis=0), 2 * step
+    return product
+
+
+def _prod_vjp(g: Value, y: Value, a: Value, axis: Any, keepdims: bool) -> tuple[Value]:
+    sizes = shape(a)
+    reduced = axes(len(sizes), axis)
+    order = (*reduced, *[i for i in range(len(sizes)) if i not in reduced])
+    moved = np.transpose(a, order)
+    row = np.reshape(moved, (count(a, axis), *[sizes[i] for i in order[len(reduced):]]))
+    others = _before(row) * _flip(_before(_flip(row, 0)), 0) if shape(row)[0] else row
+    return (spread(g, a, axis) * np.transpose(np.reshape(others, shape(moved)), np.argsort(order).tolist()),)
+
+
+prod = Primitive("prod", "Π",
+                 lambda a, axis, keepdims: np.prod(a, axis=axis, keepdims=keepdims),
+                 _prod_vjp)
+
+
+# ---- Shapes and types
+
+astype: Primitive = Primitive("astype", "astype",
+                   lambda a, dtype: np.asarray(a, dtype)[()] if not hasattr(a, "astype") else a.astype(dtype),
+                   lambda g, y, a, dtype: (astype(g, dtype=getattr(a, "dtype", np.dtype(float))),))
 
 reshape = Primitive("reshape", "reshape",
                     lambda a, to: np.reshape(a, to),
@@ -164,6 +286,19 @@ broadcast = Primitive("broadcast", "broadcast",
                       lambda a, to: np.broadcast_to(a, to),
                       lambda g, y, a, to: (g,))
 
+
+def _concatenate_vjp(g: Value, y: Value, *arrays: Value, axis: int) -> tuple[Value, ...]:
+    ends = np.cumsum([shape(a)[axis] for a in arrays]).tolist()
+    before = [slice(None)] * axis
+    return tuple([g[(*before, slice(end - shape(a)[axis], end))] for a, end in zip(arrays, ends)])
+
+
+concatenate: Primitive = Primitive("concatenate", "concat",
+                        lambda *arrays, axis: np.concatenate(arrays, axis=axis),
+                        _concatenate_vjp)
+
+
+# ---- Products
 
 def _swap(a: Value) -> Value:
     """The transpose of the last two axes."""
@@ -187,17 +322,68 @@ matmul = Primitive("matmul", "@",
                    _matmul_vjp)
 
 
+def _einsum_vjp(g: Value, y: Value, *arrays: Value, subscripts: str) -> tuple[Value, ...]:
+    """For each operand the einsum of g with the others. An index that the operand alone has is repeated, by ones; one that it has
+    twice goes along its diagonal, by an identity matrix."""
+    given, result = subscripts.split("->")
+    operands = given.split(",")
+    terms = []
+    for i, (own, a) in enumerate(zip(operands, arrays)):
+        others = [(s, b) for j, (s, b) in enumerate(zip(operands, arrays)) if j != i]
+        whole, to = [(result, g), *others], ""
+        for letter, n in zip(own, shape(a)):
+            if letter in to:
+                fresh = next(c for c in LETTERS if c not in subscripts + to)
+                others.append((letter + fresh, np.eye(n, dtype=getattr(a, "dtype", float))))
+                letter = fresh
+            elif not any(letter in s and shape(b)[s.index(letter)] == n for s, b in whole):
+                others.append((letter, np.ones(n, getattr(a, "dtype", float))))
+            to += letter
+        terms.append(einsum(g, *[b for _, b in others], subscripts=f"{','.join([result, *[s for s, _ in others]])}->{to}"))
+    return tuple(terms)
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+einsum: Primitive = Primitive("einsum", "einsum",
+                   lambda *arrays, subscripts: np.einsum(subscripts, *arrays),
+                   _einsum_vjp)
+
+
+# ---- Elements
+
 def _scatter(a: Value, index: Any, to: Shape) -> Value:
+    if hasattr(a, "dask"):
+        return _scatter_lazily(a, index, to)
     out = np.zeros(to, dtype=np.asarray(a).dtype)
     np.add.at(out, index, a)  # adds, so an element picked twice gets both gradients
-    return out
+    return out[()]
 
 
-scatter = Primitive("scatter", "scatter",
+def _scatter_lazily(a: Value, index: Any, to: Shape) -> Value:
+    """The same for slices and integers, axis by axis, by functions that dispatch: each place takes its element, or 0."""
+    index = [i for i in (index if isinstance(index, tuple) else (index,)) if i is not None]
+    if not all(isinstance(i, (slice, int)) or i is ... for i in index):
+        raise TypeError("a lazy array's fancy index has no derivative here: take slices, or multiply by a matrix of 0 and 1")
+    if ... in index:
+        at = index.index(...)
+        index[at : at + 1] = [slice(None)] * (len(to) - len(index) + 1)
+    index += [slice(None)] * (len(to) - len(index))
+    picked = [np.arange(n)[i] for i, n in zip(index, to)]
+    a = np.reshape(a, tuple([p.size for p in picked]))  # integers and None took and added axes
+    for axis, (p, n) in enumerate(zip(picked, to)):
+        source, there = np.zeros(n, int), np.zeros(n, bool)
+        source[p], there[p] = np.arange(p.size), True
+        if not there.all():
+            there = there.reshape([-1 if i == axis else 1 for i in range(len(to))])
+            a = np.where(there, np.take(a, source, axis=axis), 0) if p.size else np.broadcast_to(np.zeros((), a.dtype), to)
+    return a
+
+
+scatter: Primitive = Primitive("scatter", "scatter",
                     _scatter,
                     lambda g, y, a, index, to: (g[index],))
 
 getitem = Primitive("getitem", "[ ]",
-                    lambda a, index: a[index],
-                    lambda g, y, a, index: (scatter(g, index=index, to=a.shape),))
+                    lambda a, index: (a if hasattr(a, "shape") else np.asarray(a))[index],
+                    lambda g, y, a, index: (scatter(g, index=index, to=shape(a)),))
 # fmt: on

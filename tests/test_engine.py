@@ -113,10 +113,10 @@ def test_numpy_functions_work_on_tensors():
         np.testing.assert_array_equal(got.data, expected)
 
 
-@pytest.mark.parametrize("call", [np.sin, np.cumsum, np.add.reduce, np.concatenate])
+@pytest.mark.parametrize("call", [np.arctan, np.cumprod, np.add.reduce, np.vstack])
 def test_a_numpy_function_without_a_primitive_is_named(call):
-    with pytest.raises(TypeError, match=r"numpy\.(sin|cumsum|add\.reduce|concatenate) has no primitive"):
-        call(Tensor([1.0]) if call is not np.concatenate else [Tensor([1.0])])
+    with pytest.raises(TypeError, match=r"numpy\.(arctan|cumprod|add\.reduce|vstack) has no primitive"):
+        call(Tensor([1.0]) if call is not np.vstack else [Tensor([1.0])])
 
 
 def test_writing_a_tensor_into_an_array_is_refused():
@@ -227,8 +227,6 @@ def test_scalars_are_pythons_own_floats():
         (lambda: Tensor(range(3)), TypeError, "real numbers, and this is range"),
         (lambda: Tensor(len), TypeError, "built-in function len"),
         (lambda: Tensor([1.0]) * 1j, TypeError, "unsupported operand"),
-        (lambda: Tensor([1.0, 2.0]) ** [1, 2], TypeError, r"a single number, and this is \[1, 2\]"),
-        (lambda: Tensor([1.0, 2.0]) ** np.array([1, 2]), TypeError, "a single number, and this is array"),
         (lambda: Tensor([[1.0]]).transpose((3, 0)), ValueError, "axis 3 is out of bounds"),
         (lambda: bool(Tensor([1.0, 2.0])), ValueError, "ambiguous"),
         (lambda: Tensor(np.array([1j])), TypeError, "real numbers"),
@@ -237,9 +235,20 @@ def test_scalars_are_pythons_own_floats():
         (lambda: Tensor([1.0]) + "a", TypeError, "unsupported operand"),
         (lambda: Tensor([1.0]) * None, TypeError, "unsupported operand"),
         (lambda: Tensor([1.0, 2.0]) + Tensor([1.0, 2.0, 3.0]), ValueError, r"\(2,\) \(3,\)"),
-        (lambda: Tensor(2.0) ** Tensor(2.0), TypeError, "constant"),
-        (lambda: 2 ** Tensor(2.0), TypeError, "constant"),
-        (lambda: np.float64(2) ** Tensor(2.0), TypeError, "constant"),
+        (lambda: Tensor(2.0) ** "a", TypeError, "unsupported operand"),
+        (lambda: Tensor(2.0) < "a", TypeError, "compared with numbers, and this is str 'a'"),
+        (lambda: Tensor(2.0) == "a", TypeError, "compared with numbers, and this is str 'a'"),
+        (lambda: (Tensor([1.0]) > 0).sum().backward(), TypeError, "has no derivative"),
+        (lambda: np.where(np.array([1.0]), Tensor([1.0]), 0.0), TypeError, "a condition of booleans"),
+        (lambda: np.concatenate([Tensor([[1.0]]), [1.0]]), ValueError, r"shapes \[\(1, 1\), \(1,\)\]"),
+        (lambda: np.stack([Tensor([1.0]), [1.0, 2.0]]), ValueError, r"one shape, and these have shapes"),
+        (lambda: np.einsum("ij->ii", Tensor([[1.0]])), ValueError, "names an index twice"),
+        (lambda: Tensor(np.empty((2, 0))).max(axis=1), ValueError, r"max over axis 1 of shape \(2, 0\) is of no number"),
+        (lambda: Tensor([1.0]).astype(int), TypeError, "numbers are floats.*and this is int64"),
+        (lambda: Tensor(np.ma.masked_invalid([1.0, np.nan])), TypeError, r"a\.compressed\(\)"),
+        (lambda: Tensor([1.0, 2.0]) * np.ma.masked_invalid([1.0, np.nan]), TypeError, r"a\.compressed\(\)"),
+        (lambda: Tensor(scalars([1.0, 2.0])), TypeError, r"np\.stack\(list\(array\)\)"),
+        (lambda: np.array([Tensor(1.0), Tensor(2.0)]), TypeError, r"np\.stack\(\[a, b\]\)"),
         (lambda: np.asarray(Tensor([1.0])), TypeError, r"\.data"),
         (lambda: len(Tensor(1.0)), TypeError, "len"),
         (lambda: Tensor([1.0, 2.0]).backward(), ValueError, r"shape \(2,\)"),

@@ -80,12 +80,42 @@ def scattering(draw):
     return (np.empty((2, 3))[index].shape,), {"index": index, "to": (2, 3)}
 
 
+@st.composite
+def along_an_axis(draw):
+    shape = draw(shapes(min_dims=1))
+    return (shape,), {"axis": draw(st.integers(0, len(shape) - 1))}
+
+
+@st.composite
+def joining(draw):
+    shape, axis = draw(shapes(min_dims=1)), 0
+    return tuple((n, *shape[1:]) for n in draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))), {"axis": axis}
+
+
+@st.composite
+def sums_of_products(draw):
+    """Products of matrices, of three, traces, diagonals, sums over an index that stands alone, and sizes of 1 that broadcast."""
+    n, k, m = (draw(st.integers(1, 3)) for _ in range(3))
+    cases = {
+        "ij,jk->ik": ((n, k), (k, m)), "ij,jk,kl->li": ((n, k), (k, m), (m, n)), "ii->": ((n, n),), "iij->ji": ((n, n, k),),
+        "ij->": ((n, k),), "ij,i->j": ((n, k), (n,)), "i,i->i": ((n,), (1,)), "ij,kj->": ((n, k), (m, k)), "i,i->": ((n,), (1,)),
+    }  # fmt: skip
+    subscripts = draw(st.sampled_from(sorted(cases)))
+    return cases[subscripts], {"subscripts": subscripts}
+
+
 CASES = {
-    **dict.fromkeys(("add", "sub", "mul", "div"), broadcastable()),
-    **dict.fromkeys(("neg", "sqrt", "exp", "log", "tanh", "relu"), elementwise()),
+    **dict.fromkeys(("add", "sub", "mul", "div", "maximum", "minimum", "power"), broadcastable()),
+    **dict.fromkeys(
+        ("neg", "sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "relu", "abs"),
+        elementwise(),
+    ),
     "pow": power(),
-    "sum": reduction(),
-    "mean": reduction(),
+    **dict.fromkeys(("sum", "mean", "prod", "max", "min"), reduction()),
+    "cumsum": along_an_axis(),
+    "concatenate": joining(),
+    "einsum": sums_of_products(),
+    "astype": elementwise().map(lambda case: (case[0], {"dtype": np.dtype(np.float64)})),
     "reshape": reshaping(),
     "transpose": transposing(),
     "broadcast": broadcasting(),
@@ -95,8 +125,12 @@ CASES = {
 }
 
 
+WITHOUT_A_DERIVATIVE = {name for name, primitive in PRIMITIVES.items() if primitive.vjp is None}
+
+
 def test_every_primitive_has_a_case():
-    assert set(CASES) == set(PRIMITIVES)
+    assert {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "stop_gradient"} == WITHOUT_A_DERIVATIVE
+    assert set(CASES) == set(PRIMITIVES) - WITHOUT_A_DERIVATIVE - {"where"}  # whose condition has no derivative: below
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -105,7 +139,7 @@ def test_vjp_is_the_derivative(name, data):
     primitive = PRIMITIVES[name]
     shapes, params = data.draw(CASES[name])
     random = np.random.default_rng(data.draw(st.integers(0, 99)))
-    sign = 1 if name in ("sqrt", "log", "pow") else random.choice([-1, 1])
+    sign = 1 if name in ("sqrt", "log", "log1p", "pow", "power") else random.choice([-1, 1])
     points = [sign * random.uniform(0.5, 2, shape) for shape in shapes]
     inputs = [Tensor(point) for point in points]
     y = primitive(*inputs, **params)

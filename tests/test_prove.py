@@ -1,11 +1,13 @@
 """The proof: every row an identity, and a wrong formula not."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, cli
+from micrograd_bn.primitives import NONE
 from micrograd_bn.prove import prove
 from tests.conftest import optional
 
@@ -24,7 +26,7 @@ def test_every_row_is_an_identity(m):
 MISTAKES = {
     "sqrt": (lambda g, y, a: (g / y,), {"(8)"}),
     "sub": (lambda g, y, a, b: (g, g), {"(9)", "(10)"}),
-    "pow": (lambda g, y, a: (g * a,), {"(9)", "(12)"}),
+    "pow": (lambda g, y, a, exponent: (g * a,), {"(9)", "(12)"}),
 }
 
 
@@ -33,8 +35,8 @@ def test_a_mistake_leaves_a_difference(name, monkeypatch):
     wrong, expected = MISTAKES[name]
     record = Tensor.record
 
-    def record_wrongly(primitive, inputs):
-        return record(primitive._replace(vjp=wrong) if primitive.name == name else primitive, inputs)
+    def record_wrongly(primitive, inputs, params=NONE):
+        return record(replace(primitive, vjp=wrong) if primitive.name == name else primitive, inputs, params)
 
     monkeypatch.setattr(Tensor, "record", staticmethod(record_wrongly))
     proof = prove(2)

@@ -1,12 +1,14 @@
 """The report: twenty rows that agree, on real data and random batches, and that notice when something is wrong."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, batch_norm_backward, primitives, verify
+from micrograd_bn.primitives import NONE
 from micrograd_bn.reader import read_batch
 
 SHAPES = [((2, 1), 0), ((3, 5), 0), ((128, 64), 0), ((4, 3, 8, 8), (0, 2, 3)), ((4, 10), -1), ((4, 3, 8), (1, 2))]
@@ -58,8 +60,8 @@ MISTAKES = {
     "sqrt": (lambda g, y, a: (g / y,), {"(8)"}),
     "div": (lambda g, y, a, b: (g / b, g * (y / b)), {"(8)"}),
     "sub": (lambda g, y, a, b: (g, g), {"(10)"}),
-    "pow": (lambda g, y, a: (g * a,), {"(12)"}),
-    "mean": (lambda g, y, a: (primitives.spread(g, a, 0),), {"(11)", "(12)"}),
+    "pow": (lambda g, y, a, exponent: (g * a,), {"(12)"}),
+    "mean": (lambda g, y, a, axis, keepdims: (primitives.spread(g, a, 0),), {"(11)", "(12)"}),
 }
 
 
@@ -68,8 +70,8 @@ def test_a_mistake_in_a_vjp_is_noticed_where_it_is(name, monkeypatch):
     wrong, expected = MISTAKES[name]
     record = Tensor.record
 
-    def record_wrongly(primitive, inputs):
-        return record(primitive._replace(vjp=wrong) if primitive.name == name else primitive, inputs)
+    def record_wrongly(primitive, inputs, params=NONE):
+        return record(replace(primitive, vjp=wrong) if primitive.name == name else primitive, inputs, params)
 
     monkeypatch.setattr(Tensor, "record", staticmethod(record_wrongly))
     report = verify([[1.0, 5.0], [2.0, 3.0], [6.0, 3.5]])

@@ -1,0 +1,332 @@
+"""NumPy's functions, and a few of PyTorch's, as primitives or compositions of primitives: differentiable to every order.
+
+Each takes a Tensor, and is a method of it; its arguments are NumPy's. What is not a primitive is composed here of what is, so
+that it needs no derivative of its own, and its graph shows how it is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from . import primitives as P
+from .kinds import Value, is_tensor, one
+from .shapes import Axis, Shape, axes, count, shape
+
+# ---- Functions of each number
+
+
+def exp(a: Value) -> Value:
+    """e to the power of each number."""
+    return P.exp(a)
+
+
+def expm1(a: Value) -> Value:
+    """exp(a) − 1, with all its digits where a is small."""
+    return P.expm1(a)
+
+
+def log(a: Value) -> Value:
+    """The natural logarithm of each number."""
+    return P.log(a)
+
+
+def log1p(a: Value) -> Value:
+    """log(1 + a), with all its digits where a is small."""
+    return P.log1p(a)
+
+
+def sqrt(a: Value) -> Value:
+    """The square root of each number."""
+    return P.sqrt(a)
+
+
+def square(a: Value) -> Value:
+    """Each number times itself."""
+    return a**2
+
+
+def sin(a: Value) -> Value:
+    """The sine of each number, in radians."""
+    return P.sin(a)
+
+
+def cos(a: Value) -> Value:
+    """The cosine of each number, in radians."""
+    return P.cos(a)
+
+
+def tanh(a: Value) -> Value:
+    """The hyperbolic tangent of each number."""
+    return P.tanh(a)
+
+
+def sigmoid(a: Value) -> Value:
+    """1 / (1 + exp(−a)), for each number; exp sees only what is negative, so nothing overflows."""
+    positive = a >= 0
+    e = P.exp(P.where(positive, -a, a))
+    return P.where(positive, one(e), e) / (1 + e)
+
+
+def relu(a: Value) -> Value:
+    """Each number, or 0 where it is negative; the derivative at 0 is taken as 0."""
+    return P.relu(a)
+
+
+def abs(a: Value) -> Value:
+    """Each number without its sign; the derivative at 0 is taken as 0."""
+    return P.abs(a)
+
+
+def maximum(a: Value, b: Value) -> Value:
+    """The larger of each two numbers; equals share the gradient."""
+    return P.maximum(a, b)
+
+
+def minimum(a: Value, b: Value) -> Value:
+    """The smaller of each two numbers; equals share the gradient."""
+    return P.minimum(a, b)
+
+
+def clip(a: Value, min: Value = None, max: Value = None) -> Value:
+    """Each number, or the nearest of ``min`` and ``max`` where it is beyond; None is no bound. On a bound, the gradient is a's."""
+    if min is None and max is None:
+        raise ValueError("clip needs a bound, min or max, and this is None and None")
+    if min is not None:
+        a = P.where(a < min, min, a)
+    return a if max is None else P.where(a > max, max, a)
+
+
+def where(condition: Value, a: Value, b: Value) -> Value:
+    """a where ``condition`` (booleans, as of a comparison) is true, b elsewhere: selected, so what is not selected has gradient 0.
+
+    Raises TypeError for a condition of other than booleans.
+    """
+    return P.where(condition, a, b)
+
+
+# ---- Reductions; over ``axis`` (an int, a tuple, None for all), which with ``keepdims`` stays as size 1
+
+
+def sum(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The sum over ``axis``, which with ``keepdims`` stays as size 1."""
+    return P.sum(a, axis=axis, keepdims=keepdims)
+
+
+def mean(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The mean over ``axis``, which with ``keepdims`` stays as size 1."""
+    return P.mean(a, axis=axis, keepdims=keepdims)
+
+
+def prod(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The product over ``axis``, with the right gradient where a factor is 0."""
+    return P.prod(a, axis=axis, keepdims=keepdims)
+
+
+def max(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The largest over ``axis``; equals share the gradient. Raises ValueError for an empty axis."""
+    return P.max(_not_empty(a, axis, "max"), axis=axis, keepdims=keepdims)
+
+
+def min(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The smallest over ``axis``; equals share the gradient. Raises ValueError for an empty axis."""
+    return P.min(_not_empty(a, axis, "min"), axis=axis, keepdims=keepdims)
+
+
+def _not_empty(a: Value, axis: Axis, name: str) -> Value:
+    if count(a, axis) == 0:
+        raise ValueError(f"{name} over axis {axis} of shape {shape(a)} is of no number at all: take an axis that is not empty")
+    return a
+
+
+def var(a: Value, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
+    """The variance over ``axis``: the mean of (a − mean)², with n − ddof for n; ddof=1 is the unbiased one."""
+    squares = (a - mean(a, axis, True)) ** 2
+    return mean(squares, axis, keepdims) if ddof == 0 else sum(squares, axis, keepdims) / (count(a, axis) - ddof)
+
+
+def std(a: Value, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
+    """The standard deviation over ``axis``: the root of ``var``."""
+    return sqrt(var(a, axis, ddof, keepdims))
+
+
+def norm(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The Euclidean norm, √Σ a², over ``axis``; at 0 its gradient is taken as 0."""
+    squares = sum(a * a, axis, keepdims)
+    at_0 = squares == 0
+    return P.where(at_0, squares, sqrt(P.where(at_0, one(squares), squares)))
+
+
+def logsumexp(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
+    """log Σ exp(a) over ``axis``. The largest number is subtracted before and added after, so that exp cannot overflow."""
+    largest = P.stop_gradient(max(a, axis, True))
+    total = log(sum(exp(a - largest), axis, True)) + largest
+    return total if keepdims else squeeze(total, axes(len(shape(a)), axis))
+
+
+def softmax(a: Value, axis: Axis = -1) -> Value:
+    """exp(a) / Σ exp(a) over ``axis``: positive numbers that add up to 1."""
+    e = exp(a - P.stop_gradient(max(a, axis, True)))
+    return e / sum(e, axis, True)
+
+
+def log_softmax(a: Value, axis: Axis = -1) -> Value:
+    """The logarithm of ``softmax``, with all its digits where that is small."""
+    return a - logsumexp(a, axis, True)
+
+
+def argmax(a: Value, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Where the largest is, as plain integers: they have no derivative."""
+    return np.argmax(a.data if is_tensor(a) else a, axis=axis, keepdims=keepdims)
+
+
+def cumsum(a: Value, axis: int | None = None) -> Value:
+    """The sums of the first, the first two, … numbers along ``axis``; None is of all of them in a row."""
+    if axis is None:
+        return P.cumsum(ravel(a), axis=0)
+    return P.cumsum(a, axis=axis % len(shape(a)))
+
+
+# ---- Products
+
+
+def dot(a: Value, b: Value) -> Value:
+    """NumPy's dot: a single number times all, vectors and matrices as by @, else the sum over a's last and b's second-last axis."""
+    if not shape(a) or not shape(b):
+        return P.mul(a, b)
+    return P.matmul(a, b) if len(shape(b)) < 3 else tensordot(a, b, (-1, -2))
+
+
+def outer(a: Value, b: Value) -> Value:
+    """Each number of a times each of b, as a matrix."""
+    return P.mul(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+
+
+def tensordot(a: Value, b: Value, axes: Any = 2) -> Value:
+    """The sum of products over ``axes``: of a and of b, each an int or several; n stands for the last n of a, the first n of b."""
+    n, k = len(shape(a)), len(shape(b))
+    of_a, of_b = (range(n - axes, n), range(axes)) if isinstance(axes, int) else axes
+    of_a, of_b = ([i % d for i in ([of] if isinstance(of, int) else of)] for of, d in ((of_a, n), (of_b, k)))
+    left, right = [i for i in range(n) if i not in of_a], [i for i in range(k) if i not in of_b]
+    over, to = math.prod([shape(a)[i] for i in of_a]), (*[shape(a)[i] for i in left], *[shape(b)[i] for i in right])
+    rows = reshape(np.transpose(a, (*left, *of_a)), (math.prod([shape(a)[i] for i in left]), over))
+    return reshape(P.matmul(rows, reshape(np.transpose(b, (*of_b, *right)), (over, -1 if over else math.prod(to)))), to)
+
+
+def einsum(subscripts: str, *arrays: Value) -> Value:
+    """Einstein's sum: "ij,jk->ik" is a product of matrices. Without "->", what stands once is kept, in the order of the alphabet.
+
+    Raises ValueError for an index that the result names twice, and for subscripts that do not fit the arrays.
+
+    >>> a = np.arange(6.0).reshape(2, 3)
+    >>> einsum("ij,kj->ik", a, a)
+    array([[ 5., 14.],
+           [14., 50.]])
+    """
+    operands, arrow, result = subscripts.replace(" ", "").partition("->")
+    names = operands.split(",")
+    if len(names) != len(arrays):
+        raise ValueError(f"einsum: {subscripts!r} is about {len(names)} arrays, and there are {len(arrays)}")
+    # "..." stands for the axes that have no letter: they get those that are free.
+    free = [c for c in P.LETTERS if c not in subscripts]
+    beyond = [len(shape(a)) - len(name.replace("...", "")) for name, a in zip(names, arrays) if "..." in name]
+    batch = "".join(free[: np.max(beyond)]) if beyond else ""
+    names = [n.replace("...", batch[len(batch) - (len(shape(a)) - len(n) + 3) :]) for n, a in zip(names, arrays)]
+    if any(len(name) != len(shape(a)) for name, a in zip(names, arrays)):
+        raise ValueError(f"einsum: {subscripts!r} does not fit arrays of shapes {', '.join(str(shape(a)) for a in arrays)}")
+    once = [c for c in sorted(set(operands) - set(".,")) if operands.count(c) == 1]
+    result = result.replace("...", batch) if arrow else batch + "".join(once)
+    if len(set(result)) < len(result):
+        raise ValueError(f"einsum: the result {result!r} of {subscripts!r} names an index twice: there is one axis for each")
+    return P.einsum(*arrays, subscripts=f"{','.join(names)}->{result}")
+
+
+# ---- Shapes
+
+
+def reshape(a: Value, *shape: Any) -> Value:
+    """The same numbers in another shape, given as a tuple or as several sizes; one of them may be -1."""
+    return P.reshape(a, to=shape[0] if len(shape) == 1 else shape)
+
+
+def ravel(a: Value) -> Value:
+    """The same numbers in a row."""
+    return reshape(a, -1)
+
+
+def transpose(a: Value, axes: Any = None, *more: int) -> Value:
+    """The axes in another order, given as a tuple or as several numbers: reversed if none is given."""
+    if axes is None:
+        axes = tuple(reversed(range(len(shape(a)))))
+    return P.transpose(a, axes=(axes, *more) if isinstance(axes, int) else tuple(axes))
+
+
+def swapaxes(a: Value, axis1: int, axis2: int) -> Value:
+    """The two axes exchanged."""
+    order = list(range(len(shape(a))))
+    order[axis1], order[axis2] = order[axis2], order[axis1]
+    return transpose(a, tuple(order))
+
+
+def moveaxis(a: Value, source: int | Sequence[int], destination: int | Sequence[int]) -> Value:
+    """The axes ``source`` at the places ``destination``, the others in their order."""
+    n = len(shape(a))
+    come, go = ([i % n for i in ((at,) if isinstance(at, int) else at)] for at in (source, destination))
+    order = [i for i in range(n) if i not in come]
+    for place, axis in sorted(zip(go, come)):
+        order.insert(place, axis)
+    return transpose(a, tuple(order))
+
+
+def expand_dims(a: Value, axis: int | tuple[int, ...]) -> Value:
+    """New axes of size 1, at these places of the result."""
+    return reshape(a, np.expand_dims(np.broadcast_to(0, shape(a)), axis).shape)
+
+
+def squeeze(a: Value, axis: Axis = None) -> Value:
+    """Without the axes of size 1, or without those of them that are named."""
+    return reshape(a, np.squeeze(np.broadcast_to(0, shape(a)), axis).shape)
+
+
+def broadcast_to(a: Value, shape: Shape) -> Value:
+    """Repeated to this shape, by NumPy's rules."""
+    return P.broadcast(a, to=shape)
+
+
+def repeat(a: Value, repeats: Any, axis: int | None = None) -> Value:
+    """Each element so many times, along ``axis``; None is of all of them in a row."""
+    if axis is None:
+        a, axis = ravel(a), 0
+    index = np.repeat(np.arange(shape(a)[axis]), repeats)
+    return a[(*[slice(None)] * (axis % len(shape(a))), index)]
+
+
+def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> Value:
+    """The arrays one after the other along ``axis``; None is all their numbers in a row. ValueError if the shapes do not fit."""
+    arrays = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in arrays]
+    arrays = [ravel(a) for a in arrays] if axis is None else arrays
+    shapes = [shape(a) for a in arrays]
+    axis, n = axis or 0, len(shapes[0]) if shapes else 0
+    if not -n <= axis < n or len({(len(s), *s[: axis % n], *s[axis % n + 1 :]) for s in shapes}) > 1:
+        raise ValueError(f"concatenate along axis {axis} joins arrays that differ in nothing else, and these have shapes {shapes}")
+    return P.concatenate(*arrays, axis=axis % n)
+
+
+def stack(arrays: Sequence[Value], axis: int = 0) -> Value:
+    """The arrays side by side along a new axis, at this place of the result. ValueError if the shapes differ."""
+    arrays = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in arrays]
+    shapes = [shape(a) for a in arrays]
+    if len(set(shapes)) != 1:
+        raise ValueError(f"stack takes arrays of one shape, and these have shapes {shapes}")
+    return concatenate([expand_dims(a, axis) for a in arrays], axis)
+
+
+def astype(a: Value, dtype: DTypeLike) -> Value:
+    """The same numbers as floats of another precision. Raises TypeError for what is no float: integers have no derivative."""
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"a Tensor's numbers are floats, others have no derivative, and this is {np.dtype(dtype)}: use .data")
+    return P.astype(a, dtype=np.dtype(dtype))
