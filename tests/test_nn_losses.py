@@ -23,11 +23,11 @@ def test_cross_entropy_reduced_by_hand():
 
 def test_label_smoothing_gives_every_class_its_share():
     """The target is (1 − s) of its own class and s spread evenly over all: the loss is what that gives, class by class."""
-    logits, s = Tensor([[0.0, np.log(3.0)]]), 0.2
-    surprise = -np.log([1 / 4, 3 / 4])
-    expected = (1 - s) * surprise[1] + s * surprise.mean()
-    assert nn.cross_entropy(logits, [1], label_smoothing=s).item() == pytest.approx(expected, rel=1e-15)
-    assert nn.cross_entropy(logits, [1], label_smoothing=1).item() == pytest.approx(surprise.mean(), rel=1e-15)
+    logits, s = Tensor([[0.0, np.log(3.0)], [0.0, 0.0]]), 0.2
+    surprise = -np.log([[1 / 4, 3 / 4], [1 / 2, 1 / 2]])
+    smooth = nn.cross_entropy(logits, [0, 1], label_smoothing=s, reduction="none")
+    np.testing.assert_allclose(smooth.data, (1 - s) * surprise[[0, 1], [0, 1]] + s * surprise.mean(axis=1), rtol=1e-15)
+    assert nn.cross_entropy(logits, [0, 1], label_smoothing=1).item() == pytest.approx(surprise.mean(), rel=1e-15)
 
 
 def test_label_smoothing_leaves_float32_alone():

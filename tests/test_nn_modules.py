@@ -106,7 +106,7 @@ def test_a_module_shows_its_layers():
     net = nn.Sequential(
         nn.Linear(3, 2),
         nn.BatchNorm1d(2, momentum=None, bias=False),
-        Net(blocks=nn.ModuleList([nn.Sigmoid(), nn.Tanh(), nn.Tanh()])),
+        Net(blocks=nn.ModuleList([nn.Sigmoid(), nn.Tanh(), nn.Tanh(), nn.ReLU()])),
         nn.LayerNorm((4, 2)),
     )
     assert (
@@ -119,6 +119,7 @@ def test_a_module_shows_its_layers():
     (blocks): ModuleList(
       (0): Sigmoid()
       (1-2): 2 x Tanh()
+      (3): ReLU()
     )
   )
   (3): LayerNorm((4, 2), eps=1e-05, elementwise_affine=True, bias=True)
