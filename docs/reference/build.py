@@ -43,7 +43,7 @@ def main(out: Path) -> None:
     for entry in (d for module in modules for d in with_members(module)):
         if isinstance(entry, doc.Class):
             mend(entry)
-        if entry.name.isupper() and entry.modulename != "micrograd_bn.derivation":
+        if isinstance(entry, doc.Variable) and entry.name.isupper() and entry.modulename != "micrograd_bn.derivation":
             entry.docstring = "@private"  # a constant of the code, explained where it is used
         entry.docstring = lists(entry.docstring)
     for row in (*EQUATIONS, *GRADIENTS, *FOLLOWING):

@@ -96,6 +96,48 @@ def test_batch_norm_through_20_steps_of_training_then_eval_then_training_again(l
     assert_same_state(ours, theirs, dtype)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_without_a_bias(affine, dtype):
+    theirs = torch.nn.BatchNorm1d(5, affine=affine, bias=False, dtype=getattr(torch, dtype))
+    ours = nn.BatchNorm1d(5, affine=affine, bias=False, dtype=dtype)
+    for x, dy in batches((16, 5), dtype, 3):
+        run_both(ours, theirs, x, dy, dtype)
+        assert_same_state(ours, theirs, dtype)
+    ours.eval(), theirs.eval()
+    run_both(ours, theirs, x, dy, dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"elementwise_affine": False}, {"eps": 0.1}], ids=str)
+@pytest.mark.parametrize(("shape", "sizes"), [((16, 6), 6), ((4, 3, 6), (6,)), ((4, 3, 6), [3, 6]), ((3, 6), (3, 6))])
+def test_layer_norm(shape, sizes, options, dtype):
+    theirs = torch.nn.LayerNorm(sizes, **options, dtype=getattr(torch, dtype))
+    ours = nn.LayerNorm(sizes, **options, dtype=dtype)
+    assert_same_state(ours, theirs, dtype)
+    random = np.random.default_rng(1)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(torch.tensor(random.normal(1, 0.5, size=tuple(parameter.shape))))
+    ours.load_state_dict(arrays(theirs))
+    for x, dy in batches(shape, dtype, 3):
+        run_both(ours, theirs, x, dy, dtype)
+    theirs.load_state_dict(tensors(ours.state_dict()), strict=True)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_element_by_element(dtype):
+    """Each relative to itself: sigmoid of −80 is 2e-35, and has all its digits."""
+    x = np.array([-1000, -80, -20, -1, -1e-3, 0, 1e-3, 1, 20, 80, 1000], dtype)
+    for layer in ("ReLU", "Tanh", "Sigmoid"):
+        a, b = Tensor(x), torch.tensor(x, requires_grad=True)
+        y, expected = getattr(nn, layer)()(a), getattr(torch.nn, layer)()(b)
+        y.backward(np.ones_like(x)), expected.backward(torch.ones_like(b))
+        smallest = np.finfo(dtype).tiny  # what exp loses below the normal numbers is lost in both
+        np.testing.assert_allclose(y.data, expected.detach(), rtol=TOLERANCES[dtype], atol=smallest)
+        assert_close(a.grad, b.grad, dtype)
+
+
 @pytest.mark.parametrize("track", [True, False])
 def test_one_value_a_channel_is_refused_where_torch_refuses_it(track):
     for layer, shape in (("BatchNorm1d", (1, 3)), ("BatchNorm1d", (1, 3, 1)), ("BatchNorm2d", (1, 3, 1, 1))):
@@ -150,6 +192,25 @@ def test_losses(dtype):
         assert_close(a.grad, b.grad, dtype)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_losses_with_each_reduction_and_smooth_labels(dtype, reduction):
+    random = np.random.default_rng(0)
+    x, target = (random.normal(0, 3, size=(12, 5)).astype(dtype) for _ in range(2))
+    classes = random.integers(5, size=12)
+    F = torch.nn.functional
+    cases = [(nn.mse_loss, F.mse_loss, target, {})]
+    cases += [(nn.cross_entropy, F.cross_entropy, classes, {"label_smoothing": s}) for s in (0.0, 0.1, 1.0)]
+    for ours, theirs, to, options in cases:
+        a, b = Tensor(x), torch.tensor(x, requires_grad=True)
+        loss = ours(a, to, reduction=reduction, **options)
+        expected = theirs(b, torch.from_numpy(to), reduction=reduction, **options)
+        dy = random.normal(size=loss.shape).astype(dtype)
+        loss.backward(dy), expected.backward(torch.from_numpy(dy))
+        assert_close(np.asarray(loss.data, dtype=dtype), expected, dtype)
+        assert_close(a.grad, b.grad, dtype)
+
+
 def networks(dtype):
     """The same net twice, its layers nested, and PyTorch's weights in both."""
 
@@ -162,6 +223,62 @@ def networks(dtype):
     theirs, ours = build(torch.nn, getattr(torch, dtype)), build(nn, dtype)
     ours.load_state_dict(arrays(theirs))
     return ours, theirs
+
+
+OPTIMIZERS = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "options"), OPTIMIZERS)
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_an_optimizer_goes_torchs_way(optimizer, options, dtype):
+    """The same gradients, some of them missing, and a learning rate that a schedule changes: 20 steps of two parameters."""
+    random = np.random.default_rng(0)
+    shapes = ((4, 3), (3,))
+    ours = [nn.Parameter(random.normal(size=shape).astype(dtype)) for shape in shapes]
+    theirs = [torch.nn.Parameter(torch.tensor(parameter.data)) for parameter in ours]
+    a, b = getattr(nn, optimizer)(ours, **options), getattr(torch.optim, optimizer)(theirs, **options)
+    for step in range(20):
+        for i, (mine, other) in enumerate(zip(ours, theirs)):
+            mine.grad = random.normal(0.5, 1, size=shapes[i]).astype(dtype)
+            other.grad = torch.tensor(mine.grad)
+            if step in (0, 7) and i:
+                mine.grad = other.grad = None
+        a.lr = b.param_groups[0]["lr"] = a.lr * (1 + np.cos(step))
+        a.step(), b.step()
+        for mine, other in zip(ours, theirs):
+            assert_close(mine.data, other, dtype)
+
+
+def test_what_an_optimizer_refuses_is_what_torchs_refuses():
+    nan = float("nan")
+    for optimizer, wrong, right in (
+        ("SGD", {"lr": -0.1}, {"lr": 0.0}),
+        ("SGD", {"momentum": -0.1}, {"momentum": 1.5}),
+        ("SGD", {"weight_decay": -0.1}, {"weight_decay": 2.0}),
+        ("SGD", {"nesterov": True}, {"nesterov": True, "momentum": 0.1}),
+        ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, {"momentum": 0.9, "dampening": -0.1}),
+        ("Adam", {"lr": nan}, {"lr": 0.0}),
+        ("Adam", {"betas": (1.0, 0.9)}, {"betas": (0.0, 0.0)}),
+        ("Adam", {"betas": (0.9, -0.1)}, {"betas": (0.99, 0.9)}),
+        ("Adam", {"eps": -1e-8}, {"eps": 0.0}),
+        ("Adam", {"weight_decay": -0.1}, {"weight_decay": 2.0}),
+    ):
+        for make in (
+            lambda options, name=optimizer: getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(1))], **options),
+            lambda options, name=optimizer: getattr(nn, name)([nn.Parameter([1.0])], **options),
+        ):
+            make(right)
+            with pytest.raises(ValueError):
+                make(wrong)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -206,12 +323,26 @@ def test_state_dicts_are_exchanged_both_ways_in_memory_and_by_file(dtype, tmp_pa
     assert_close(ours(x).data, empty.eval()(torch.from_numpy(x)), dtype)
 
 
+def test_a_module_shows_what_torchs_shows():
+    def build(library):
+        norms = [library.BatchNorm1d(2), library.BatchNorm1d(2, momentum=None, affine=False, track_running_stats=False)]
+        more = [library.BatchNorm2d(2, bias=False), library.LayerNorm((2, 3), bias=False), library.LayerNorm(3)]
+        blocks = library.ModuleList([library.Linear(1, 2), library.Linear(1, 2), library.Tanh(), library.Linear(1, 2)])
+        nested = library.Sequential(library.ReLU(), library.Sequential(library.Sigmoid(), library.ModuleList(), blocks))
+        return library.Sequential(library.Linear(3, 2, bias=False), *norms, *more, nested, library.Sequential())
+
+    assert repr(build(nn)) == repr(build(torch.nn))
+
+
 def test_defaults_are_torchs():
     for ours, theirs in (
         (nn.Linear, torch.nn.Linear),
         (nn.BatchNorm1d, torch.nn.BatchNorm1d),
         (nn.BatchNorm2d, torch.nn.BatchNorm2d),
+        (nn.LayerNorm, torch.nn.LayerNorm),
         (nn.SGD, torch.optim.SGD),
+        (nn.Adam, torch.optim.Adam),
+        (nn.mse_loss, torch.nn.functional.mse_loss),
     ):
         expected = inspect.signature(theirs).parameters
         for name, parameter in inspect.signature(ours).parameters.items():
