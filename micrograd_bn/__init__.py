@@ -6,6 +6,18 @@ from .draw import draw
 from .engine import Tensor, grad, scalars
 from .explorer import explore
 from .fused import fused_batch_norm
+from .numbers.program import trace
 from .verify import verify
 
-__all__ = ["Tensor", "batch_norm", "batch_norm_backward", "draw", "explore", "fused_batch_norm", "grad", "scalars", "verify"]
+__all__ = [
+    "Tensor",
+    "batch_norm",
+    "batch_norm_backward",
+    "draw",
+    "explore",
+    "fused_batch_norm",
+    "grad",
+    "scalars",
+    "trace",
+    "verify",
+]

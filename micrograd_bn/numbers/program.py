@@ -33,7 +33,7 @@ from ..kinds import Value, apply, as_data
 from ..shapes import Shape, shape
 
 if TYPE_CHECKING:
-    from .compile import Compiled
+    pass
 
 FLOATS: Any = (float, np.floating, np.ndarray)
 
@@ -107,7 +107,8 @@ class Name(ArrayLike):
         _refuse()
 
     __bool__ = __float__ = __int__ = __index__ = __round__ = __iter__ = _looked_at
-    item = tolist = any = all = argmax = argmin = _looked_at
+    item = tolist = any = all = argmin = _looked_at
+    argmax: Any = _looked_at
 
     def __repr__(self) -> str:
         return f"<a number that a program is written of, shape {self.shape}>"
@@ -117,7 +118,7 @@ def _refuse() -> NoReturn:
     """What looks inside a number has no place in a program: TypeError, with the line that does it."""
     package, numpy = str(Path(__file__).parents[1]), str(Path(np.__file__).parent)
     frame = sys._getframe(1)
-    while frame.f_back and (frame.f_code.co_filename.startswith((package, numpy)) or frame.f_code.co_filename.startswith("<__array")):
+    while frame.f_back and frame.f_code.co_filename.startswith((package, numpy, "<__array")):
         frame = frame.f_back
     path, number = frame.f_code.co_filename, frame.f_lineno
     line = linecache.getline(path, number).strip()
@@ -400,26 +401,36 @@ def trace(f: Callable[..., Tensor] | Tensor, *examples: Any, reuse: bool = False
     numbers = [as_data(a.data if isinstance(a, Tensor) else a) for a in examples]
     names = [tape.given(a, label) for a, label in zip(numbers, labels)]
     tensors = [_tensor(name) for name in names]
-    if isinstance(f, Tensor):
-        new = replayed(f, dict(zip(leaves, tensors)))
-        y, groups, example = new[f], {new[node]: step for node, step in _groups(f).items()}, f.grad
-    else:
-        y, example = f(*tensors), None
-        if not isinstance(y, Tensor):
-            which = "which of them is the result? " if isinstance(y, (tuple, list)) else ""
-            raise TypeError(f"{title} returns {type(y).__name__}: {which}A program has one result, a Tensor, as a computation on Tensors is")
-        groups = _groups(y)
-    return _program(title, tape, names, tensors, y, groups, example, reuse)
+    y, example = (f, f.grad) if isinstance(f, Tensor) else (f(*tensors), None)
+    if not isinstance(y, Tensor):
+        which = "which of them is the result? " if isinstance(y, (tuple, list)) else ""
+        raise TypeError(
+            f"{title} returns {type(y).__name__}: {which}A program has one result, a Tensor, as computations on Tensors do"
+        )
+    given = tensors
+    if not isinstance(f, Tensor):  # what f holds as Tensors is given, too
+        leaves = [node for node in ordered(y) if not node.inputs and isinstance(node.data, np.ndarray) and node.shape]
+        given = [_tensor(tape.constant(node.data), node.label) for node in leaves]
+    new = replayed(y, dict(zip(leaves, given)))
+    groups = {new[node]: step for node, step in _groups(y).items()}
+    return _program(title, tape, names, tensors, new[y], groups, example, reuse)
 
 
-def _tensor(name: Name) -> Tensor:
-    leaf = Tensor(0.0, name.label)
+def _tensor(name: Name, label: str | None = None) -> Tensor:
+    leaf = Tensor(0.0, label or name.label)
     leaf.data = name  # of which no one asks whether it is a number
     return leaf
 
 
 def _program(
-    title: str, tape: Tape, names: list[Name], tensors: list[Tensor], y: Tensor, groups: Mapping[Tensor, Step], example: Any, reuse: bool
+    title: str,
+    tape: Tape,
+    names: list[Name],
+    tensors: list[Tensor],
+    y: Tensor,
+    groups: Mapping[Tensor, Step],
+    example: Any,
+    reuse: bool,
 ) -> Program:
     order = ordered(y)
     for node in order:
@@ -428,11 +439,9 @@ def _program(
             if step and data.primitive:
                 first = data.group is None or step.number < data.group[0].number  # two equations may both compute x − mu
                 data.group = (step, False) if first else data.group
-            if node.primitive is P.relu and type(data.value) is float:
+            if node.primitive is P.relu and data.primitive is P.maximum and type(data.value) is float:
                 data.primitive = P.relu  # which of -0.0 and 0.0 takes the first, as max does
-        if node.label and isinstance(data, (Name, np.ndarray)):
-            name = tape.constant(data)
-            name.label = name.label or node.label
+            data.label = data.label or node.label
     result, single = y.data, all(n == 1 for n in y.shape)
     value = result.value if isinstance(result, Name) else result
     if np.asarray(value).dtype.kind not in "fO":
@@ -451,7 +460,9 @@ def _program(
     gradients = [tape.constant(found[t] if t in found else np.zeros_like(t.data.value)[()]) for t in tensors]
     if upstream is not None:
         upstream.label = f"d{y.label or 'y'}"
-    return Program(title, tuple(names), upstream, tape.constant(result), tuple(gradients), tuple(tape.names), y, tuple(tensors), reuse)
+    return Program(
+        title, tuple(names), upstream, tape.constant(result), tuple(gradients), tuple(tape.names), y, tuple(tensors), reuse
+    )
 
 
 def _marked(tape: Tape, vjp: Any, step: Step | None) -> Any:
@@ -527,8 +538,11 @@ def _parameters(f: Callable[..., Any], n: int) -> list[str]:
     except TypeError as error:
         raise TypeError(f"an example is needed for each argument of {getattr(f, '__name__', f)}{signature}: {error}") from None
     bound.apply_defaults()
-    return [f"{name}{i + 1}" if isinstance(value, tuple) else name for name, value in bound.arguments.items()
-            for i, _ in enumerate(value if isinstance(value, tuple) else (0,))][:n]
+    return [
+        f"{name}{i + 1}" if isinstance(value, tuple) else name
+        for name, value in bound.arguments.items()
+        for i, _ in enumerate(value if isinstance(value, tuple) else (0,))
+    ][:n]
 
 
 TAKEN = {"np", "forward", "gradients", "max", "abs", "Decimal", "Fraction", *keyword.kwlist}
@@ -555,7 +569,7 @@ def _identifiers(labels: Iterable[str], otherwise: str, taken: Iterable[str] = (
 class Program:
     """A function's forward and backward pass, written down: call it, print it, save it, compile it. ``trace`` makes it.
 
-    ``p(*values)`` is the result, ``p.gradients(*values)`` the result and the gradient of each input, with the gradient of the result
+    ``p(*values)`` is the result, ``p.gradients(*values)`` the result and the gradient of each input, with the upstream gradient
     as one more argument where that is not a single number: the engine's, bit for bit. Values have the examples' shapes and dtypes:
     ValueError and TypeError otherwise. Called on Tensors, it is one node of their graph, which can be differentiated to any order.
 
@@ -608,7 +622,9 @@ class Program:
     @cached_property
     def constants(self) -> list[Name]:
         """The arrays that are arguments of the module, though the function did not have them as such."""
-        used = [a for name in self.statements for a in name.uses()] + [a for a in (self.result, *self.gradient) if isinstance(a, Name)]
+        used = [a for name in self.statements for a in name.uses()] + [
+            a for a in (self.result, *self.gradient) if isinstance(a, Name)
+        ]
         given = {*self.inputs, self.upstream}
         return [a for a in dict.fromkeys(used) if not a.primitive and a not in given]
 
@@ -634,7 +650,10 @@ class Program:
             "".join(line for word, line in IMPORTS if word in self.body(backward=True)) + "import numpy as np",
             _function_source("forward", [*inputs, *constants], self.body(), result),
             _function_source(
-                "gradients", [*inputs, *upstream, *constants], self.body(backward=True), f"{result}, ({', '.join(gradients)}{',' * (len(gradients) == 1)})"
+                "gradients",
+                [*inputs, *upstream, *constants],
+                self.body(backward=True),
+                f"{result}, ({', '.join(gradients)}{',' * (len(gradients) == 1)})",
             ),
         ]
         return "\n\n\n".join(["\n\n".join(parts[:2]), *parts[2:]]) + "\n"
@@ -649,13 +668,17 @@ class Program:
         return texts
 
     def _description(self) -> str:
-        what = {"": self.inputs, "the upstream gradient, ": (self.upstream,) if self.upstream is not None else (), "a constant, ": self.constants}
+        what = {
+            "": self.inputs,
+            "the upstream gradient, ": (self.upstream,) if self.upstream is not None else (),
+            "a constant, ": self.constants,
+        }
         of = [f"    {a.label}: {kind}{_sort(a)}" for kind, names in what.items() for a in names]
         of = [*of[:20], f"    … and {len(of) - 20} more"] if len(of) > 21 else of
         returned = f"the result, {_sort(self.result)}"
         return "\n".join(
             [
-                f"{self.name}, forward and backward, one statement after the other; written by micrograd_bn, which it does not need.",
+                f"{self.name}, forward and backward, statement by statement; written by micrograd_bn, which it does not need.",
                 "",
                 "The arguments have these shapes, which the statements rely on:",
                 "",
@@ -686,7 +709,7 @@ class Program:
         return _plain(self._run(0, self._fitted(values, self.inputs)))
 
     def gradients(self, *values: Any) -> tuple[Any, tuple[Any, ...]]:
-        """The result and the gradient of each input; the last value is the upstream gradient where the result is not a single number."""
+        """The result and the gradient of each input; the last value is the upstream gradient, where the result is no single number."""
         names = self.inputs if self.upstream is None else (*self.inputs, self.upstream)
         y, gradients = self._run(1, self._fitted(values, names))
         return _plain(y), tuple(map(_plain, gradients))
@@ -702,7 +725,11 @@ class Program:
         """The values as the engine would keep them, if they are what the program was written for."""
         if len(values) != len(names):
             wanted = ", ".join([name.label or "" for name in names[:8]]) + (", …" if len(names) > 8 else "")
-            last = f", the last of them the upstream gradient of shape {names[-1].shape}" if names and names[-1] is self.upstream else ""
+            last = (
+                f", the last of them the upstream gradient of shape {names[-1].shape}"
+                if names and names[-1] is self.upstream
+                else ""
+            )
             raise TypeError(f"the program of {self.name} takes {len(names)} values ({wanted}){last}, and this is {len(values)}")
         return [a if type(a) is float is type(name.value) else _checked(a, name) for a, name in zip(values, names)]
 
@@ -710,14 +737,14 @@ class Program:
     def _primitive(self) -> P.Primitive:
         """The program as one node: its VJP is the program's own, or the graph's once more where that is to be differentiated."""
 
-        def vjp(g: Value, y: Value, *inputs: Value) -> Sequence[Any]:
+        def vjp(g: Value, y: Value, *inputs: Value) -> tuple[Any, ...]:
             recorded = any(isinstance(a, Tensor) for a in (g, *inputs))
             if self.upstream is not None and not recorded:
                 return self.gradients(*inputs, g)[1]
             given = [a if isinstance(a, Tensor) else Tensor(a) for a in inputs]
             again = replayed(self.graph, dict(zip(self.leaves, given)))[self.graph]
             found = adjoints(again, g, differentiable=recorded, stop=set(given))
-            return [found.get(a) for a in given]
+            return tuple([found.get(a) for a in given])
 
         return P.Primitive(self.name, self.name, lambda *values: self(*values), vjp)
 
@@ -739,9 +766,11 @@ def _checked(value: Any, name: Name) -> Any:
         (_, own), (_, given) = _kind(example), _kind(value)
         if own != given:
             of, called = (a.__name__ if isinstance(a, type) else a for a in (own, given))
-            raise TypeError(f"{name.label}: the program is written for {of}, and this is {called}: convert it, or trace again with such an example")
+            raise TypeError(
+                f"{name.label}: the program is written for {of}, and this is {called}: convert it, or trace again with such an example"
+            )
     if shape(value) != name.shape:
-        raise ValueError(f"{name.label}: the program is written for shape {name.shape}, and this has {shape(value)}: trace again for it")
+        raise ValueError(f"{name.label}: the program is for shape {name.shape}, and this has {shape(value)}: trace again for it")
     return value
 
 
