@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from copy import deepcopy
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,9 +112,11 @@ class ArrayLike:
         return UFUNCS[ufunc](*inputs)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Value:
-        if function not in FUNCTIONS:
-            raise _no_primitive(function.__name__, {})
-        return FUNCTIONS[function](*args, **kwargs)
+        own = FUNCTIONS.get(function)
+        unknown = [name for name in kwargs if own and name not in signature(own).parameters]
+        if own is None or unknown:
+            raise _no_primitive(function.__name__, unknown)
+        return own(*args, **kwargs)
 
     def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
         if (
@@ -153,31 +156,40 @@ UFUNCS: dict[np.ufunc, Any] = {
     np.maximum: F.maximum,
     np.minimum: F.minimum,
 }
+def _clip(a: Value, a_min: Value = None, a_max: Value = None, *, min: Value = None, max: Value = None) -> Value:
+    return F.clip(a, a_min if min is None else min, a_max if max is None else max)
+
+
+def _norm(x: Value, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Value:
+    vectors = isinstance(axis, int) or len(shape(x)) == 1
+    if ord not in (None, 2 if vectors else "fro"):
+        raise TypeError(f"the norm that can be differentiated here is the Euclidean one, and this is of order {ord!r}: compose it")
+    return F.norm(x, axis, keepdims)
+
+
 FUNCTIONS: dict[Any, Any] = {
-    np.linalg.norm: lambda a, ord=None, axis=None, keepdims=False: F.norm(_euclidean(a, ord), axis, keepdims),
+    np.linalg.norm: _norm,
+    np.clip: _clip,
+    np.reshape: lambda a, shape: F.reshape(a, shape),
+    np.amax: F.max,
+    np.amin: F.min,
     **{
         getattr(np, function.__name__): function
         for function in (
             *(F.sum, F.mean, F.prod, F.max, F.min, F.var, F.std, F.cumsum, F.argmax),
-            *(F.clip, F.where, F.dot, F.outer, F.tensordot, F.einsum),
-            *(F.reshape, F.ravel, F.transpose, F.swapaxes, F.moveaxis, F.expand_dims, F.squeeze),
+            *(F.where, F.dot, F.outer, F.tensordot, F.einsum),
+            *(F.ravel, F.transpose, F.swapaxes, F.moveaxis, F.expand_dims, F.squeeze),
             *(F.broadcast_to, F.repeat, F.concatenate, F.stack),
         )
     },
 }
 
 
-def _euclidean(a: Value, ord: Any) -> Value:
-    if ord not in (None, 2):
-        raise TypeError(f"the norm that can be differentiated here is the Euclidean one, and this is of order {ord!r}: compose it")
-    return a
-
-
-def _no_primitive(name: str, kwargs: dict[str, Any]) -> TypeError:
-    options = f" with {', '.join(kwargs)}" if kwargs else ""
+def _no_primitive(name: str, options: Collection[str]) -> TypeError:
+    with_options = f" with {', '.join(options)}" if options else ""
     return TypeError(
-        f"numpy.{name}{options} has no primitive here, so it cannot be differentiated: compose it from those there are "
-        f"({', '.join(sorted(f.__name__ for f in (*UFUNCS, *FUNCTIONS)))}), or apply it to .data"
+        f"numpy.{name}{with_options} has no primitive here, so it cannot be differentiated: compose it from those there are "
+        f"({', '.join(sorted({f.__name__ for f in (*UFUNCS, *FUNCTIONS)}))}), or apply it to .data"
     )
 
 

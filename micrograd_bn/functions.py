@@ -7,14 +7,14 @@ that it needs no derivative of its own, and its graph shows how it is computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from . import primitives as P
-from .kinds import Value, is_tensor, one
+from .kinds import Value, is_tensor, one, zero
 from .shapes import Axis, Shape, axes, count, shape
 
 # ---- Functions of each number
@@ -146,7 +146,7 @@ def _not_empty(a: Value, axis: Axis, name: str) -> Value:
 def var(a: Value, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
     """The variance over ``axis``: the mean of (a − mean)², with n − ddof for n; ddof=1 is the unbiased one."""
     squares = (a - mean(a, axis, True)) ** 2
-    return mean(squares, axis, keepdims) if ddof == 0 else sum(squares, axis, keepdims) / (count(a, axis) - ddof)
+    return mean(squares, axis, keepdims) if ddof == 0 else sum(squares, axis, keepdims) / np.maximum(count(a, axis) - ddof, 0)
 
 
 def std(a: Value, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
@@ -158,14 +158,14 @@ def norm(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
     """The Euclidean norm, √Σ a², over ``axis``; at 0 its gradient is taken as 0."""
     squares = sum(a * a, axis, keepdims)
     at_0 = squares == 0
-    return P.where(at_0, squares, sqrt(P.where(at_0, one(squares), squares)))
+    return P.where(at_0, zero(squares), sqrt(P.where(at_0, one(squares), squares)))
 
 
 def logsumexp(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
     """log Σ exp(a) over ``axis``. The largest number is subtracted before and added after, so that exp cannot overflow."""
     largest = P.stop_gradient(max(a, axis, True))
     total = log(sum(exp(a - largest), axis, True)) + largest
-    return total if keepdims else squeeze(total, axes(len(shape(a)), axis))
+    return total if keepdims else squeeze(total, axis)
 
 
 def softmax(a: Value, axis: Axis = -1) -> Value:
@@ -184,11 +184,20 @@ def argmax(a: Value, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmax(a.data if is_tensor(a) else a, axis=axis, keepdims=keepdims)
 
 
+def _places(a: Value, axis: int | Iterable[int]) -> tuple[int, ...]:
+    """The axes of ``a`` that are meant, counted from the start."""
+    return axes(len(shape(a)), tuple(axis) if isinstance(axis, Iterable) else axis)
+
+
+def _arrays(values: Iterable[Value]) -> list[Value]:
+    return [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in values]
+
+
 def cumsum(a: Value, axis: int | None = None) -> Value:
     """The sums of the first, the first two, … numbers along ``axis``; None is of all of them in a row."""
     if axis is None:
         return P.cumsum(ravel(a), axis=0)
-    return P.cumsum(a, axis=axis % len(shape(a)))
+    return P.cumsum(a, axis=_places(a, axis)[0])
 
 
 # ---- Products
@@ -196,6 +205,7 @@ def cumsum(a: Value, axis: int | None = None) -> Value:
 
 def dot(a: Value, b: Value) -> Value:
     """NumPy's dot: a single number times all, vectors and matrices as by @, else the sum over a's last and b's second-last axis."""
+    a, b = _arrays((a, b))
     if not shape(a) or not shape(b):
         return P.mul(a, b)
     return P.matmul(a, b) if len(shape(b)) < 3 else tensordot(a, b, (-1, -2))
@@ -203,30 +213,37 @@ def dot(a: Value, b: Value) -> Value:
 
 def outer(a: Value, b: Value) -> Value:
     """Each number of a times each of b, as a matrix."""
+    a, b = _arrays((a, b))
     return P.mul(reshape(a, (-1, 1)), reshape(b, (1, -1)))
 
 
 def tensordot(a: Value, b: Value, axes: Any = 2) -> Value:
-    """The sum of products over ``axes``: of a and of b, each an int or several; n stands for the last n of a, the first n of b."""
-    n, k = len(shape(a)), len(shape(b))
-    of_a, of_b = (range(n - axes, n), range(axes)) if isinstance(axes, int) else axes
-    of_a, of_b = ([i % d for i in ([of] if isinstance(of, int) else of)] for of, d in ((of_a, n), (of_b, k)))
-    left, right = [i for i in range(n) if i not in of_a], [i for i in range(k) if i not in of_b]
+    """The sum of products over ``axes``: of a and of b, each an int or several; n stands for the last n of a, the first n of b.
+
+    Raises ValueError where these differ in size.
+    """
+    a, b = _arrays((a, b))
+    of_a, of_b = (range(-axes, 0), range(axes)) if isinstance(axes, int) else axes
+    of_a, of_b = _places(a, of_a), _places(b, of_b)
+    if [shape(a)[i] for i in of_a] != [shape(b)[i] for i in of_b]:
+        raise ValueError(f"tensordot: axes {of_a} of shape {shape(a)} and {of_b} of {shape(b)} are summed over, and differ in size")
+    left, right = ([i for i in range(len(shape(c))) if i not in of] for c, of in ((a, of_a), (b, of_b)))
     over, to = math.prod([shape(a)[i] for i in of_a]), (*[shape(a)[i] for i in left], *[shape(b)[i] for i in right])
     rows = reshape(np.transpose(a, (*left, *of_a)), (math.prod([shape(a)[i] for i in left]), over))
     return reshape(P.matmul(rows, reshape(np.transpose(b, (*of_b, *right)), (over, -1 if over else math.prod(to)))), to)
 
 
-def einsum(subscripts: str, *arrays: Value) -> Value:
+def einsum(subscripts: str, *arrays: Any) -> Value:
     """Einstein's sum: "ij,jk->ik" is a product of matrices. Without "->", what stands once is kept, in the order of the alphabet.
 
-    Raises ValueError for an index that the result names twice, and for subscripts that do not fit the arrays.
+    Raises ValueError for a result that names an index twice, or another, and for subscripts that do not fit the arrays.
 
     >>> a = np.arange(6.0).reshape(2, 3)
     >>> einsum("ij,kj->ik", a, a)
     array([[ 5., 14.],
            [14., 50.]])
     """
+    arrays = tuple(_arrays(arrays))
     operands, arrow, result = subscripts.replace(" ", "").partition("->")
     names = operands.split(",")
     if len(names) != len(arrays):
@@ -240,8 +257,12 @@ def einsum(subscripts: str, *arrays: Value) -> Value:
         raise ValueError(f"einsum: {subscripts!r} does not fit arrays of shapes {', '.join(str(shape(a)) for a in arrays)}")
     once = [c for c in sorted(set(operands) - set(".,")) if operands.count(c) == 1]
     result = result.replace("...", batch) if arrow else batch + "".join(once)
-    if len(set(result)) < len(result):
-        raise ValueError(f"einsum: the result {result!r} of {subscripts!r} names an index twice: there is one axis for each")
+    if len(set(result)) < len(result) or not set(result) <= set("".join(names)):
+        raise ValueError(f"einsum: {result!r}, the result of {subscripts!r}, names an index twice, or one that no array has")
+    sizes: dict[str, int] = {}
+    for letter, n in [pair for name, a in zip(names, arrays) for pair in zip(name, shape(a)) if pair[1] != 1]:
+        if sizes.setdefault(letter, n) != n:
+            raise ValueError(f"einsum: {letter!r} in {subscripts!r} is {sizes[letter]} and {n} in {[shape(a) for a in arrays]}")
     return P.einsum(*arrays, subscripts=f"{','.join(names)}->{result}")
 
 
@@ -268,15 +289,15 @@ def transpose(a: Value, axes: Any = None, *more: int) -> Value:
 def swapaxes(a: Value, axis1: int, axis2: int) -> Value:
     """The two axes exchanged."""
     order = list(range(len(shape(a))))
-    order[axis1], order[axis2] = order[axis2], order[axis1]
+    i, j = _places(a, (axis1, axis2))
+    order[i], order[j] = j, i
     return transpose(a, tuple(order))
 
 
 def moveaxis(a: Value, source: int | Sequence[int], destination: int | Sequence[int]) -> Value:
     """The axes ``source`` at the places ``destination``, the others in their order."""
-    n = len(shape(a))
-    come, go = ([i % n for i in ((at,) if isinstance(at, int) else at)] for at in (source, destination))
-    order = [i for i in range(n) if i not in come]
+    come, go = _places(a, source), _places(a, destination)
+    order = [i for i in range(len(shape(a))) if i not in come]
     for place, axis in sorted(zip(go, come)):
         order.insert(place, axis)
     return transpose(a, tuple(order))
@@ -301,13 +322,13 @@ def repeat(a: Value, repeats: Any, axis: int | None = None) -> Value:
     """Each element so many times, along ``axis``; None is of all of them in a row."""
     if axis is None:
         a, axis = ravel(a), 0
-    index = np.repeat(np.arange(shape(a)[axis]), repeats)
-    return a[(*[slice(None)] * (axis % len(shape(a))), index)]
+    (axis,) = _places(a, axis)
+    return a[(*[slice(None)] * axis, np.repeat(np.arange(shape(a)[axis]), repeats))]
 
 
 def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> Value:
     """The arrays one after the other along ``axis``; None is all their numbers in a row. ValueError if the shapes do not fit."""
-    arrays = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in arrays]
+    arrays = _arrays(arrays)
     arrays = [ravel(a) for a in arrays] if axis is None else arrays
     shapes = [shape(a) for a in arrays]
     axis, n = axis or 0, len(shapes[0]) if shapes else 0
@@ -318,7 +339,7 @@ def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> Value:
 
 def stack(arrays: Sequence[Value], axis: int = 0) -> Value:
     """The arrays side by side along a new axis, at this place of the result. ValueError if the shapes differ."""
-    arrays = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in arrays]
+    arrays = _arrays(arrays)
     shapes = [shape(a) for a in arrays]
     if len(set(shapes)) != 1:
         raise ValueError(f"stack takes arrays of one shape, and these have shapes {shapes}")

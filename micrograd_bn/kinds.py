@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import wraps
+from numbers import Number
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
@@ -58,15 +59,18 @@ def as_data(value: Any) -> Any:
 
 def as_constant(value: Any, like: Any) -> Any:
     """A constant that meets the number ``like``: a sequence becomes an array; integers and NumPy's single numbers take its dtype,
-    so that float32 stays float32. Other kinds stay as they are."""
+    so that float32 stays float32. Other kinds stay as they are. Raises TypeError for masked arrays and complex numbers."""
     if type(value) is float or type(value) is int or is_tensor(value):
         return value
     value = _unmasked(np.asarray(value) if isinstance(value, (list, tuple)) else value)
-    of, dtype = getattr(getattr(value, "dtype", None), "kind", ""), getattr(like, "dtype", None)
-    if of in ("f", "i", "u") and isinstance(value, np.number) and (dtype is None or dtype.kind == "O"):
+    kind, dtype = getattr(getattr(value, "dtype", None), "kind", ""), getattr(like, "dtype", None)
+    if kind == "c":
+        raise TypeError(f"a Tensor is computed with real numbers, and these are {value.dtype}: take their .real, or their abs()")
+    single = isinstance(value, np.number)
+    if single and (dtype is None or dtype.kind == "O"):
         return value.item()  # a float, a Decimal: they mix with Python's own numbers only
-    if (of in ("i", "u") or (of == "f" and isinstance(value, np.number))) and (dtype is None or dtype.kind == "f"):
-        return value.astype(dtype or np.float64)
+    if (kind in ("i", "u") or single) and dtype is not None and dtype.kind == "f":
+        return value.astype(dtype)
     return value
 
 
@@ -111,7 +115,7 @@ def one(like: Value) -> Value:
 def power(a: Value, b: Value) -> Value:
     """a to the power of b: NaN where Python's floats would leave the real numbers."""
     y = a**b
-    return np.float64(a) ** b if type(y) is complex else y
+    return np.float64(a) ** float(b) if type(y) is complex else y
 
 
 def by_kind(name: str) -> Callable[[Value], Value]:
@@ -119,22 +123,23 @@ def by_kind(name: str) -> Callable[[Value], Value]:
 
     >>> from fractions import Fraction
     >>> by_kind("sqrt")(4.0), by_kind("sqrt")(Fraction(9, 4))
-    (np.float64(2.0), 1.5)
+    (2.0, 1.5)
     """
     ufunc = getattr(np, name)
     each = np.frompyfunc(lambda number: _own(name, number), 1, 1)
 
     def function(a: Value) -> Value:
         try:
-            return ufunc(a)
+            y = ufunc(a)
         except (TypeError, AttributeError):  # it looks for a method of that name, and there is none
             return each(a)
+        return float(y) if type(a) is float or type(a) is int else y
 
     return function
 
 
 OTHERWISE: dict[str, Callable[[Value], Value]] = {  # where a kind has none of its own
-    "sqrt": lambda a: a ** Fraction(1, 2),
+    "sqrt": lambda a: power(a, Fraction(1, 2)),
     "log": lambda a: a.ln(),
     "expm1": lambda a: _own("exp", a) - 1,
     "log1p": lambda a: _own("log", 1 + a),
@@ -161,6 +166,13 @@ def is_tensor(value: Any) -> bool:
 def is_number(value: Any) -> bool:
     """Whether this may be a real number or an array of them, of any kind: what can be divided."""
     return hasattr(value, "__truediv__") and not isinstance(value, complex)
+
+
+def is_boolean(value: Any) -> bool:
+    """Whether this is true or false, of any kind (SymPy has one of its own), or an array of that."""
+    if hasattr(value, "dtype"):
+        return bool(value.dtype == bool)
+    return isinstance(value, bool) or (hasattr(value, "__bool__") and not isinstance(value, (Number, type(None))))
 
 
 def _name(value: Any) -> str:

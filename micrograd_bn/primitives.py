@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from .kinds import Value, as_constant, by_kind, is_tensor, one, power, zero
-from .shapes import Shape, axes, count, expanded, shape, spread, total, unbroadcast
+from .kinds import Value, as_constant, by_kind, is_boolean, is_tensor, one, power, zero
+from .shapes import Shape, array, axes, count, expanded, shape, spread, total, unbroadcast
 
 NONE: Mapping[str, Any] = {}
 
@@ -91,7 +91,8 @@ pow = Primitive("pow", "^",  # to a constant exponent, which is a parameter …
 
 def _power_vjp(g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
     da = where(b == 0, zero(g), g * b * power(a, where(b == 0, one(b), b - 1)))
-    db = where(a == 0, zero(g), g * y * log(where(a == 0, one(a), a)))  # 0 to the power of b stays 0
+    base = where(a == 0, one(y), a * one(y))  # of y's kind: an integer's logarithm would be a float
+    db = where(a == 0, zero(g), g * y * log(base))  # 0 to the power of b stays 0
     return da, db
 
 
@@ -148,7 +149,7 @@ not_equal = Primitive("not_equal", "≠", operator.ne, None)
 def _where(condition: Value, a: Value, b: Value) -> Value:
     if type(condition) is bool and not hasattr(a, "shape") and not hasattr(b, "shape"):
         return a if condition else b
-    if getattr(condition, "dtype", type(condition)) not in (bool, np.bool_):
+    if not is_boolean(condition):
         raise TypeError(f"where selects by a condition of booleans, and this is {condition!r}: compare first, as in t > 0")
     selected: Any = np.where(condition, a, b)
     return selected[()]
@@ -206,7 +207,7 @@ def _shared(g: Value, n: int) -> Value:
 def _mean(a: Value, axis: Any, keepdims: bool) -> Value:
     if type(a) is np.ndarray and a.dtype.char in "fd" and a.size:
         return total(a, axis, keepdims) / count(a, axis)
-    return (a if hasattr(a, "mean") else np.asarray(a)).mean(axis=axis, keepdims=keepdims)
+    return array(a).mean(axis=axis, keepdims=keepdims)
 
 
 mean = Primitive("mean", "mean",
@@ -221,11 +222,11 @@ def _extremum_vjp(g: Value, a: Value, loses: Value, axis: Any) -> tuple[Value]:
 
 
 max = Primitive("max", "max",
-                lambda a, axis, keepdims: np.max(a, axis=axis, keepdims=keepdims),
+                lambda a, axis, keepdims: np.max(array(a), axis=axis, keepdims=keepdims),
                 lambda g, y, a, axis, keepdims: _extremum_vjp(g, a, a < expanded(y, a, axis), axis))
 
 min = Primitive("min", "min",
-                lambda a, axis, keepdims: np.min(a, axis=axis, keepdims=keepdims),
+                lambda a, axis, keepdims: np.min(array(a), axis=axis, keepdims=keepdims),
                 lambda g, y, a, axis, keepdims: _extremum_vjp(g, a, a > expanded(y, a, axis), axis))
 
 
@@ -343,9 +344,15 @@ def _einsum_vjp(g: Value, y: Value, *arrays: Value, subscripts: str) -> tuple[Va
     return tuple(terms)
 
 
+def _einsum(*arrays: Value, subscripts: str) -> Value:
+    if all(getattr(a, "dtype", None) == np.float16 for a in arrays):  # as in ``total``
+        return np.einsum(subscripts, *arrays, dtype=np.float32).astype(np.float16)
+    return np.einsum(subscripts, *arrays)
+
+
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 einsum: Primitive = Primitive("einsum", "einsum",
-                   lambda *arrays, subscripts: np.einsum(subscripts, *arrays),
+                   _einsum,
                    _einsum_vjp)
 
 
@@ -354,15 +361,16 @@ einsum: Primitive = Primitive("einsum", "einsum",
 def _scatter(a: Value, index: Any, to: Shape) -> Value:
     if hasattr(a, "dask"):
         return _scatter_lazily(a, index, to)
-    out = np.zeros(to, dtype=np.asarray(a).dtype)
+    dtype = array(a).dtype
+    out = np.zeros(to, np.float32 if dtype == np.float16 else dtype)  # as in ``total``
     np.add.at(out, index, a)  # adds, so an element picked twice gets both gradients
-    return out[()]
+    return out.astype(dtype, copy=False)[()]
 
 
 def _scatter_lazily(a: Value, index: Any, to: Shape) -> Value:
     """The same for slices and integers, axis by axis, by functions that dispatch: each place takes its element, or 0."""
     index = [i for i in (index if isinstance(index, tuple) else (index,)) if i is not None]
-    if not all(isinstance(i, (slice, int)) or i is ... for i in index):
+    if not all(isinstance(i, (slice, int, np.integer)) or i is ... for i in index):
         raise TypeError("a lazy array's fancy index has no derivative here: take slices, or multiply by a matrix of 0 and 1")
     if ... in index:
         at = index.index(...)
@@ -384,6 +392,6 @@ scatter: Primitive = Primitive("scatter", "scatter",
                     lambda g, y, a, index, to: (g[index],))
 
 getitem = Primitive("getitem", "[ ]",
-                    lambda a, index: (a if hasattr(a, "shape") else np.asarray(a))[index],
+                    lambda a, index: array(a)[index],
                     lambda g, y, a, index: (scatter(g, index=index, to=shape(a)),))
 # fmt: on

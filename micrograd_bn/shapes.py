@@ -18,17 +18,30 @@ def shape(a: Any) -> Shape:
     return sizes
 
 
+def array(a: Any) -> Any:
+    """``a`` itself, if it has a shape; a bare number as an array without axes."""
+    return a if hasattr(a, "shape") else np.asarray(a)
+
+
+@lru_cache
 def axes(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """``axis`` as a tuple of non-negative ints: None is all of them, negative ones count from the end."""
-    if isinstance(axis, (int, np.integer)):
-        return (int(axis) % ndim,)
-    return tuple(range(ndim)) if axis is None else tuple([i % ndim for i in axis])
+    """``axis`` as a tuple of non-negative ints: None is all of them, negative ones count from the end.
+
+    Raises NumPy's AxisError, which is a ValueError, for one that is not there.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    given = (axis,) if isinstance(axis, (int, np.integer)) else axis
+    for i in given:
+        if not -ndim <= i < ndim:
+            raise np.exceptions.AxisError(i, ndim)
+    return tuple([i % ndim for i in given])
 
 
 def count(a: Any, axis: Axis) -> int:
     """How many numbers a reduction over ``axis`` brings together: the derivation's m."""
     sizes = shape(a)
-    return sizes[axis] if isinstance(axis, int) else math.prod([sizes[i] for i in axes(len(sizes), axis)])
+    return math.prod([sizes[i] for i in axes(len(sizes), axis)])
 
 
 def total(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -38,7 +51,7 @@ def total(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
         return (
             add(a, axis, np.float32, None, keepdims).astype(a.dtype) if a.dtype.char == "e" else add(a, axis, None, None, keepdims)
         )
-    return (a if hasattr(a, "sum") else np.asarray(a)).sum(axis=axis, keepdims=keepdims)
+    return array(a).sum(axis=axis, keepdims=keepdims)
 
 
 def expanded(g: Any, a: Any, axis: Axis) -> Any:
@@ -52,7 +65,8 @@ def expanded(g: Any, a: Any, axis: Axis) -> Any:
 
 def spread(g: Any, a: Any, axis: Axis) -> Any:
     """The gradient ``g`` of a reduction of ``a``, seen by every element that went into it: a view, not a copy."""
-    return np.broadcast_to(expanded(g, a, axis), shape(a))
+    g = expanded(g, a, axis)
+    return g if shape(g) == shape(a) else np.broadcast_to(g, shape(a))
 
 
 def unbroadcast(g: Any, to: Shape) -> Any:

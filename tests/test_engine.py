@@ -366,3 +366,25 @@ def test_a_label_may_be_changed_and_the_equation_stays():
     x = Tensor(1.0)
     x.label = "x"
     assert (x.label, x.equation) == ("x", None)
+
+
+def test_what_goes_into_a_comparison_too_still_gets_its_gradient():
+    """Nothing comes back from a comparison, and nothing waits for it: not where, clip and norm, not a mask that is a product."""
+    x = Tensor([-1.0, 2.0, 5.0])
+    h = x * 3  # a node that is used by the comparison, and by what it selects
+    y = np.where(h > 0, h * h, 0.0) + h.clip(-2, 9) + np.where((h > 0)[::-1], h, 0.0)
+    y.backward(np.ones(3))
+    assert h.grad.tolist() == [1, 13, 30]
+    assert x.grad.tolist() == [3, 39, 90]
+    (dx,) = grad(y, [x], np.ones(3))
+    assert dx.data.tolist() == [3, 39, 90]
+
+
+def test_a_vjp_may_say_that_an_input_has_no_derivative():
+    first = P.Primitive("first", "first", lambda a, b: a, lambda g, y, a, b: (g, None))
+    x = Tensor(2.0)
+    h = x * 3
+    y = first(h, h * h) * h
+    y.backward()
+    assert (h.grad, x.grad) == (12, 36)
+    assert [node.grad for node in y.parents[0].parents] == [12, None]
