@@ -258,3 +258,17 @@ def test_ten_thousand_nodes_take_seconds():
     p.gradients(*values)
     assert time.perf_counter() - start < 6  # 3 on a machine that has nothing else to do
     assert len(p.statements) > 10_000
+
+
+def test_a_gradient_within_a_function():
+    """Its second derivative goes back through elements that were picked, and put in their places."""
+
+    def f(x):
+        (g,) = grad((x[1:] ** 3 * x[[0, 0, 1]]).sum(), x)
+        return g * g
+
+    values = [np.array([1.0, 2.0, -3.0, 0.5])]
+    y, gradients = by_engine(f, values, np.ones(4))
+    found, of_inputs = trace(f, np.zeros(4)).gradients(*values, np.ones(4))
+    np.testing.assert_array_equal(found, y)
+    np.testing.assert_array_equal(of_inputs[0], gradients[0])

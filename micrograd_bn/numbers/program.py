@@ -29,7 +29,7 @@ from ..derivation import EQUATIONS
 from ..dispatch import ArrayLike
 from ..engine import Step, Tensor, adjoints
 from ..files import AnyPath, write_whole
-from ..kinds import Value, apply, as_data
+from ..kinds import Value, apply, as_data, one
 from ..shapes import Shape, shape
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Tape:
 
     def given(self, value: Any, label: str) -> Name:
         """A Name that is an argument of the program."""
-        name = Name(self, _example(value))
+        name = Name(self, _example(value) if shape(value) else value)
         name.label = label
         return name
 
@@ -208,6 +208,8 @@ def _example(value: Any) -> Any:
         return float(value)
     if isinstance(value, np.ndarray) and value.size > 4096:
         return np.broadcast_to(value.flat[0], value.shape)
+    if isinstance(value, np.ndarray) and not value.shape:
+        return _example(value[()])
     return value
 
 
@@ -249,7 +251,7 @@ INFIX = {
 }
 FUNCTIONS = ("sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "maximum", "minimum")
 OWN = {  # where a kind of number has no such function of its own, as in ``kinds``
-    **{"sqrt": "a ** Fraction(1, 2)", "log": "a.ln()", "expm1": "a.exp() - 1", "log1p": "(1 + a).ln()"},
+    **{"sqrt": "float(np.float64(a) ** 0.5)", "log": "a.ln()", "expm1": "a.exp() - 1", "log1p": "(1 + a).ln()"},
     "tanh": "1 - 2 / ((2 * a).exp() + 1)",
 }
 
@@ -310,23 +312,25 @@ def source_of(name: Name) -> str:
     if of == "where":
         if all(type(a.value if isinstance(a, Name) else a) in (bool, float, Decimal, Fraction) for a in name.inputs):
             return f"{args[1]} if {args[0]} else {args[2]}"
-        return f"np.where({', '.join(args)})" + "[()]" * (not name.shape)
+        return f"np.where({', '.join(args)}){'' if name.shape else '[()]'}"
     if of in ("sum", "mean", "max", "min", "prod"):
         return _reduction(of, args[0], p, name, first if whole else None)
     if of == "astype":
         return f"{args[0]}.astype({p['dtype']})" if whole else f"np.asarray({args[0]}, {p['dtype']})[()]"
+    single = "" if name.shape else "[()]"  # a number as such, as the engine keeps it, not an array without axes
     if of == "getitem":
-        return f"{args[0] if whole else f'np.asarray({args[0]})'}[{_index(name.params['index'])}]"
+        return f"{args[0] if whole else f'np.asarray({args[0]})'}[{_index(name.params['index'])}]{single}"
     if of == "concatenate":
         return f"np.concatenate([{', '.join(args)}], axis={p['axis']})"
     if of == "einsum":
-        return f"np.einsum({p['subscripts']}, {', '.join(args)})"
+        half = all(isinstance(a, Name) and a.dtype == np.float16 for a in name.inputs)
+        return f"np.einsum({', '.join([p['subscripts'], *args])}{', dtype=np.float32).astype(np.float16)' * half or ')'}{single}"
     if of == "cumsum":
-        half = ", np.float32).astype(np.float16)" if name.dtype == np.float16 else ")"
-        return f"np.cumsum({args[0]}, {p['axis']}{half}"
+        thin = ", np.float32).astype(np.float16)" if name.dtype == np.float16 else ")"
+        return f"np.cumsum({args[0]}, {p['axis']}{thin}"
     (how,) = p.values()
     called = {"broadcast": "broadcast_to"}.get(of, of)
-    return f"{args[0]}.{of}({how})" if whole and of in ("reshape", "transpose") else f"np.{called}({args[0]}, {how})"
+    return (f"{args[0]}.{of}({how})" if whole and of in ("reshape", "transpose") else f"np.{called}({args[0]}, {how})") + single
 
 
 def _function(of: str, a: str, example: Any) -> str:
@@ -359,10 +363,13 @@ def statement(name: Name) -> list[str]:
         (a,), index, to = map(literal, name.inputs), name.params["index"], name.params["to"]
         plain = all(i is None or i is ... or isinstance(i, (int, slice)) for i in (index if isinstance(index, tuple) else (index,)))
         place = f"{name.label}[{_index(index)}]"
+        half = name.dtype == np.float16  # added up in float32
+        dtype = "np.float32" if half else literal(name.dtype) if name.dtype.kind == "f" else "object"
+        after = ".astype(np.float16)" * half + "[()]" * (not to)
         return [
-            f"{name.label} = np.zeros({literal(to)}, {literal(name.dtype) if name.dtype.kind == 'f' else 'object'})",
+            f"{name.label} = np.zeros({literal(to)}, {dtype})",
             f"{place} += {a}" if plain else f"np.add.at({name.label}, {literal(index)}, {a})",
-            *([] if to else [f"{name.label} = {name.label}[()]"]),
+            *([f"{name.label} = {name.label}{after}"] if after else []),
         ]
     return [f"{name.label} = {source_of(name)}"]
 
@@ -447,7 +454,9 @@ def _program(
     if np.asarray(value).dtype.kind not in "fO":
         raise TypeError(f"{title} returns {np.asarray(value).dtype}, as comparisons are, and has no gradient: end with floats")
     upstream = None if single else tape.given(np.ones_like(value) if example is None else example, "")
-    seed = (1.0 if isinstance(value, float) else np.ones_like(value)[()]) if upstream is None else upstream
+    seed: Any = upstream
+    if upstream is None:
+        seed = one(value) if isinstance(value, float) or np.asarray(value).dtype == object else np.ones_like(value)[()]
     kept = {node: node.primitive for node in order if isinstance(node.data, Name) and node.primitive}
     for node, primitive in kept.items():
         node.primitive = replace(primitive, vjp=_marked(tape, primitive.vjp, groups.get(node)))
@@ -709,7 +718,7 @@ class Program:
         return _plain(self._run(0, self._fitted(values, self.inputs)))
 
     def gradients(self, *values: Any) -> tuple[Any, tuple[Any, ...]]:
-        """The result and the gradient of each input; the last value is the upstream gradient, where the result is no single number."""
+        """The result and the gradient of each input; the upstream gradient comes last, where the result is no single number."""
         names = self.inputs if self.upstream is None else (*self.inputs, self.upstream)
         y, gradients = self._run(1, self._fitted(values, names))
         return _plain(y), tuple(map(_plain, gradients))
@@ -767,7 +776,7 @@ def _checked(value: Any, name: Name) -> Any:
         if own != given:
             of, called = (a.__name__ if isinstance(a, type) else a for a in (own, given))
             raise TypeError(
-                f"{name.label}: the program is written for {of}, and this is {called}: convert it, or trace again with such an example"
+                f"{name.label}: the program is written for {of}, and this is {called}: convert it, or trace with such an example"
             )
     if shape(value) != name.shape:
         raise ValueError(f"{name.label}: the program is for shape {name.shape}, and this has {shape(value)}: trace again for it")
