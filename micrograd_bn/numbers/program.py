@@ -617,9 +617,9 @@ class Program:
     @cached_property
     def statements(self) -> list[Name]:
         """What is computed, in order: those that the result or a gradient needs, and no others."""
-        return self._needed(self.result, *self.gradient)
+        return self.needed(self.result, *self.gradient)
 
-    def _needed(self, *targets: Any) -> list[Name]:
+    def needed(self, *targets: Any) -> list[Name]:
         needed, todo = set(), [a for a in targets if isinstance(a, Name)]
         while todo:
             name = todo.pop()
@@ -641,7 +641,7 @@ class Program:
         """The statements of ``forward`` or of ``gradients``, with the numbers of their equations."""
         lines: list[str] = []
         group = ""
-        for name in self.statements if backward else self._needed(self.result):
+        for name in self.statements if backward else self.needed(self.result):
             heading = _heading(*name.group) if name.group else ""
             if heading != group:
                 group = heading
@@ -653,12 +653,12 @@ class Program:
         """The program as a module of two functions, ``forward`` and ``gradients``, that needs NumPy and nothing else."""
         inputs, constants = ([name.label or "" for name in names] for names in (self.inputs, self.constants))
         upstream = [self.upstream.label or ""] if self.upstream is not None else []
-        result, gradients = literal(self.result), self._returned()
+        result, gradients = literal(self.result), self.returned()
         parts = [
             f'"""{self._description()}"""',
             "".join(line for word, line in IMPORTS if word in self.body(backward=True)) + "import numpy as np",
-            _function_source("forward", [*inputs, *constants], self.body(), result),
-            _function_source(
+            function_source("forward", [*inputs, *constants], self.body(), result),
+            function_source(
                 "gradients",
                 [*inputs, *upstream, *constants],
                 self.body(backward=True),
@@ -667,7 +667,7 @@ class Program:
         ]
         return "\n\n\n".join(["\n\n".join(parts[:2]), *parts[2:]]) + "\n"
 
-    def _returned(self) -> list[str]:
+    def returned(self) -> list[str]:
         """The gradients as they are returned: each array its own, no part of another."""
         seen, texts = {id(self.result)}, []
         for g in self.gradient:
@@ -713,14 +713,13 @@ class Program:
     def __call__(self, *values: Any) -> Any:
         """The result, for values of the examples' shapes and dtypes; a Tensor if one of them is."""
         if any(isinstance(a, Tensor) for a in values):
-            fitted = self._fitted([a.data if isinstance(a, Tensor) else a for a in values], self.inputs)
+            fitted = self.fitted([a.data if isinstance(a, Tensor) else a for a in values])
             return Tensor.record(self._primitive, tuple(a if isinstance(a, Tensor) else b for a, b in zip(values, fitted)))
-        return _plain(self._run(0, self._fitted(values, self.inputs)))
+        return _plain(self._run(0, self.fitted(values)))
 
     def gradients(self, *values: Any) -> tuple[Any, tuple[Any, ...]]:
         """The result and the gradient of each input; the upstream gradient comes last, where the result is no single number."""
-        names = self.inputs if self.upstream is None else (*self.inputs, self.upstream)
-        y, gradients = self._run(1, self._fitted(values, names))
+        y, gradients = self._run(1, self.fitted(values, backward=True))
         return _plain(y), tuple(map(_plain, gradients))
 
     def _run(self, which: int, values: Sequence[Any]) -> Any:
@@ -730,17 +729,20 @@ class Program:
         except (ZeroDivisionError, OverflowError):  # in NumPy's arithmetic there is inf or NaN, with a warning
             return self._functions[which](*[np.float64(a) if type(a) is float else a for a in values], *constants)
 
-    def _fitted(self, values: Sequence[Any], names: Sequence[Name]) -> Sequence[Any]:
-        """The values as the engine would keep them, if they are what the program was written for."""
+    def fitted(self, values: Sequence[Any], backward: bool = False) -> Sequence[Any]:
+        """The values as the engine would keep them, if they are what the program was written for: an error says what is not."""
+        names = (*self.inputs, self.upstream) if backward and self.upstream is not None else self.inputs
         if len(values) != len(names):
             wanted = ", ".join([name.label or "" for name in names[:8]]) + (", …" if len(names) > 8 else "")
-            last = (
-                f", the last of them the upstream gradient of shape {names[-1].shape}"
-                if names and names[-1] is self.upstream
-                else ""
-            )
+            last = f", the last of them the upstream gradient of shape {names[-1].shape}" if len(names) > len(self.inputs) else ""
             raise TypeError(f"the program of {self.name} takes {len(names)} values ({wanted}){last}, and this is {len(values)}")
         return [a if type(a) is float is type(name.value) else _checked(a, name) for a, name in zip(values, names)]
+
+    def compile(self) -> Compiled:
+        """The program compiled by Numba (extra ``fast``), as loops: see ``Compiled``. ModuleNotFoundError where there is no Numba."""
+        from .compile import Compiled
+
+        return Compiled(self)
 
     @cached_property
     def _primitive(self) -> P.Primitive:
@@ -797,7 +799,7 @@ def _heading(step: Step, backward: bool) -> str:
     return f"# back through ({step.number})" + f": {numbers}" * bool(numbers)
 
 
-def _function_source(name: str, arguments: Sequence[str], body: str, result: str) -> str:
+def function_source(name: str, arguments: Sequence[str], body: str, result: str) -> str:
     def wrapped(text: str, indent: str) -> str:
         return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
