@@ -14,7 +14,9 @@ import importlib.util
 import math
 import os
 import re
+import sys
 import tempfile
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -90,7 +92,7 @@ class Compiled:
         if self.single:
             found = np.empty(len(self.program.inputs))
             y = self._module.gradients(self._row(values), found)
-            return y, found if len(values) == 1 != len(found) else tuple(found.tolist())
+            return y, found if np.shape(values[0]) else tuple(found.tolist())
         y, gradients = self._module.gradients(*self.program.fitted(values, backward=True), *self._constants)
         return _number(y), tuple(map(_number, gradients))
 
@@ -99,14 +101,20 @@ class Compiled:
         return [name.value for name in self.program.constants]
 
     def _row(self, values: Sequence[Any]) -> Any:
+        """The inputs of a program of single numbers as one array."""
         n = len(self.program.inputs)
-        row = np.asarray(values[0] if len(values) == 1 else values, dtype=np.float64)
-        if row.shape != (n,) and not (n == 1 and row.size == 1):
-            self.program.fitted(values)  # says what does not fit, if it is the number
-            raise ValueError(
-                f"the program of {self.program.name} takes {n} numbers or one array of them, and this has shape {row.shape}"
-            )
-        return np.ascontiguousarray(row.reshape(n))
+        if len(values) == 1 and np.shape(values[0]):
+            row = np.ascontiguousarray(values[0], dtype=np.float64)
+            if row.shape != (n,):
+                raise ValueError(
+                    f"the program of {self.program.name} takes {n} numbers or one array of them, and this has shape {row.shape}"
+                )
+            return row
+        try:
+            row = np.frombuffer(array("d", values))  # half the time of np.array
+        except TypeError:
+            row = np.array(self.program.fitted(values))  # which says what does not fit
+        return row if row.size == n else self.program.fitted(values)
 
 
 def _number(value: Any) -> Any:
@@ -123,9 +131,9 @@ def _loaded(source: str, title: str) -> ModuleType:
     if not path.is_file() or path.read_text(encoding="utf-8") != source:
         write_whole(path, source.encode())
     _vectorise_in_spite_of_many_arrays()
-    spec = importlib.util.spec_from_file_location(f"micrograd_bn.numbers.compiled.{name}", path)
+    spec = importlib.util.spec_from_file_location(f"micrograd_bn_{name}", path)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where Numba looks for what it has kept
     spec.loader.exec_module(module)
     return module
 
@@ -338,8 +346,8 @@ def _arrays(p: Program) -> str:
         given = [*p.inputs, *([] if p.upstream is None or which == "forward" else [p.upstream]), *p.constants]
         body = []
         for i, (fused, names) in enumerate(_groups(needed, places)):
-            if not fused:
-                body += [line for name in names for line in statement(name)]
+            if not fused or all(_of(name) in (*SAME, "full") for name in names):
+                body += [line for name in names if _of(name) != "full" for line in statement(name)]
                 continue
             inside = {*names}
             others = [a for name in needed if name not in inside for a in name.uses()]
@@ -347,6 +355,8 @@ def _arrays(p: Program) -> str:
             functions.append(loops.source())
             body += loops.call()
         result = literal(p.result) + (f", ({', '.join(p.returned())},)" if which == "gradients" else "")
+        text = "\n".join([*body, result])
+        body[:0] = [line for a in needed if _of(a) == "full" and re.search(rf"\b{a.label}\b", text) for line in statement(a)]
         drivers.append(function_source(which, [a.label or "" for a in given], "\n".join(body), result))
     helpers = [text for word, text in HELPERS.items() if any(f"{word}(" in function for function in functions)]
     return "\n\n\n".join([HEAD.format(name=p.name).rstrip(), *helpers, *functions, *drivers]) + "\n"
@@ -384,8 +394,10 @@ class Loops:
             self._schedule(name)
         self.alias = {a for a in names if self.root[a] is not a}
         self.sums = dict.fromkeys(a for a in names if _of(a) in REDUCTIONS and a not in self.alias)
-        self.outputs = dict.fromkeys(self.root[a] for a in names if a in wanted and self.root[a] in self.own and _of(a) != "full")
-        self.aliases = [a for a in names if a in wanted and (a in self.alias or _of(a) == "full")]
+        self.outputs = dict.fromkeys(
+            self.root[a] for a in names if a in wanted and self.root[a] in self.own and _of(self.root[a]) != "full"
+        )
+        self.aliases = [a for a in names if a in wanted and a in self.alias]
         later = {self.root[a] for name in names for a in name.uses() if self.at[a] < self.at[name]}
         self.row: dict[Name, None] = {}  # what a pass keeps of a row, and what of that there is so far
         self.filled: set[Name] = set()

@@ -460,7 +460,8 @@ def _program(
     kept = {node: node.primitive for node in order if isinstance(node.data, Name) and node.primitive}
     for node, primitive in kept.items():
         node.primitive = replace(primitive, vjp=_marked(tape, primitive.vjp, groups.get(node)))
-    found = adjoints(y, tape.constant(seed), stop=set(tensors))
+    with np.errstate(all="ignore"):  # examples need not have a gradient
+        found = adjoints(y, tape.constant(seed), stop=set(tensors))
     for node, primitive in kept.items():  # as it was: the graph is kept, to differentiate the program again
         node.primitive = primitive
     for node, g in found.items():
