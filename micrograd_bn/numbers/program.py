@@ -33,7 +33,7 @@ from ..kinds import Value, apply, as_data, one
 from ..shapes import Shape, shape
 
 if TYPE_CHECKING:
-    pass
+    from .compile import Compiled
 
 FLOATS: Any = (float, np.floating, np.ndarray)
 
@@ -740,7 +740,7 @@ class Program:
         return [a if type(a) is float is type(name.value) else _checked(a, name) for a, name in zip(values, names)]
 
     def compile(self) -> Compiled:
-        """The program compiled by Numba (extra ``fast``), as loops: see ``Compiled``. ModuleNotFoundError where there is no Numba."""
+        """The program compiled by Numba, as loops: see ``Compiled``. Raises ModuleNotFoundError without the extra ``fast``."""
         from .compile import Compiled
 
         return Compiled(self)
