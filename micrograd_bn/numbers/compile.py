@@ -15,11 +15,13 @@ import math
 import os
 import pickle
 import re
+import struct
 import sys
 import tempfile
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ctypes import CFUNCTYPE, c_double, c_void_p
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -77,8 +79,12 @@ class Compiled:
 
     @cached_property
     def source(self) -> str:
-        """The loops as they are compiled: a Python module."""
-        return _scalars(self.program) if self.single else _arrays(self.program)
+        """The loops as they are compiled, a Python module; a program of single numbers is compiled as it stands."""
+        return str(self.program) if self.single else _arrays(self.program)
+
+    @cached_property
+    def _machine(self) -> Machine:
+        return Machine(self.program)
 
     @cached_property
     def _module(self) -> ModuleType:
@@ -87,15 +93,14 @@ class Compiled:
     def __call__(self, *values: Any) -> Any:
         """The result; see ``Program``."""
         if self.single:
-            return self._module.forward(self._row(values))
+            return self._machine(self._fill(values))[0]
         return _number(self._module.forward(*self.program.fitted(values), *self._constants))
 
     def gradients(self, *values: Any) -> tuple[Any, Any]:
         """The result and the gradient of each input; see ``Program``."""
         if self.single:
-            found = np.empty(len(self.program.inputs))
-            y = self._module.gradients(self._row(values), found)
-            return y, found if np.shape(values[0]) else tuple(found.tolist())
+            y, found = self._machine(self._fill(values))
+            return y, found.copy() if _is_row(values) else tuple(found.tolist())
         y, gradients = self._module.gradients(*self.program.fitted(values, backward=True), *self._constants)
         return _number(y), tuple(map(_number, gradients))
 
@@ -103,21 +108,32 @@ class Compiled:
     def _constants(self) -> list[Any]:
         return [name.value for name in self.program.constants]
 
-    def _row(self, values: Sequence[Any]) -> Any:
-        """The inputs of a program of single numbers as one array."""
+    def _fill(self, values: Sequence[Any]) -> Callable[[Any], None]:
+        """What puts the inputs of a program of single numbers into an array: numbers, or one array of them."""
         n = len(self.program.inputs)
-        if len(values) == 1 and np.shape(values[0]):
-            row = np.ascontiguousarray(values[0], dtype=np.float64)
+        if _is_row(values):
+            row = np.asarray(values[0], np.float64)
             if row.shape != (n,):
                 raise ValueError(
-                    f"the program of {self.program.name} takes {n} numbers or one array of them, and this has shape {row.shape}"
+                    f"the program of {self.program.name} takes {n} numbers or one array of them, and this is {row.shape}"
                 )
-            return row
-        try:
-            row = np.frombuffer(array("d", values))  # half the time of np.array
-        except TypeError:
-            row = np.array(self.program.fitted(values))  # which says what does not fit
-        return row if row.size == n else self.program.fitted(values)
+            return lambda given: np.copyto(given, row)
+
+        def pack(given: Any) -> None:
+            try:
+                self._pack(given, 0, *values)  # in a third of the time that NumPy takes
+            except struct.error:
+                given[:] = self.program.fitted(values)  # which says what does not fit
+
+        return pack
+
+    @cached_property
+    def _pack(self) -> Callable[..., None]:
+        return struct.Struct(f"{len(self.program.inputs)}d").pack_into
+
+
+def _is_row(values: Sequence[Any]) -> bool:
+    return len(values) == 1 and (isinstance(values[0], (list, tuple)) or getattr(values[0], "ndim", 0) > 0)
 
 
 def _number(value: Any) -> Any:
@@ -209,31 +225,76 @@ def _decorated(signature: str) -> str:
 # ---- Single numbers
 
 
-def _scalars(p: Program) -> str:
-    """The program as it stands, on an array of its inputs."""
-    where = {name: f"v[{i}]" for i, name in enumerate(p.inputs)}
+class Machine:
+    """A program of single numbers as one function of machine code, by LLVM, which Numba is built on: a statement is an instruction.
 
-    def text(a: Any) -> str:
-        return where.get(a) or literal(a) if isinstance(a, Name) else literal(a)
+    Numba itself would take a time that grows with the square of the statements: 12 s for a sum of 300 products, and this 0.1 s.
+    """
 
-    def lines(names: Iterable[Name]) -> list[str]:
-        return [f"    {name.label} = {_expression(name, [text(a) for a in name.inputs])}" for name in names]
+    def __init__(self, p: Program):
+        from llvmlite import binding, ir
 
-    forward = [
-        _decorated("float64(float64[::1])"),
-        "def forward(v):",
-        *lines(p.needed(p.result)),
-        f"    return float({text(p.result)})",
-    ]
-    gradients = [f"    g[{i}] = {text(a)}" for i, a in enumerate(p.gradient)]
-    backward = [
-        _decorated("float64(float64[::1], float64[::1])"),
-        "def gradients(v, g):",
-        *lines(p.statements),
-        *gradients,
-        f"    return float({text(p.result)})",
-    ]
-    return "\n\n\n".join([HEAD.format(name=p.name).rstrip(), "\n".join(forward), "\n".join(backward)]) + "\n"
+        number = ir.DoubleType()
+        module = ir.Module()
+        module.triple = binding.get_default_triple()
+        function = ir.Function(module, ir.FunctionType(number, [number.as_pointer()] * 2), "gradients")
+        b = ir.IRBuilder(function.append_basic_block())
+        given, found = function.args
+        at = [ir.Constant(ir.IntType(64), i) for i in range(len(p.inputs))]
+        values: dict[Any, Any] = {name: b.load(b.gep(given, [i])) for name, i in zip(p.inputs, at)}
+
+        def value(a: Any) -> Any:
+            return values[a] if isinstance(a, Name) else ir.Constant(number, float(a))
+
+        def call(of: str, *args: Any) -> Any:
+            kind = ir.FunctionType(number, [number] * len(args))
+            return b.call(module.globals.get(of) or ir.Function(module, kind, of), args)
+
+        def larger(a: Any, c: Any, sign: str) -> Any:
+            return b.select(b.or_(b.fcmp_ordered(sign, a, c), b.fcmp_unordered("!=", a, a)), a, c)
+
+        def power(a: Any, exponent: float) -> Any:
+            return b.fmul(a, a) if exponent == 2 else call("pow", a, ir.Constant(number, float(exponent)))
+
+        special = {
+            **{"add": b.fadd, "sub": b.fsub, "mul": b.fmul, "div": b.fdiv, "neg": b.fneg, "where": b.select},
+            **{of: partial(b.fcmp_ordered, sign) for of, sign in COMPARED.items()},
+            **{"not_equal": partial(b.fcmp_unordered, "!="), "power": partial(call, "pow")},
+            **{"abs": partial(call, "llvm.fabs.f64"), "sqrt": partial(call, "llvm.sqrt.f64")},
+            **{"maximum": lambda a, c: larger(a, c, ">"), "minimum": lambda a, c: larger(a, c, "<")},
+            "relu": lambda a, zero: b.select(b.fcmp_ordered(">", zero, a), zero, a),
+        }
+        for name in p.statements:
+            of, args = _of(name), [value(a) for a in name.inputs]
+            if of == "pow":
+                values[name] = power(args[0], name.params["exponent"])
+            elif of in REDUCTIONS or of in (*SAME, "astype"):
+                values[name] = args[0]
+            else:
+                values[name] = special[of](*args) if of in special else call(of, *args)
+        for a, i in zip(p.gradient, at):
+            b.store(value(a), b.gep(found, [i]))
+        b.ret(value(p.result))
+
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        target = binding.Target.from_default_triple().create_target_machine(opt=2)
+        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(str(module)), target)
+        self._engine.finalize_object()
+        self._run = CFUNCTYPE(c_double, c_void_p, c_void_p)(self._engine.get_function_address("gradients"))
+        self._inputs, self._own = len(p.inputs), threading.local()
+
+    def __call__(self, fill: Callable[[Any], None]) -> tuple[float, Any]:
+        """The result and the gradients, in an array that this thread's next call writes over; ``fill`` puts the inputs into one."""
+        own = vars(self._own)
+        if not own:  # an array's address takes longer to ask for than all its sums
+            own["given"], own["found"] = np.empty((2, self._inputs))
+            own["addresses"] = own["given"].ctypes.data, own["found"].ctypes.data
+        fill(own["given"])
+        return self._run(*own["addresses"]), own["found"]
+
+
+COMPARED = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "=="}
 
 
 def _expression(name: Name, args: Sequence[str]) -> str:

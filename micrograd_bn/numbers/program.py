@@ -768,7 +768,7 @@ class Program:
     def gradients(self, *values: Any) -> tuple[Any, tuple[Any, ...]]:
         """The result and the gradient of each input; the upstream gradient comes last, where the result is no single number."""
         y, gradients = self._run(1, self.fitted(values, backward=True))
-        return _plain(y), tuple(map(_plain, gradients))
+        return _plain(y), gradients if {*map(type, gradients)} == {float} else tuple(map(_plain, gradients))
 
     def _run(self, which: int, values: Sequence[Any]) -> Any:
         constants = [name.value for name in self.constants]
@@ -784,12 +784,18 @@ class Program:
             wanted = ", ".join([name.label or "" for name in names[:8]]) + (", …" if len(names) > 8 else "")
             last = f", the last of them the upstream gradient of shape {names[-1].shape}" if len(names) > len(self.inputs) else ""
             raise TypeError(f"the program of {self.name} takes {len(names)} values ({wanted}){last}, and this is {len(values)}")
+        if {*map(type, values)} == self._kinds == {float}:  # of thousands, asked one by one, that would take the longest
+            return values
         return [
             a
             if type(a) is wanted is float or (type(a) is wanted is np.ndarray and a.shape == sizes and a.dtype == dtype)
             else _checked(a, name)
             for a, name, (wanted, sizes, dtype) in zip(values, names, self._wanted)
         ]
+
+    @cached_property
+    def _kinds(self) -> set[type]:
+        return {type(name.value) for name in self.inputs}
 
     @cached_property
     def _wanted(self) -> list[tuple[type, Shape, np.dtype[Any]]]:
