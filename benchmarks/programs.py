@@ -4,8 +4,9 @@
     python -m benchmarks.programs --quick    fewer rounds, no 8192 × 1024
 
 Contenders of a case first have to agree. They are then timed in turn, round after round, in one process, and what counts is each
-one's minimum: on a machine that others use too, ratios of minima say most. THREADS is what PyTorch may use; JAX takes all there are,
-unless the process is held to one (taskset -c 0); a compiled program takes one.
+one's minimum: on a machine that others use too, ratios of minima say most. In each round, a contender runs three times, for the
+caches are full of the others at first. THREADS is what PyTorch may use; JAX takes all there are, unless the process is held to one
+(taskset -c 0); a compiled program takes one.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ def minima(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str
     best = dict.fromkeys(contenders, float("inf"))
     for _ in range(rounds):
         for name, run in contenders.items():
-            start = time.perf_counter()
-            result = run()
-            best[name] = min(best[name], time.perf_counter() - start)
-            del result
+            for _ in range(3):
+                start = time.perf_counter()
+                result = run()
+                best[name] = min(best[name], time.perf_counter() - start)
+                del result
     return best
 
 

@@ -1,9 +1,10 @@
-"""The command line: ``micrograd-bn demo | verify | prove | draw | explore | check``, also as ``python -m micrograd_bn``."""
+"""The command line: ``micrograd-bn demo | verify | prove | draw | explore | check | write``, also as ``python -m micrograd_bn``."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import inspect
 import json
 import sys
 import traceback
@@ -23,6 +24,7 @@ from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
 from .kinds import Array, Value
+from .numbers.program import trace
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .verify import Report, drawn, verify
@@ -117,7 +119,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_check)
+    command = commands.add_parser("write", help="write a function's forward and backward pass as a module of NumPy statements")
+    command.add_argument("function", metavar="NAME", help="batch_norm, or FILE.py:FUNCTION, a function of Tensors that returns one")
+    command.add_argument(
+        "--shape",
+        type=_shape,
+        action="append",
+        required=True,
+        help="of the first argument, 32,10; again for each further one, or else they have that without its first axis",
+    )
+    command.add_argument("--dtype", choices=("float16", "float32", "float64"), default="float64", help="default %(default)s")
+    command.add_argument("--reuse", action="store_true", help="with buffers that are kept from call to call")
+    command.add_argument("-o", "--output", help="where to (default: the terminal)")
+    command.set_defaults(run=_write)
     return parser
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(n) for n in text.split(",") if n)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 32,10") from None
 
 
 def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
@@ -179,6 +201,37 @@ def _explore(options: argparse.Namespace) -> int:
     if options.open:
         webbrowser.open(path.resolve().as_uri())
     return 0
+
+
+def _write(options: argparse.Namespace) -> int:
+    f = batch_norm if options.function == "batch_norm" else _function(options.function)
+    wanted = [
+        p
+        for p in inspect.signature(f).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    shapes = [*options.shape, *[options.shape[0][1:] for _ in wanted[len(options.shape) :]]]
+    program = trace(f, *[np.ones(shape, options.dtype)[()] for shape in shapes], reuse=options.reuse)
+    print(program.save(options.output) if options.output else program, end="\n" if options.output else "")
+    return 0
+
+
+def _function(name: str) -> Callable[..., Tensor]:
+    """A function that FILE.py:FUNCTION names."""
+    path, _, called = name.rpartition(":")
+    if not path:
+        raise Unusable(f"{name} is neither batch_norm nor FILE.py:FUNCTION")
+    if not Path(path).is_file():
+        raise Unusable(f"{path}: there is no such file")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise Unusable(f"{path} is not named as a Python file is: its name ends with .py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function: Callable[..., Tensor] | None = getattr(module, called, None)
+    if not callable(function):
+        raise Unusable(f"{path}: there is no function {called!r} in it")
+    return function
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -1,16 +1,21 @@
 """The program: what it looks like, what it gives, and what it says of bad input."""
 
+import json
+import math
 import re
 import subprocess
 import sys
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, batch_norm, grad, scalars, trace
 from micrograd_bn import functions as F
+from micrograd_bn.cli import main
+from micrograd_bn.draw import Graph
 
 SHAPES = ((32, 10), (10,), (10,), (32, 10))
 
@@ -288,3 +293,66 @@ def test_buffers_are_reused_and_never_given_away(dtype):
     ):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(c, d)
+
+
+def test_as_plain_data_in_colours_and_as_a_graph():
+    p = trace(batch_norm, *batch()[:3])
+    data = json.loads(json.dumps(p.to_dict()))
+    assert [a["name"] for a in data["inputs"]] == ["x", "gamma", "beta"] and data["upstream"]["shape"] == [32, 10]
+    (x_hat,) = [a for a in data["statements"] if a["name"] == "x_hat"]
+    assert (x_hat["operation"], x_hat["equation"], x_hat["backward"], x_hat["text"]) == ("div", 3, False, ["x_hat = t1 / t4"])
+    shown = p._repr_mimebundle_()
+    assert shown["text/plain"] == str(p) and '<span style="color: #6a737d"># (1): mu</span>' in shown["text/html"]
+    assert '"t1" -> "x_hat"' in p.dot() and Graph(p.dot()).svg.count("<title>") > 60
+
+
+def evaluated(javascript, *arguments):
+    """What JavaScript's statements give, as Python computes them: the two write arithmetic alike."""
+    *lines, last = [line.strip().rstrip(";").removeprefix("const ") for line in javascript.splitlines()[1:-1]]
+    head = javascript.splitlines()[0]
+    scope = dict(zip(head[head.index("(") + 1 : head.index(")")].split(", "), arguments))
+    functions = SimpleNamespace(**{name: getattr(math, name) for name in ("sqrt", "exp", "tanh", "log")}, max=max, abs=abs)
+    scope |= {"Math": functions, "true": True, "false": False}
+    for line in lines:
+        left, _, right = line.partition(" = ")
+        choice = re.fullmatch(r"(.*) \? (.*) : (.*)", right)
+        scope[left] = eval("{1} if {0} else {2}".format(*choice.groups()) if choice else right, {}, scope)
+    return eval(last.removeprefix("return "), {}, scope)
+
+
+def test_javascript_number_by_number():
+    def f(x, w):
+        return (F.softmax((x @ w).relu() + F.where(x > 0, x, -x).sum(axis=-1, keepdims=True)).max(axis=1) ** 2).mean()
+
+    random = np.random.default_rng(0)
+    values = random.normal(size=(3, 2)), random.normal(size=(2, 2))
+    y, gradients = by_engine(f, values)
+    found, of_inputs = evaluated(trace(f, *values).javascript, *[a.ravel().tolist() for a in values])
+    np.testing.assert_allclose(found, [y], rtol=1e-12)
+    for a, b in zip(of_inputs, gradients):
+        np.testing.assert_allclose(a, b.ravel(), rtol=1e-12)
+    with pytest.raises(ValueError, match="too many to be written out"):
+        trace(batch_norm, np.ones((4000, 2)), np.ones(2), np.ones(2)).javascript  # noqa: B018
+
+
+def test_the_command_line_writes_it(tmp_path, capsys):
+    assert main(["write", "batch_norm", "--shape", "32,10"]) == 0
+    assert capsys.readouterr().out == str(trace(batch_norm, *batch()[:3]))
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "def layer(x, w, scale=2.0):\n    return (x @ w * scale).tanh()\n\ndef bad(x):\n    return x if x.data[0] > 0 else -x\n"
+    )
+    assert (
+        main(["write", f"{mine}:layer", "--shape", "4,3", "--shape", "3,2", "--dtype", "float32", "-o", str(tmp_path / "b.py")])
+        == 0
+    )
+    assert "w: float32 of shape (3, 2)" in (tmp_path / "b.py").read_text()
+    for arguments, said in (
+        (["layer_norm", "--shape", "3"], "neither batch_norm nor FILE.py:FUNCTION"),
+        ([f"{mine}:none", "--shape", "3"], "there is no function 'none'"),
+        ([f"{mine}:bad", "--shape", "3"], "line 5: return x if x.data[0] > 0 else -x looks inside a number"),
+        ([f"{mine}:layer", "--shape", "4,3", "-o", "no/such/b.py"], "matmul"),
+        (["batch_norm", "--shape", "4,3", "-o", "no/such/b.py"], "there is no folder"),
+    ):
+        assert main(["write", *arguments]) == 2
+        assert said in capsys.readouterr().err

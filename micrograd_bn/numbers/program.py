@@ -6,12 +6,14 @@ engine, which never looks inside a number, runs on Names as on any other; what t
 
 from __future__ import annotations
 
+import html
 import inspect
 import itertools
 import json
 import keyword
 import linecache
 import math
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -746,6 +748,49 @@ class Program:
             ]
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """The program as plain data, for JSON: what is given, the statements in order, and what is returned."""
+        return {
+            "name": self.name,
+            "inputs": [_entry(a) for a in self.inputs],
+            "upstream": None if self.upstream is None else _entry(self.upstream),
+            "constants": [_entry(a) for a in self.constants],
+            "statements": [
+                {
+                    **_entry(a),
+                    "operation": a.primitive.name if a.primitive else "",
+                    "arguments": [literal(b) for b in a.inputs],
+                    "parameters": {key: literal(value) for key, value in a.params.items()},
+                    "equation": a.group[0].number if a.group else None,
+                    "backward": bool(a.group and a.group[1]),
+                    "text": statement(a),
+                }
+                for a in self.statements
+            ],
+            "result": literal(self.result),
+            "gradients": [literal(a) for a in self.gradient],
+        }
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": _highlighted(str(self))}
+
+    @property
+    def javascript(self) -> str:
+        """The program in JavaScript, number by number: see ``javascript.source``."""
+        from .javascript import source
+
+        return source(self)
+
+    def dot(self) -> str:
+        """The program as a graph in DOT: a box for each statement, an arrow from each of its arguments."""
+        given = [a for a in (*self.inputs, self.upstream, *self.constants) if a is not None]
+        lines = [f'"{a.label}" [style="filled", fillcolor="#eef3f9"]' for a in given]
+        for a in self.statements:
+            text = "\\l".join(json.dumps(line)[1:-1] for line in statement(a))
+            lines.append(f'"{a.label}" [label="{text}"]')
+            lines += [f'"{b.label}" -> "{a.label}"' for b in dict.fromkeys(a.uses())]
+        return "\n    ".join(["digraph {", 'node [shape=box, fontname="monospace", fontsize="10"]', *lines]) + "\n}\n"
+
     def save(self, path: AnyPath) -> Path:
         """Write the module to ``path``, whole or not at all. Raises OSError if it cannot be written."""
         return write_whole(path, str(self).encode())
@@ -821,6 +866,23 @@ class Program:
             return tuple([found.get(a) for a in given])
 
         return P.Primitive(self.name, self.name, lambda *values: self(*values), vjp)
+
+
+def _entry(name: Name) -> dict[str, Any]:
+    sizes, kind = _kind(name.value)
+    return {"name": name.label, "shape": list(sizes), "dtype": kind.__name__ if isinstance(kind, type) else kind.name}
+
+
+def _highlighted(source: str) -> str:
+    """Python source as HTML, with colours for comments, strings, keywords and numbers."""
+    colours = {"comment": "#6a737d", "string": "#22663b", "keyword": "#a626a4", "number": "#986801"}
+    words = "|".join(keyword.kwlist)
+    parts = rf"(?P<string>\"\"\"[\s\S]*?\"\"\")|(?P<comment>#.*)|\b(?P<keyword>{words})\b|(?<![\w.])(?P<number>\d[\w.]*(?:e-\d+)?)"
+
+    def coloured(match: re.Match[str]) -> str:
+        return f'<span style="color: {colours[match.lastgroup or ""]}">{match.group()}</span>'
+
+    return f"<pre>{re.sub(parts, coloured, html.escape(source, quote=False))}</pre>"
 
 
 VIEWS = ("reshape", "transpose", "broadcast", "getitem")
