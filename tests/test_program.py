@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from decimal import Decimal
@@ -320,19 +321,34 @@ def evaluated(javascript, *arguments):
     return eval(last.removeprefix("return "), {}, scope)
 
 
-def test_javascript_number_by_number():
-    def f(x, w):
-        return (F.softmax((x @ w).relu() + F.where(x > 0, x, -x).sum(axis=-1, keepdims=True)).max(axis=1) ** 2).mean()
+def network(x, w):
+    e = F.softmax((x @ w).relu() + F.where(x > 0, x, -x).sum(axis=-1, keepdims=True))
+    return (e.max(axis=1) ** 2).mean() + batch_norm(x[1:], 1.0, 2.0)[0, 0] ** 3
 
+
+def test_javascript_number_by_number():
     random = np.random.default_rng(0)
     values = random.normal(size=(3, 2)), random.normal(size=(2, 2))
-    y, gradients = by_engine(f, values)
-    found, of_inputs = evaluated(trace(f, *values).javascript, *[a.ravel().tolist() for a in values])
+    y, gradients = by_engine(network, values)
+    found, of_inputs = evaluated(trace(network, *values).javascript, *[a.ravel().tolist() for a in values])
     np.testing.assert_allclose(found, [y], rtol=1e-12)
     for a, b in zip(of_inputs, gradients):
         np.testing.assert_allclose(a, b.ravel(), rtol=1e-12)
     with pytest.raises(ValueError, match="too many to be written out"):
         trace(batch_norm, np.ones((4000, 2)), np.ones(2), np.ones(2)).javascript  # noqa: B018
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no JavaScript here but a browser's")
+def test_javascript_in_javascript():
+    values = [a[:6] if a.ndim == 2 else a for a in batch()]
+    y, gradients = by_engine(batch_norm, values[:3], values[3])
+    order = [values[0], values[1], values[2], values[3]]
+    call = f"console.log(JSON.stringify(gradients({', '.join(json.dumps(a.ravel().tolist()) for a in order)})))"
+    program = trace(batch_norm, *values[:3]).javascript + "\n" + call
+    done = subprocess.run(["node", "-e", program], check=True, capture_output=True, text=True)
+    found, of_inputs = json.loads(done.stdout)
+    for a, b in zip((found, *of_inputs), (y, *gradients)):
+        np.testing.assert_array_equal(a, b.ravel())
 
 
 def test_the_command_line_writes_it(tmp_path, capsys):
@@ -351,7 +367,7 @@ def test_the_command_line_writes_it(tmp_path, capsys):
         (["layer_norm", "--shape", "3"], "neither batch_norm nor FILE.py:FUNCTION"),
         ([f"{mine}:none", "--shape", "3"], "there is no function 'none'"),
         ([f"{mine}:bad", "--shape", "3"], "line 5: return x if x.data[0] > 0 else -x looks inside a number"),
-        ([f"{mine}:layer", "--shape", "4,3", "-o", "no/such/b.py"], "matmul"),
+        ([f"{mine}:layer", "--shape", "4,3", "--shape", "4"], "matmul"),
         (["batch_norm", "--shape", "4,3", "-o", "no/such/b.py"], "there is no folder"),
     ):
         assert main(["write", *arguments]) == 2

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..kinds import apply
+from ..shapes import axes
 from .program import Name, Program, Tape
 
 INFIX = {
@@ -23,10 +24,10 @@ LARGEST = 20_000  # numbers
 
 
 def source(p: Program) -> str:
-    """A function of the values and their upstream gradient, all as flat arrays of numbers, that returns the result and the gradients
-    of the inputs, flat as well: ``[y, [dx, …]]``.
+    """A function of the values and their upstream gradient, all as flat arrays of numbers, that returns the result and the
+    gradients of the inputs, flat as well: ``[y, [dx, …]]``.
 
-    Numbers are float64, and as exact; a sum is taken from left to right. Raises ValueError where they are too many to be written out.
+    Numbers are float64, and a sum is taken from left to right. Raises ValueError where they are too many to be written out.
 
     >>> from micrograd_bn import trace
     >>> print(trace(lambda a, b: (a * b).sum(), np.zeros(2), np.zeros(2)).javascript)
@@ -58,7 +59,7 @@ def source(p: Program) -> str:
         if a not in needed:
             needed.add(a)
             todo += a.uses()
-    lines = []
+    lines: list[str] = []
     for a in tape.names:
         if a in needed:
             texts[a] = f"t{len(lines) + 1}"
@@ -81,18 +82,17 @@ def _numbers(tape: Tape, a: Name, inputs: Sequence[Any]) -> Any:
     if of in INFIX or of in FUNCTIONS or of in ("where", "neg"):
         found = np.frompyfunc(each, len(inputs), 1)(*inputs)
     elif of in ("max", "min"):
-        larger = np.frompyfunc(lambda b, c: np.maximum(b, c) if of == "max" else np.minimum(b, c), 2, 1)
-        found = larger.reduce(
-            inputs[0],
-            axis=params["axis"] if params["axis"] is not None else tuple(range(a.inputs[0].value.ndim)),
-            keepdims=params["keepdims"],
-        )
+        larger: Any = np.frompyfunc(np.maximum if of == "max" else np.minimum, 2, 1)
+        over = axes(inputs[0].ndim, params["axis"])
+        found = larger.reduce(inputs[0], axis=over, keepdims=params["keepdims"]) if over else inputs[0]
+    elif of == "mean":
+        found = inputs[0].sum(**params) / (inputs[0].size // max(1, math.prod(a.shape)))
     elif of == "astype":
         found = inputs[0]
     else:
         found = a.primitive.forward(*[np.asarray(b, dtype=object) for b in inputs], **params)
     array = np.empty(a.shape, dtype=object)
-    array[...] = found
+    array[... if a.shape else ()] = found
     return array
 
 
