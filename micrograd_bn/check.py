@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import batch_norm_backward
+from .derivations.batch_norm import batch_norm_backward
 from .engine import Tensor, grad
 from .kinds import Array, Value, as_data
 from .mistakes import NAMES, Trial, explain, predict

@@ -24,7 +24,7 @@ from pygments.formatters import HtmlFormatter
 
 import micrograd_bn
 from micrograd_bn import derivation
-from micrograd_bn.derivation import EQUATIONS, GRADIENTS, Equation, Gradient
+from micrograd_bn.derivations.batch_norm import EQUATIONS, GRADIENTS, Equation, Gradient
 from micrograd_bn.primitives import Primitive
 
 # In the order to read them in; the other modules are what it is made of.
