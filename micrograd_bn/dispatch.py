@@ -156,6 +156,8 @@ UFUNCS: dict[np.ufunc, Any] = {
     np.maximum: F.maximum,
     np.minimum: F.minimum,
 }
+
+
 def _clip(a: Value, a_min: Value = None, a_max: Value = None, *, min: Value = None, max: Value = None) -> Value:
     return F.clip(a, a_min if min is None else min, a_max if max is None else max)
 
