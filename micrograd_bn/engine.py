@@ -298,6 +298,28 @@ def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None
     >>> (hv,) = grad((g * v).sum(), [x])
     >>> hv.data
     array([6., 0.])
+
+    A Jacobian has a row for each number of the output: its gradient.
+
+    >>> def jacobian(f, x):
+    ...     x = Tensor(x)
+    ...     y = f(x)
+    ...     return np.reshape([grad(y, x, e.reshape(y.shape))[0].data for e in np.eye(y.size)], y.shape + x.shape)
+    >>> jacobian(lambda x: x**2 + x[0], [1.0, 2.0])
+    array([[3., 0.],
+           [1., 4.]])
+
+    A Jacobian times a vector v needs no Jacobian: the gradient is linear in the upstream gradient u, whatever that is, so its
+    derivative with respect to u is the Jacobian transposed, and the gradient of that, for v, is the product.
+
+    >>> def jvp(f, x, v):
+    ...     x = Tensor(x)
+    ...     y = f(x)
+    ...     u = Tensor(np.zeros_like(y.data))
+    ...     (g,) = grad(y, x, u)
+    ...     return grad(g, u, v)[0].data
+    >>> jvp(lambda x: x**2 + x[0], [1.0, 2.0], [1.0, 10.0])
+    array([ 3., 41.])
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     seed = _seed(output, gradient)
