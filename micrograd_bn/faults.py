@@ -170,7 +170,7 @@ def described(node: Tensor, names: Mapping[Tensor, str] | None = None) -> str:
     if node.primitive is None:
         return _name(node, names)
     inputs = [_name(a, names) for a in node.inputs]
-    operation = f"{node.primitive.name} of {_listed(inputs)}"
+    operation = f"{node.primitive.name} of {listed(inputs)}"
     operation += "".join(f", {name} {node.params[name]}" for name in ("exponent", "axis") if node.params.get(name) is not None)
     return f"'{label}' ({operation})" if label else operation
 
@@ -190,7 +190,8 @@ def _number(value: Value) -> str:
         return str(value)
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """a, b and c."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else ""
 
 
@@ -202,16 +203,16 @@ def _why_value(node: Tensor, index: tuple[int, ...], number: Any, names: Mapping
         return ": the constant is not finite"
     numbers = _numbers_at(node, index, values)
     if numbers and _same(_try(node.primitive.forward, numbers, node.params), number):
-        return f", where {_listed(_there(node, numbers, names))}"
+        return f", where {listed(_there(node, numbers, names))}"
     ranges = [_range(a.data) for a in dict.fromkeys(node.parents)]
-    return f": its input{'s are' if len(ranges) > 1 else ' is'} finite, {_listed(ranges)}"
+    return f": its input{'s are' if len(ranges) > 1 else ' is'} finite, {listed(ranges)}"
 
 
 def _why_gradient(
     node: Tensor, index: tuple[int, ...], order: Sequence[Tensor], roots: set[Tensor], names: Mapping[Tensor, str]
 ) -> str:
     """The operation that sends back a term that is not finite, in a backward pass that was finite up to there."""
-    for user in reversed(order):
+    for user in order:
         if user.primitive is None or user.primitive.vjp is None or user.grad is None or not any(a is node for a in user.inputs):
             continue
         terms = [term for a, term in zip(user.parents, user.contributions()) if a is node and term is not None]
@@ -220,7 +221,7 @@ def _why_gradient(
         numbers = _numbers_at(user, index, [user.grad, user.data, *map(_data, user.inputs)]) if user.shape == node.shape else []
         alone = _try(user.primitive.vjp, numbers, user.params) if numbers else None
         if alone and any(a is node and not _try(all_finite, [term], {}) for a, term in zip(user.inputs, alone)):
-            where = f", where {_listed([f'its own gradient is {_number(numbers[0])}', *_there(user, numbers[2:], names)])}"
+            where = f", where {listed([f'its own gradient is {_number(numbers[0])}', *_there(user, numbers[2:], names)])}"
         else:
             where = f", though its own gradient is finite, {_range(user.grad)}"
         return f": {described(user, names)} sends it back{where}"
