@@ -1,5 +1,8 @@
 """Batch normalisation from primitive operations, its gradients proved equal to the derivation on paper, and drawn."""
 
+from . import check as check
+from . import nn as nn
+from . import prove as prove
 from .batchnorm import batch_norm
 from .derivation import batch_norm_backward
 from .draw import draw
