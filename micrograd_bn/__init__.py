@@ -1,6 +1,9 @@
 """Batch normalisation from primitive operations, its gradients proved equal to the derivation on paper, and drawn."""
 
+from . import check as check
 from . import derivations
+from . import nn as nn
+from . import prove as prove
 from .batchnorm import batch_norm
 from .derivation import Derivation, equation
 from .derivations.batch_norm import batch_norm_backward

@@ -1,4 +1,5 @@
-"""For whoever writes derivatives by hand: ``check_backward`` says what is wrong and why, ``gradcheck`` says where."""
+"""For whoever writes derivatives by hand: ``check_backward`` says what is wrong and why, ``gradcheck`` says where; and
+``first_not_finite`` says where a NaN comes from."""
 
 from __future__ import annotations
 
@@ -10,12 +11,15 @@ import numpy as np
 
 from .derivations.batch_norm import batch_norm_backward
 from .engine import Tensor, grad
+from .faults import NotFinite, first_not_finite
 from .kinds import Array, Value, as_data
 from .mistakes import NAMES, Trial, explain, predict
 from .verify import as_text
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+__all__ = ["Check", "FunctionRaised", "NotFinite", "Row", "check_backward", "first_not_finite", "gradcheck"]
 
 Batch: TypeAlias = tuple[Array, Array, Array, Array, float]  # dy, x, gamma, beta, eps
 WHOLE_BATCH = ("x_hat", "x")  # one number for each element of x, not for each column

@@ -12,12 +12,14 @@ from dataclasses import replace
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
+from .faults import all_finite, described, find_not_finite, listed, outdated
 from .files import AnyPath, write_whole
 from .kinds import Array, Value
 from .primitives import Primitive
@@ -49,6 +51,14 @@ LARGE = 200
 QUICKLY = {"nslimit": "0.1", "mclimit": "0.1", "splines": "line"}
 FONT = {"fontname": "Arial", "fontsize": "11"}
 INK, TINT = "#5f6b7a", "#eef3f9"
+RED = "#b42318"
+WRONG = {"color": RED, "fillcolor": "#fdecea", "penwidth": "2"}
+NOTES = {  # beside the graph
+    "legend": {"color": "#d6c89a", "fillcolor": "#fffbeb"},
+    "outdated": {"color": "#b45309", "fillcolor": "#fff4e5", "penwidth": "2"},
+    "not finite": WRONG,
+}
+NARROW = 60  # characters in a line of a note
 TITLE = {"class": "title", "shape": "box", "color": TINT, "fillcolor": TINT, "height": "0.2", "margin": "0.05,0.02"}
 
 
@@ -127,7 +137,8 @@ def draw(
     show        "values", "gradients", "both" or "neither".
     max_nodes   a larger picture is refused with a ValueError: nobody can read it. Beyond 200, arrows are straight and bare.
 
-    Names come from ``label``; batch norm's variables have theirs without your doing anything.
+    Names come from ``label``; batch norm's variables have theirs without your doing anything. A note says if an input's ``data``
+    has changed since the values were computed. Boxes with NaN or an infinity are red, and a note says where it comes from.
 
     >>> x = Tensor([1.0, 2.0, 6.0], label="x")
     >>> y = (x * x).sum()
@@ -147,7 +158,8 @@ def draw(
     roots = [root] if isinstance(root, Tensor) else list(np.asarray(root, dtype=object).flat)
     if not roots or not all(isinstance(node, Tensor) for node in roots):
         raise TypeError("draw needs a Tensor, or an array of Tensors: the result that a computation ends with")
-    return Graph(Picture(roots, zoom, direction, precision, show, max_nodes).source())
+    with np.errstate(all="ignore"):  # what is not finite, the picture says itself
+        return Graph(Picture(roots, zoom, direction, precision, show, max_nodes).source())
 
 
 class Picture:
@@ -156,6 +168,7 @@ class Picture:
     def __init__(self, roots: list[Tensor], zoom: str, direction: str, precision: int, show: str, max_nodes: int):
         self.zoom, self.direction, self.precision = zoom, direction, precision
         self.values, self.gradients = show in ("values", "both"), show in ("gradients", "both")
+        self.roots = roots
         self.nodes = self._visible(roots, max_nodes)
         self.groups = self._groups()
         self.names = self._names()
@@ -296,7 +309,7 @@ class Picture:
     def _ids(self) -> dict[Tensor, str]:
         """What DOT calls each Tensor, and a browser shows at the pointer: its name where that is plain, else its place."""
         ids: dict[Tensor, str] = {}
-        taken: set[str] = set()
+        taken = set(NOTES)
         for i, node in enumerate(self.nodes):
             name = self.names.get(node, "")
             plain = name and name not in taken and not set(name) & set(':"\\<>\n')
@@ -336,9 +349,8 @@ class Picture:
                     row.node(f"{title}:{cluster.name}", title, **TITLE)
                     row.node(self.target(first[key]))
             dot.subgraph(cluster)
-        lines = "".join(f"{line}\\l" for word, line in LEGEND if word in self.written)
-        if legend and lines:
-            dot.node("legend", lines, shape="note", fillcolor="#fffbeb", color="#d6c89a", fontsize="10")
+        for name, lines in self._notes() if legend else ():
+            dot.node(name, "".join(f"{_escaped(line)}\\l" for line in lines), shape="note", fontsize="10", **NOTES[name])
         source: str = dot.source
         return source
 
@@ -350,7 +362,7 @@ class Picture:
         if step is not None:
             formula = self.formula(step)
             name = formula if name == _symbol(step, step.output) else f"{name}:  {formula}"
-        group.node(own, self._record(name, node.data, node.grad, self.rounding.of(node)))
+        group.node(own, self._record(name, node.data, node.grad, self.rounding.of(node)), **self._mark(node.data, node.grad))
         if target != own:
             group.node(target, _operation(node), shape="circle", fixedsize="false", margin="0.02", fillcolor="#dbe7f5")
             dot.edge(target, own)
@@ -360,12 +372,36 @@ class Picture:
             elif step is not None:  # a variable of the equation that is no Tensor: a constant
                 constant = f"{own} {i}"
                 symbol = _symbol(step, step.names[i])
-                dot.node(constant, self._record(symbol, value, None), style="filled,dashed")
+                dot.node(constant, self._record(symbol, value, None), style="filled,dashed", **self._mark(value, None))
                 dot.edge(constant, target, self._arrow(number, None))
+
+    def _notes(self) -> Iterator[tuple[str, list[str]]]:
+        """What stands beside the graph, line by line: what there is to explain, and what is wrong with the numbers."""
+        legend = [line for word, line in LEGEND if word in self.written]
+        if legend:
+            yield "legend", legend
+        old = outdated(self.roots) if self.values or self.gradients else []
+        if old:
+            words = list(dict.fromkeys(described(node, self.names) for node in old))
+            some = words if len(words) <= 3 else [*words[:2], f"{len(words) - 2} more"]
+            note = "These numbers are old: an input has changed since they were computed. Now others would come out of"
+            yield "outdated", wrap(f"{note} {listed(some)}. Compute the result again, and draw that.", NARROW)
+        if "not finite" in self.written:
+            note = "Red boxes are not finite: NaN or an infinity is in their value or gradient. The first:"
+            yield "not finite", wrap(f"{note} {find_not_finite(self.roots, self.names)}.", NARROW)
+
+    def _mark(self, data: Value, grad: Value) -> dict[str, str]:
+        """How a box is drawn that shows what is not finite; a lazy array is not computed for that."""
+        shown = ([data] if self.values else []) + ([grad] if self.gradients and grad is not None else [])
+        known = [value for value in shown if isinstance(value, (np.ndarray, np.generic)) or not hasattr(value, "dtype")]
+        if all(map(all_finite, known)):
+            return {}
+        self.written.add("not finite")
+        return WRONG
 
     def _record(self, name: str, data: Value, grad: Value, rounding: tuple[Value, Value] = (0, 0)) -> str:
         size = "×".join(map(str, shape(data)))
-        fields = ["   ".join(filter(None, (name, size)))]
+        fields = ["   ".join(filter(None, (name, size, "not finite" if self._mark(data, grad) else "")))]
         if self.values:
             fields += [self._text(data, rounding[0])]
         if self.gradients and grad is not None:
