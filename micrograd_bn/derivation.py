@@ -149,7 +149,7 @@ class Derivation:
     check       called with inputs and constants by name, before the equations run: it raises what is to be said of bad ones.
 
     Raises ValueError, naming the equation, for a table that is none: no equation, two for one variable, a variable that is needed
-    before it is computed, a number used twice, an edge for a pair that no equation has, LaTeX that does not parse.
+    before it is computed, a number used twice, an edge for a pair that no equation has.
 
     >>> @equation(1, "s", text="x w")
     ... def scale(x, w):
@@ -198,7 +198,6 @@ class Derivation:
         self.edges = self._complete(list(edges))
         self.gradients = tuple(self._gradient(variable, dict(texts or {})) for variable in self._order())
         self.condensed = tuple(replace(g, name=f"d{self.symbol(g.variable)[0]}") for g in condensed)
-        self._check_latex()
         for function in functions:
             if not hasattr(function, "derivation"):  # a bare call of an equation belongs to the first that was built from it
                 function.derivation = self  # type: ignore[attr-defined]
@@ -276,7 +275,8 @@ class Derivation:
                     edges.append(replace(edge, number=edge.number or next(following), name=name))
         return tuple(sorted(edges, key=lambda edge: edge.number))
 
-    def _check_latex(self) -> None:
+    def check_latex(self) -> None:
+        """Raise ValueError, naming the entry, for LaTeX that does not parse. The report asks for it, for it takes a moment."""
         from latex2mathml.converter import convert
 
         entries: tuple[Any, ...] = (*self.equations, *self.edges, *self.gradients, *self.condensed)

@@ -143,8 +143,8 @@ def verify(
     pass through the graph is held against ``Derivation.backward``.
 
     Raises the errors of ``batch_norm``; TypeError for an input that is missing or that the derivation does not have; ValueError for
-    NaN or infinity in the data or what is computed of it, and for a formula that gives another shape; ZeroDivisionError where a
-    variance of 0 meets an eps of 0.
+    NaN or infinity in the data or what is computed of it, a formula that gives another shape, and LaTeX that does not parse;
+    ZeroDivisionError where a variance of 0 meets an eps of 0.
 
     >>> report = verify([[5.1, 3.5], [4.9, 3.0], [4.7, 3.2]])
     >>> len(report.rows), report.ok
@@ -165,6 +165,7 @@ def verify(
     axes_or_counts = {name for name, default in d.constants.items() if isinstance(default, (int, tuple))}
     constants = {name: value if name in axes_or_counts else convert(value)[()] for name, value in constants.items()}
     inputs = {name: np.asarray(as_data(value)) for name, value in given.items() if name not in d.constants}
+    d.check_latex()
     d.complete(dict.fromkeys(d.inputs, 1.0) | inputs | constants)  # for its errors, before anything is drawn
     own, own_upstream = drawn(first, constants.get("axis", 0), seed, d, inputs)
     inputs = {name: convert(value) for name, value in (own | inputs).items()}
