@@ -16,6 +16,7 @@ from .batchnorm import batch_norm, mean, normalize, scale_shift, variables, vari
 from .derivation import CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward, evaluate
 from .engine import Tensor
 from .kinds import Array, Value
+from .notebook import as_html
 from .verify import FORWARD, as_text, by_engine, by_formula
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ class Proof(NamedTuple):
 
     def __str__(self) -> str:
         return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def prove(m: int = 3) -> Proof:

@@ -14,6 +14,7 @@ from .batchnorm import batch_norm, checked, mean, normalize, variables, variance
 from .derivation import CONDENSED, EQUATIONS, GRADIENTS, SYMBOLS, Equation, Gradient, batch_norm_backward, evaluate
 from .engine import Tensor
 from .kinds import Array, Value, as_data
+from .notebook import as_html
 from .shapes import Shape, axes, shape, unbroadcast
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def _short(error: float) -> str:

@@ -6,7 +6,8 @@ import resource
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, batch_norm_backward, grad
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, draw, grad
+from micrograd_bn.check import first_not_finite
 from tests.conftest import optional
 
 dask = optional("dask")
@@ -102,3 +103,12 @@ def test_two_million_rows_on_two_workers_with_the_memory_of_a_few_chunks(cluster
     expected = gamma / (rows * np.sqrt(var + eps)) * (rows * some_dy - sum_dy - some_x_hat * sum_dy_x_hat)
     np.testing.assert_allclose(got[1], expected, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(got[4], 0, atol=1e-9)
+
+
+def test_a_lazy_graph_is_drawn_without_computing_it_and_looked_through_by_computing_it():
+    x = Tensor(da.from_array(np.array([[1.0], [-1.0]]), chunks=1), "x")
+    y = x.log() + 1
+    with dask.config.set(scheduler=forbidden):
+        assert "not finite" not in draw(y).source
+    with np.errstate(invalid="ignore"):
+        assert str(first_not_finite(y)) == "the value of log of 'x' is NaN at [1, 0], where 'x' is -1"
