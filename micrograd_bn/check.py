@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ from .engine import Tensor, grad
 from .faults import NotFinite, first_not_finite
 from .kinds import Array, Value, as_data
 from .mistakes import NAMES, Trial, explain, predict
+from .notebook import as_html
 from .verify import as_text
 
 if TYPE_CHECKING:
@@ -124,11 +124,7 @@ class Check(NamedTuple):
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        def line(cells: Iterable[str], tag: str = "td") -> str:
-            return "<tr>" + "".join(f'<{tag} style="text-align: left">{escape(cell)}</{tag}>' for cell in cells) + "</tr>"
-
-        body = "".join(line(cells) for cells in self._cells())
-        return f"<table>{line(HEADINGS, 'th')}{body}</table><p>{escape(self.summary)}</p>"
+        return as_html(self)
 
 
 class FunctionRaised(RuntimeError):

@@ -560,6 +560,8 @@ def text(value: Value, precision: int, rounding: Value = 0) -> str:
         mean, low, high = (_number(number, precision, within) for number, within in some)
     except TypeError:  # symbols have no order
         return f"{value.size} expressions"
+    except ArithmeticError:  # nor have Decimals if one is NaN
+        return f"{value.size} numbers, with NaN"
     return f"mean {mean}, {low} … {high}"
 
 

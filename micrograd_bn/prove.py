@@ -17,6 +17,7 @@ from .derivation import evaluate
 from .derivations.batch_norm import BATCH_NORM, CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward
 from .engine import Tensor
 from .kinds import Array, Value
+from .notebook import as_html
 from .verify import as_text
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class Proof(NamedTuple):
 
     def __str__(self) -> str:
         return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def prove(m: int = 3) -> Proof:

@@ -15,6 +15,7 @@ from .derivation import Derivation, Edge, Equation, Gradient, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Array, Value, as_data
+from .notebook import as_html
 from .numbers.sized import Sized, rounded, sized
 from .shapes import Shape, axes, shape
 
@@ -103,6 +104,9 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def _short(error: float) -> str:

@@ -519,3 +519,4 @@ def test_scalars_that_are_not_finite_are_marked():
 
 def test_other_kinds_of_number_that_are_not_finite_are_marked_too():
     assert "x" in marked(draw(Tensor(np.array([Decimal("NaN"), Decimal(1)]), "x") * 2))
+    assert "8 numbers, with NaN" in marked(draw(Tensor(np.array([Decimal("NaN"), *map(Decimal, range(7))]), "x")))["x"]

@@ -21,6 +21,7 @@ from ..draw import ROUNDING_OF_VALUES, WRITTEN_OUT, Graph, Picture
 from ..engine import Tensor
 from ..files import AnyPath, write_whole
 from ..kinds import Array, Value, as_data
+from ..notebook import Page
 from ..verify import ROUNDING, drawn, values_on_paper
 
 HERE = Path(__file__).parent
@@ -39,8 +40,9 @@ def explore(
     *,
     columns: Iterable[str] | None = None,
     seed: int = 0,
-) -> Path:
-    """Write the interactive page to ``path`` and return it: one file, no network, it opens from disk.
+) -> Page:
+    """Write the interactive page to ``path`` and return it, a ``Path``: one file, no network, it opens from disk. In a notebook's
+    last line the path shows the page.
 
     x           a batch of rows (m × k, or m numbers; at most 200 × 12); without one, eight irises.
     gamma, beta, dy, eps, seed    as for ``verify``.
@@ -94,7 +96,9 @@ def explore(
         ("{{data}}", payload),
     ):
         page = page.replace(mark, content)
-    return write_whole(path, page.encode())
+    written = Page(write_whole(path, page.encode()))
+    written.written = True
+    return written
 
 
 def symbol(variable: str) -> str:
