@@ -12,7 +12,7 @@ import pytest
 
 from micrograd_bn import Tensor, draw, explore, nn, verify
 from micrograd_bn.check import check_backward, first_not_finite
-from micrograd_bn.derivation import batch_norm_backward
+from micrograd_bn.derivations.batch_norm import batch_norm_backward
 from micrograd_bn.prove import prove
 from tests.conftest import optional
 from tests.test_explorer import browser  # noqa: F401
