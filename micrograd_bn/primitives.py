@@ -218,7 +218,8 @@ mean = Primitive("mean", "mean",
 def _extremum_vjp(g: Value, a: Value, loses: Value, axis: Any) -> tuple[Value]:
     """Those that do not lose share the gradient; where there is a NaN, nobody loses."""
     winners = total(where(loses, zero(a), one(a)), axis, True)
-    return (where(loses, zero(g), spread(expanded(g, a, axis) / winners, a, axis)),)
+    share = spread(expanded(g, a, axis) / winners, a, axis)
+    return (where(loses, zero(share), share),)
 
 
 max = Primitive("max", "max",
