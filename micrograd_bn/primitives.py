@@ -90,8 +90,8 @@ pow = Primitive("pow", "^",  # to a constant exponent, which is a parameter …
 
 
 def _power_vjp(g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
-    da = where(b == 0, zero(g), g * b * power(a, where(b == 0, one(b), b - 1)))
     base = where(a == 0, one(y), a * one(y))  # of y's kind: an integer's logarithm would be a float
+    da = g * b * power(where(b == 0, base, a), b - 1)  # the slope of 0 to the power of 0 is 0 · 1, not 0 · ∞
     db = where(a == 0, zero(g), g * y * log(base))  # 0 to the power of b stays 0
     return da, db
 

@@ -243,16 +243,21 @@ class Builder:
     def any_of(self, *choices):
         return self.draw(st.sampled_from(choices))
 
+    def rival(self, i) -> int:
+        """A partner that is a number of the same kind: where one of the two is selected, a constant would stay Python's float."""
+        j = self.partner(i)
+        return j if isinstance(j, int) else self.leaf(())
+
     def partner(self, i):
         """Something to combine node i with: itself, a constant, another node that fits, or a new leaf that broadcasts."""
-        others = [j for j in self.numbers() if self._fits(self.shape(i), self.shape(j))]
+        others = [j for j in self.numbers() if self.fits(self.shape(i), self.shape(j))]
         kind = self.any_of("leaf", "node", "constant", "itself")
         if kind == "leaf":
             return self.leaf(self.draw(relatives(self.shape(i))))
         return self.any_of(*{"node": others, "constant": (2.0, -0.5, 3.0), "itself": (i,)}[kind])
 
     @staticmethod
-    def _fits(a, b) -> bool:
+    def fits(a, b) -> bool:
         try:
             return prod(np.broadcast_shapes(a, b)) <= LARGEST
         except ValueError:
@@ -266,7 +271,7 @@ class Builder:
 
 def _binary(name):
     def move(b: Builder, i: int) -> int:
-        j = b.partner(i)
+        j = b.rival(i) if name in ("maximum", "minimum") else b.partner(i)
         if name == "div" and isinstance(j, int) and b.any_of(True, False):
             j = b.positive(j)
         pair = b.any_of((i, j), (j, i))
@@ -377,13 +382,15 @@ def _power(b, i):
 
 def _where(b, i):
     """One number or the other, by how they compare, or how two others do."""
-    j, k = b.partner(i), b.partner(i)
-    shape = np.broadcast_shapes(b.shape(i), b.shape(j))
-    compared = (i, j) if np.broadcast_shapes(shape, b.shape(k)) != shape or b.any_of(True, False) else (i, k)
-    over = np.broadcast_shapes(*map(b.shape, compared))
-    condition = b.apply(b.any_of("less", "less_equal", "greater", "greater_equal", "not_equal"), *compared, shape=over)
+    j, k = b.rival(i), b.partner(i)
+    over = np.broadcast_shapes(b.shape(i), b.shape(k))
+    condition = b.apply(b.any_of("less", "less_equal", "greater", "greater_equal", "not_equal"), i, k, shape=over)
     b.conditions.add(condition)
-    return b.apply("where", condition, *b.any_of((i, j), (j, i)), shape=shape)
+    shape = np.broadcast_shapes(b.shape(i), b.shape(j))
+    if not b.fits(shape, over):  # then by how the two compare
+        b.steps[condition] = b.steps[condition]._replace(inputs=(i, j), shape=shape)
+        over = shape
+    return b.apply("where", condition, *b.any_of((i, j), (j, i)), shape=np.broadcast_shapes(shape, over))
 
 
 def _cumsum(b, i):
@@ -412,6 +419,8 @@ def _einsum(b, i):
     j = b.leaf(tuple(b.any_of(sizes[letter], 1) for letter in other))
     kept = b.draw(st.permutations(sorted({*own, *other})))[: b.any_of(0, 1, 2)]
     to = tuple(sizes[letter] if letter in own or b.shape(j)[other.index(letter)] != 1 else 1 for letter in kept)
+    if prod(to) > LARGEST:
+        kept, to = kept[:1], to[:1]
     return b.apply("einsum", i, j, subscripts=f"{own},{''.join(other)}->{''.join(kept)}", shape=to)
 
 
