@@ -15,7 +15,7 @@ import numpy as np
 
 from . import primitives as P
 from .dispatch import ArrayLike, holds_tensors
-from .kinds import Array, Value, apply, as_data, one
+from .kinds import Array, Value, apply, as_data, zeros
 from .shapes import Shape, shape, unbroadcast
 
 _new, _float64 = object.__new__, np.float64
@@ -233,7 +233,7 @@ def _seed(output: Tensor, gradient: Any) -> Any:
                 f"backward() needs an upstream gradient: this tensor has shape {output.shape}; "
                 "pass one of that shape, or reduce it to a single value first"
             )
-        return one(output.data) if own.kind == "O" or isinstance(output.data, float) else np.ones_like(output.data)[()]
+        return zeros(output.data) + 1
     gradient = gradient if isinstance(gradient, Tensor) else as_data(gradient)
     if shape(gradient) != output.shape:
         raise ValueError(f"the upstream gradient has shape {shape(gradient)}, and the tensor it belongs to {output.shape}")
@@ -324,7 +324,7 @@ def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     seed = _seed(output, gradient)
     found = adjoints(output, seed if isinstance(seed, Tensor) else Tensor(seed), differentiable=True)
-    return tuple(found[a] if a in found else Tensor(np.zeros_like(a.data)[()]) for a in inputs)
+    return tuple(found[a] if a in found else Tensor(zeros(a.data)) for a in inputs)
 
 
 def scalars(array: Any, label: str | None = None) -> np.ndarray[Any, Any]:

@@ -114,6 +114,11 @@ def one(like: Value) -> Value:
     return zero(like) + 1
 
 
+def zeros(like: Value) -> Value:
+    """``zero``, for each number in ``like``: data of the same shape."""
+    return zero(like) if getattr(getattr(like, "dtype", None), "kind", "O") == "O" else np.zeros_like(like)[()]
+
+
 def power(a: Value, b: Value) -> Value:
     """a to the power of b: NaN where Python's floats would leave the real numbers."""
     y = a**b
@@ -128,7 +133,7 @@ def by_kind(name: str) -> Callable[[Value], Value]:
     (2.0, 1.5)
     """
     ufunc = getattr(np, name)
-    each = np.frompyfunc(lambda number: _own(name, number), 1, 1)
+    each = np.frompyfunc(lambda number: function(number) if type(number) in (float, int) else _own(name, number), 1, 1)
 
     def function(a: Value) -> Value:
         try:

@@ -90,8 +90,8 @@ pow = Primitive("pow", "^",  # to a constant exponent, which is a parameter …
 
 
 def _power_vjp(g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
-    da = where(b == 0, zero(g), g * b * power(a, where(b == 0, one(b), b - 1)))
     base = where(a == 0, one(y), a * one(y))  # of y's kind: an integer's logarithm would be a float
+    da = g * b * power(where(b == 0, base, a), b - 1)  # the slope of 0 to the power of 0 is 0 · 1, not 0 · ∞
     db = where(a == 0, zero(g), g * y * log(base))  # 0 to the power of b stays 0
     return da, db
 
@@ -218,7 +218,8 @@ mean = Primitive("mean", "mean",
 def _extremum_vjp(g: Value, a: Value, loses: Value, axis: Any) -> tuple[Value]:
     """Those that do not lose share the gradient; where there is a NaN, nobody loses."""
     winners = total(where(loses, zero(a), one(a)), axis, True)
-    return (where(loses, zero(g), spread(expanded(g, a, axis) / winners, a, axis)),)
+    share = spread(expanded(g, a, axis) / winners, a, axis)
+    return (where(loses, zero(share), share),)
 
 
 max = Primitive("max", "max",

@@ -81,10 +81,26 @@ def exact_inputs(data, program):
     except ZeroDivisionError:
         reject()
     for step in program.steps:
-        if step.primitive and step.primitive.name in ("relu", "div"):  # not at a kink, nor beside a pole
-            near = nodes[step.inputs[-1]] if isinstance(step.inputs[-1], int) else 1
+        for near in distances([nodes[a] if isinstance(a, int) else a for a in step.inputs], step):
             assume(np.all(np.abs(near) > 1e-6))
     return leaves, dy, directions
+
+
+def distances(inputs, step):
+    """How far the inputs of a step are from where it has a kink, a jump or a pole."""
+    name = step.primitive.name if step.primitive else "leaf"
+    if name in ("relu", "abs"):
+        yield inputs[0]
+    elif name == "div":
+        yield inputs[1]
+    elif name in ("maximum", "minimum", "less", "less_equal", "greater", "greater_equal", "not_equal"):
+        yield inputs[0] - inputs[1]
+    elif name in ("max", "min"):  # from the second largest: the largest alone is at 0
+        x = np.asarray(inputs[0])
+        best = step.primitive(x, axis=step.params["axis"], keepdims=True)
+        alone = (x == best).sum(axis=step.params["axis"]) == 1
+        yield np.where(x == best, 1, x - best)
+        yield np.where(alone, 1, 0)
 
 
 def assert_slope(found, directions, measured, digits=25):
@@ -196,7 +212,8 @@ def test_every_pass_adds_the_same_again_and_the_terms_on_the_edges_add_up(data, 
             terms = {id(node): [] for node in reached}
             for node in reached:
                 for parent, term in zip(node.parents, node.contributions()):
-                    terms[id(parent)].append(term)
+                    if term is not None:
+                        terms[id(parent)].append(term)
             y.backward(dy)
         except (OverflowError, ZeroDivisionError):
             reject()
