@@ -132,10 +132,14 @@ def by_kind(name: str) -> Callable[[Value], Value]:
     >>> by_kind("sqrt")(4.0), by_kind("sqrt")(Fraction(9, 4))
     (2.0, 1.5)
     """
-    ufunc = getattr(np, name)
-    each = np.frompyfunc(lambda number: function(number) if type(number) in (float, int) else _own(name, number), 1, 1)
+    ufunc: Any = getattr(np, name)
 
-    def function(a: Value) -> Value:
+    def one_by_one(number: Value) -> Any:
+        return function(number) if type(number) in (float, int) else _own(name, number)
+
+    each: Any = np.frompyfunc(one_by_one, 1, 1)  # type: ignore[arg-type]
+
+    def function(a: Value) -> Any:
         try:
             y = ufunc(a)
         except (TypeError, AttributeError):  # it looks for a method of that name, and there is none
