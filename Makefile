@@ -69,9 +69,9 @@ smoke: dist
 	    build/smoke/bin/python -I tests/smoke.py; \
 	done
 
-# The tests with the oldest of each part that setup.cfg admits, in an environment of their own; without a browser and what takes long.
+# The tests with the oldest of each part that setup.cfg admits, in an environment of their own; without a browser, a notebook and what takes long.
 test-oldest: build/oldest/installed
-	build/oldest/bin/python -m pytest --quiet -r s $(patsubst %,--ignore=tests/test_%.py,draw explorer resources) \
+	build/oldest/bin/python -m pytest --quiet -r s $(patsubst %,--ignore=tests/test_%.py,draw explorer last_line resources) \
 	    -k "not thousand and not mistake"
 
 clean:

@@ -1,4 +1,4 @@
-"""The command line: ``micrograd-bn demo | verify | prove | draw | explore | check``, also as ``python -m micrograd_bn``."""
+"""The command line: ``micrograd-bn demo | verify | derivations | prove | draw | …``, also as ``python -m micrograd_bn``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import derivations
 from .batchnorm import batch_norm
 from .check import Check, FunctionRaised, check_backward
+from .derivation import Derivation
 from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
@@ -82,7 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("verify", help="hold engine and derivation side by side, row by row", parents=[data, dtype])
     command.add_argument("--digits", type=_between(2, 300), help="compute in decimal numbers of so many digits instead of floats")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
+    command.add_argument(
+        "--derivation",
+        default="batch_norm",
+        metavar="NAME",
+        help="which one: a name that `micrograd-bn derivations` lists, or FILE.py:NAME (default %(default)s)",
+    )
     command.set_defaults(run=_verify)
+
+    command = commands.add_parser("derivations", help="list the derivations that are there, with their equations")
+    command.set_defaults(run=_derivations)
 
     command = commands.add_parser("prove", help="the report as identities, on symbols (needs micrograd-bn[prove])")
     command.add_argument(
@@ -138,17 +150,55 @@ def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Ca
 def _verify(options: argparse.Namespace) -> int:
     if options.digits and options.dtype:
         raise Unusable("--digits computes in decimals, and --dtype is a precision of floats: give one of the two")
+    derivation = _derivation(options.derivation)
     x, dy = _read(options)
+    eps = {"eps": options.eps} if "eps" in derivation.constants else {}
     with localcontext() as context:
         if options.digits:
             context.prec = options.digits
             x = np.vectorize(lambda number: Decimal(repr(float(number))), otypes=[object])(x)
-        report = verify(x, dy=dy, eps=options.eps, seed=options.seed)
+        report = verify(x, dy=dy, seed=options.seed, derivation=derivation, **eps)
     if options.json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
         _show(report)
     return 0 if report.ok else 1
+
+
+def _derivation(name: str) -> Derivation:
+    """The derivation of this name, or of this name in a file."""
+    path, _, own = name.rpartition(":")
+    if path:
+        found = getattr(_module(path), own, None)
+        if not isinstance(found, Derivation):
+            raise Unusable(f"{name}: {path} has no Derivation named {own!r}")
+        return found
+    if name.upper() not in derivations.__all__:
+        known = ", ".join(each.lower() for each in derivations.__all__)
+        raise Unusable(f"--derivation {name}: these are there: {known}; one of your own is FILE.py:NAME")
+    derivation: Derivation = getattr(derivations, name.upper())
+    return derivation
+
+
+def _module(path: str) -> ModuleType:
+    """A file of Python, imported as what it is called."""
+    if not Path(path).is_file():
+        raise Unusable(f"{path}: there is no such file")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _derivations(options: argparse.Namespace) -> int:
+    for name in derivations.__all__:
+        d = getattr(derivations, name)
+        print(f"{name.lower()}: {d.name}, of {', '.join(d.inputs)}")
+        for e in d.equations:
+            print(f"  ({e.number}) {e.name} = {e.text}")
+    return 0
 
 
 def _prove(options: argparse.Namespace) -> int:
@@ -214,12 +264,7 @@ def _check_in_child(path: str, name: str, sender: Connection) -> None:
     sys.path.insert(0, str(Path(path).parent))
     try:
         with redirect_stdout(sys.stderr):
-            spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
-            module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            function = getattr(module, name, None)
+            function = getattr(_module(path), name, None)
             result = check_backward(function) if callable(function) else f"there is no function {name!r} in it"
     except BaseException as error:  # SystemExit is a crash here, too
         result = _crash(error, path)
@@ -304,7 +349,8 @@ def _read(options: argparse.Namespace) -> tuple[Array, Array | None]:
 
 def _differentiated(x: Array, dy: Array | None, eps: float, seed: int, zoom: Zoom) -> Value:
     """A batch norm of the batch after its backward pass: a Tensor, or for the scalars zoom an array of them."""
-    gamma, beta, random_dy = (value.astype(x.dtype) for value in drawn(x, seed=seed))
+    own, random_dy = drawn(x, seed=seed)
+    gamma, beta, random_dy = (value.astype(x.dtype) for value in (*own.values(), random_dy))
     dy = random_dy if dy is None else dy
     if zoom == "scalars":
         y = batch_norm(scalars(x), scalars(gamma), scalars(beta), eps)

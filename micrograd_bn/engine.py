@@ -28,6 +28,8 @@ class Step(NamedTuple):
     output: str  # the variable on the left-hand side …
     names: tuple[str, ...]  # … and those on the right-hand side: their names …
     values: tuple[Value, ...]  # … and what stood for them
+    text: str = ""  # the right-hand side, for pictures
+    derivation: Any = None  # the table that it belongs to, if it does to one
 
     @property
     def inputs(self) -> dict[str, Value]:
@@ -42,7 +44,7 @@ class Tensor(ArrayLike):
     grad      None until a backward pass, then plain data of ``data``'s shape. A leaf's array is its own; nodes further on may share
               theirs, so treat them as read-only.
     label     a name for pictures and messages, or None.
-    equation  the numbered equation that this is the result of, or None (see ``batchnorm.equation``).
+    equation  the numbered equation that this is the result of, or None (see ``derivation.equation``).
 
     >>> a, b = Tensor(2.0), Tensor([1.0, 3.0])
     >>> y = (a * b).sum()

@@ -103,6 +103,8 @@ def zero(like: Value) -> Value:
     like = like.data if is_tensor(like) else like
     if type(like) is float:
         return 0.0
+    if hasattr(like, "shape") and like.dtype.kind == "O" and 0 not in like.shape:
+        like = like[(0,) * len(like.shape)]
     dtype = getattr(like, "dtype", np.dtype(object))
     return like * 0 if dtype.kind == "O" else dtype.type(0)
 

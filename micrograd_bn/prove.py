@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .batchnorm import batch_norm, mean, normalize, scale_shift, variables, variance
-from .derivation import CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward, evaluate
+from .derivation import evaluate
+from .derivations.batch_norm import BATCH_NORM, CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward
 from .engine import Tensor
 from .kinds import Array, Value
-from .verify import FORWARD, as_text, by_engine, by_formula
+from .notebook import as_html
+from .verify import as_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,6 +73,9 @@ class Proof(NamedTuple):
 
     def __str__(self) -> str:
         return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def prove(m: int = 3) -> Proof:
@@ -139,10 +144,10 @@ def _edges(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
         upstream = _symbols(sympy, f"d{entry.output}", 1)
         values |= {"eps": s**2 - values["var"][0], f"d{entry.output}": upstream}
 
-        loss = sympy.Add(*(upstream * evaluate(FORWARD[entry.output], values | {"eps": eps})))
+        loss = sympy.Add(*(upstream * evaluate(BATCH_NORM.equation_of(entry.output).function, values | {"eps": eps})))
         by_sympy = [loss.diff(variable).subs(eps, values["eps"]) for variable in values[entry.input]]
         scope = f"m = {m}" if over_the_batch else "every m"
-        difference = _difference(sympy, by_engine(entry, values), by_formula(entry, values), by_sympy)
+        difference = _difference(sympy, BATCH_NORM.by_engine(entry, values), BATCH_NORM.pull_back(entry, values), by_sympy)
         yield ProofRow(f"({entry.number})", entry.name, entry.text, scope, difference)
 
 

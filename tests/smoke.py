@@ -20,7 +20,7 @@ from pathlib import Path
 PUBLIC = {
     "micrograd_bn": "Tensor grad scalars batch_norm batch_norm_backward fused_batch_norm verify draw explore nn",
     "micrograd_bn.batchnorm": "mean variance normalize scale_shift",
-    "micrograd_bn.check": "gradcheck check_backward",
+    "micrograd_bn.check": "gradcheck check_backward first_not_finite",
 }
 # What comes with the extras, and what pictures, tables and the page are made with.
 EXTRAS = {"sympy", "pytest", "hypothesis", "mpmath", "matplotlib", "ipykernel", "torch", "dask"}

@@ -5,11 +5,11 @@ from configparser import ConfigParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, derivation, grad, primitives
+from micrograd_bn import Tensor, grad, primitives, verify
 from micrograd_bn.check import gradcheck
-from tests import test_equations
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -36,10 +36,15 @@ def test_the_recipe_for_a_primitive():
         gradcheck(wrong, [-1.5, 0.5])
 
 
-def test_the_recipe_for_an_equation():
-    function, entry, test = BLOCKS[3:]
-    made = names(function + entry, vars(derivation))
-    names(test, vars(test_equations) | {"CONDENSED_VAR": made["CONDENSED_VAR"]})["test_dvar_from_x_hat"]()
+def test_the_recipe_for_a_derivation():
+    table, claim, test = BLOCKS[-3:]
+    made = names(table + claim, {})
+    report = verify([3.0, 4.0], derivation=made["WEIGHT_NORM"])
+    assert report.ok
+    assert all(row.by_engine for row in report.rows if "∂" in row.name)
+    names(test, made | {"np": np, "verify": verify})["test_the_gradient_of_a_length_by_hand"]()
+    wrong = names(table + claim.replace("v / n**0.5", "v / n"), {})["WITH_A_CLAIM"]
+    assert [row.name for row in verify([3.0, 4.0], derivation=wrong).rows if not row.ok] == ["∂w/∂g", "dg"]
 
 
 def test_the_commands_are_there():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..batchnorm import batch_norm, mean, normalize, scale_shift, variables, variance
+from ..batchnorm import batch_norm, normalize, normalized, scale_shift, statistics
 from ..engine import Tensor
 from ..kinds import Array, Value
 from ..shapes import Axis, count
@@ -129,10 +129,9 @@ class _BatchNorm(Module):
     def _track(self, x: Tensor, y: Tensor, axis: Axis) -> None:
         """Let the running statistics follow this batch's: plain numbers, outside the graph."""
         if y.equation is None:  # fused_batch_norm keeps its statistics to itself
-            mu = mean(x.data, axis)
-            var = variance(x.data, mu, axis)
+            mu, var, _ = normalized(x.data, self.eps, axis)
         else:
-            mu, var = (variables(y)[name].data for name in ("mu", "var"))
+            mu, var = (statistic.data for statistic in statistics(y))
         m = count(x, axis)
         self.num_batches_tracked = self.num_batches_tracked + 1
         newest = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum

@@ -6,7 +6,8 @@ import resource
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, batch_norm_backward, grad
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, draw, grad
+from micrograd_bn.check import first_not_finite
 from tests.conftest import optional
 
 dask = optional("dask")
@@ -176,3 +177,12 @@ def test_functions_on_lazy_arrays_are_numpys():
         assert isinstance(y.data, da.Array)
         for got, want in ((y.data, expected.data), (lazy.grad, x.grad)):
             np.testing.assert_allclose(np.asarray(got), want, rtol=1e-12, atol=1e-12)
+
+
+def test_a_lazy_graph_is_drawn_without_computing_it_and_looked_through_by_computing_it():
+    x = Tensor(da.from_array(np.array([[1.0], [-1.0]]), chunks=1), "x")
+    y = x.log() + 1
+    with dask.config.set(scheduler=forbidden):
+        assert "not finite" not in draw(y).source
+    with np.errstate(invalid="ignore"):
+        assert str(first_not_finite(y)) == "the value of log of 'x' is NaN at [1, 0], where 'x' is -1"
