@@ -133,7 +133,7 @@ def by_kind(name: str) -> Callable[[Value], Value]:
     (2.0, 1.5)
     """
     ufunc = getattr(np, name)
-    each = np.frompyfunc(lambda number: function(number) if type(number) in (float, int) else _own(name, number), 1, 1)
+    each = np.frompyfunc(lambda number: _own(name, number), 1, 1)
 
     def function(a: Value) -> Value:
         try:
@@ -155,6 +155,8 @@ OTHERWISE: dict[str, Callable[[Value], Value]] = {  # where a kind has none of i
 
 
 def _own(name: str, number: Value) -> Value:
+    if type(number) is float or type(number) is int:
+        return float(getattr(np, name)(number))
     library = sys.modules.get(type(number).__module__.partition(".")[0])
     for function in (getattr(type(number), name, None), getattr(library, name, None), OTHERWISE.get(name)):
         if callable(function):  # a SymPy power's exp is its exponent
