@@ -175,7 +175,7 @@ def softmax(a: Value, axis: Axis = -1) -> Value:
 
 
 def log_softmax(a: Value, axis: Axis = -1) -> Value:
-    """The logarithm of ``softmax``, with all its digits: where that is small, and where it is almost 1."""
+    """The logarithm of ``softmax``, with all its digits where that is small, and to a rounding of 1 however large ``a`` is."""
     below = a - P.stop_gradient(max(a, axis, True))
     return below - log(sum(exp(below), axis, True))
 
