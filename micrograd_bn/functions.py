@@ -175,8 +175,9 @@ def softmax(a: Value, axis: Axis = -1) -> Value:
 
 
 def log_softmax(a: Value, axis: Axis = -1) -> Value:
-    """The logarithm of ``softmax``, with all its digits where that is small."""
-    return a - logsumexp(a, axis, True)
+    """The logarithm of ``softmax``, with all its digits where that is small, and to a rounding of 1 however large ``a`` is."""
+    below = a - P.stop_gradient(max(a, axis, True))
+    return below - log(sum(exp(below), axis, True))
 
 
 def argmax(a: Value, axis: int | None = None, keepdims: bool = False) -> Any:

@@ -133,13 +133,9 @@ def by_kind(name: str) -> Callable[[Value], Value]:
     (2.0, 1.5)
     """
     ufunc: Any = getattr(np, name)
+    each: Any = np.frompyfunc(lambda number: _own(name, number), 1, 1)
 
-    def one_by_one(number: Value) -> Any:
-        return function(number) if type(number) in (float, int) else _own(name, number)
-
-    each: Any = np.frompyfunc(one_by_one, 1, 1)  # type: ignore[arg-type]
-
-    def function(a: Value) -> Any:
+    def function(a: Value) -> Value:
         try:
             y = ufunc(a)
         except (TypeError, AttributeError):  # it looks for a method of that name, and there is none
@@ -159,6 +155,8 @@ OTHERWISE: dict[str, Callable[[Value], Value]] = {  # where a kind has none of i
 
 
 def _own(name: str, number: Value) -> Value:
+    if type(number) is float or type(number) is int:
+        return float(getattr(np, name)(number))
     library = sys.modules.get(type(number).__module__.partition(".")[0])
     for function in (getattr(type(number), name, None), getattr(library, name, None), OTHERWISE.get(name)):
         if callable(function):  # a SymPy power's exp is its exponent

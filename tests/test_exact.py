@@ -222,15 +222,12 @@ def test_every_function_goes_with_every_kind_of_number(name, kind, boxed):
         with pytest.raises(TypeError, match=f"Decimal has no {name}: convert to a kind of number that has"):
             function(Tensor(boxed(number)))
         return
-    if kind == "Symbol" and name in ("maximum", "where", "clip", "logsumexp", "softmax", "max"):
+    if kind == "Symbol" and name in ("maximum", "where", "clip"):
         with pytest.raises(TypeError, match="truth value"):  # SymPy's own: is x > 1?
             function(Tensor(boxed(number)))
-            raise TypeError("truth value") if name in ("logsumexp", "softmax", "max") else AssertionError
         return
     found = derivatives(function, boxed(number))
-    expected = derivatives(
-        function, boxed(1.5) if boxed(1.5) == 1.5 and not isinstance(boxed(1.5), np.ndarray) else np.array([1.5])
-    )
+    expected = derivatives(function, np.asarray(boxed(1.5), dtype=float))
     for got, want in zip(found, expected):
         got = np.asarray(got, dtype=object).reshape(-1)[0]
         assert isinstance(got, (type(number), sympy.Basic) if kind == "Symbol" else type(number))

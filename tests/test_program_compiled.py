@@ -165,7 +165,11 @@ def test_the_second_process_does_not_compile(tmp_path):
     )
     for found in ("compiled", "from the cache"):
         done = subprocess.run(
-            [sys.executable, "-c", run], check=True, capture_output=True, text=True, env={"XDG_CACHE_HOME": str(tmp_path), "HOME": "/"}
+            [sys.executable, "-c", run],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={"XDG_CACHE_HOME": str(tmp_path), "HOME": "/"},
         )
         assert done.stdout.strip() == found
 

@@ -57,8 +57,8 @@ class Linear(Module):
         out_features, in_features = self.weight.shape
         if x.shape[-1:] != (in_features,):
             raise ValueError(f"Linear({in_features}, {out_features}) takes (…, {in_features}), and this has shape {x.shape}")
-        y = x @ self.weight.T
-        return y if self.bias is None else y + self.bias
+        y: Tensor = x @ self.weight.T if self.bias is None else x @ self.weight.T + self.bias
+        return y
 
 
 class _BatchNorm(Module):
@@ -232,7 +232,8 @@ class ReLU(Module):
     """
 
     def forward(self, x: Input) -> Tensor:
-        return as_tensor(x).relu()
+        y: Tensor = as_tensor(x).relu()
+        return y
 
 
 class Tanh(Module):
@@ -243,7 +244,8 @@ class Tanh(Module):
     """
 
     def forward(self, x: Input) -> Tensor:
-        return as_tensor(x).tanh()
+        y: Tensor = as_tensor(x).tanh()
+        return y
 
 
 class Sigmoid(Module):
@@ -254,8 +256,5 @@ class Sigmoid(Module):
     """
 
     def forward(self, x: Input) -> Tensor:
-        x = as_tensor(x)
-        constant = x.relu().data  # eˣ / (1 + eˣ), above and below divided by e to it: neither exp can overflow
-        above = (x - constant).exp()
-        y: Tensor = above / (above + np.exp(-constant))
+        y: Tensor = as_tensor(x).sigmoid()
         return y
