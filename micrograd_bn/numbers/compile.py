@@ -67,10 +67,12 @@ class Compiled:
             raise ModuleNotFoundError("compile() needs Numba: pip install 'micrograd-bn[fast]'") from None
         names = [*program.inputs, *program.statements, *([] if program.upstream is None else [program.upstream])]
         for name in names:
-            if name.dtype.kind == "O" or name.dtype.kind == "f" and name.dtype.name not in (*DTYPES, "float16"):
+            if name.dtype.kind == "O" or (name.dtype.kind == "f" and name.dtype.name not in (*DTYPES, "float16")):
                 raise TypeError(f"compile() is for floats, and {name.label} is of {name.dtype}: the program itself runs on it")
         self.program = program
-        self.single = all(not a.shape and a.dtype == np.float64 or a.dtype == bool for a in names)
+        self.single = all(not a.shape and a.dtype in (np.float64, bool) for a in names) and all(
+            map(_elementwise, program.statements)
+        )
 
     @cached_property
     def source(self) -> str:
@@ -206,7 +208,7 @@ def _scalars(p: Program) -> str:
     where = {name: f"v[{i}]" for i, name in enumerate(p.inputs)}
 
     def text(a: Any) -> str:
-        return where.get(a) or (a.label if isinstance(a, Name) else literal(a)) if isinstance(a, Name) else literal(a)
+        return where.get(a) or literal(a) if isinstance(a, Name) else literal(a)
 
     def lines(names: Iterable[Name]) -> list[str]:
         return [f"    {name.label} = {_expression(name, [text(a) for a in name.inputs])}" for name in names]
@@ -331,7 +333,9 @@ class Places:
 
 def _elementwise(name: Name) -> bool:
     of = _of(name)
-    return of in INFIX or of in (*REDUCTIONS, *SAME, "pow", "astype", "full") and not isinstance(name.params.get("exponent"), Name)
+    return of in INFIX or (
+        of in (*REDUCTIONS, *SAME, "pow", "astype", "full") and not isinstance(name.params.get("exponent"), Name)
+    )
 
 
 def _arrays(p: Program) -> str:
@@ -352,7 +356,8 @@ def _arrays(p: Program) -> str:
             inside = {*names}
             others = [a for name in needed if name not in inside for a in name.uses()]
             loops = Loops(f"{which}_{i + 1}", names, {a for a in (*others, *targets) if isinstance(a, Name)}, places)
-            functions.append(loops.source())
+            if loops.outputs:
+                functions.append(loops.source())
             body += loops.call()
         result = literal(p.result) + (f", ({', '.join(p.returned())},)" if which == "gradients" else "")
         text = "\n".join([*body, result])
@@ -380,8 +385,8 @@ def _groups(names: Sequence[Name], places: Places) -> list[tuple[bool, list[Name
 class Loops:
     """A group of statements as one function of loops over rows and columns.
 
-    Each value of the batch has a pass over the rows in which it can first be computed, and in that a turn over a row's columns: what
-    needs a sum over the rows has to wait for the next pass, what needs a sum over a row's columns for the next turn.
+    Each value of the batch has a pass over the rows in which it can first be computed, and in that a turn over a row's columns:
+    what needs a sum over the rows has to wait for the next pass, what needs a sum over a row's columns for the next turn.
     """
 
     def __init__(self, title: str, names: list[Name], wanted: set[Name], places: Places):
@@ -444,12 +449,15 @@ class Loops:
         ]
         lines.append(f"{self.title}({', '.join(arguments)})")
         lines += [f"{a.label} = {a.label}[()]" for a in self.outputs if not a.shape]
-        return lines + [line for a in self.aliases for line in statement(a)]
+        return [
+            *(lines if self.outputs else []),
+            *[f"{a.label} = {self.root[a].label}.reshape({literal(a.shape)})" + ("" if a.shape else "[()]") for a in self.aliases],
+        ]
 
     def _argument(self, name: Name) -> str:
         return f"{name.label}{ {'': '_', 'r': '_rows'}.get(self.form[name], '') }"
 
-    def _value(self, a: Any, dtype: Any = None, here: Mapping[Name, str] = P.NONE) -> str:
+    def _value(self, a: Any, dtype: Any = None, here: Mapping[Any, str] = P.NONE) -> str:
         """A value at the row r and the column c, as far as it goes along them; ``here`` is what this loop calls its own."""
         if not isinstance(a, Name):
             return _literal(a, dtype)
@@ -460,7 +468,7 @@ class Loops:
             return here.get(a, f"{a.label}[r, c]")
         return f"{a.label}[c]" if self.form[a] == "c" else a.label or ""
 
-    def _right(self, name: Name, here: Mapping[Name, str] = P.NONE) -> str:
+    def _right(self, name: Name, here: Mapping[Any, str] = P.NONE) -> str:
         """The right-hand side of a statement."""
         if _of(name) in SAME:
             return self._value(name.inputs[0], None, here)

@@ -738,7 +738,7 @@ class Program:
         return [a if type(a) is float is type(name.value) else _checked(a, name) for a, name in zip(values, names)]
 
     def compile(self) -> Compiled:
-        """The program compiled by Numba (extra ``fast``), as loops: see ``Compiled``. ModuleNotFoundError without Numba."""
+        """The program compiled by Numba, as loops: see ``Compiled``. Raises ModuleNotFoundError without the extra ``fast``."""
         from .compile import Compiled
 
         return Compiled(self)
