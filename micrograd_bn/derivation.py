@@ -105,8 +105,7 @@ def equation(
         def numbered(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
             result = explained(*args, **kwargs)
             if isinstance(result, Tensor) or (isinstance(result, np.ndarray) and result.dtype.kind == "O"):
-                given = dict(zip(parameters(function), args)) | kwargs
-                values = tuple([given[name] for name in inputs])
+                values = (*args, *[kwargs[name] for name in inputs[len(args) :]])[: len(inputs)]  # they come before the constants
                 _mark(result, Step(number, output, inputs, values, text, getattr(numbered, "derivation", None)))
             return result
 
