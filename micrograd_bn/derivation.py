@@ -19,7 +19,7 @@ import numpy as np
 
 from .engine import Step, Tensor, adjoints
 from .kinds import Value, as_data, explains_kinds
-from .shapes import shape, unbroadcast
+from .shapes import broadcast_shape, shape, unbroadcast
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -411,7 +411,7 @@ class Derivation:
             return self.by_engine(edge, values)
         term, to = evaluate(edge.function, values), shape(values[edge.input])
         try:
-            fits = np.broadcast_shapes(shape(term), to)
+            fits = broadcast_shape(shape(term), to)
         except ValueError:
             what = f"({edge.number}) {edge.name}: the formula gives shape {shape(term)}"
             raise ValueError(f"{self.name}, {what}, which cannot be added up to {edge.input}'s shape {to}") from None

@@ -199,7 +199,7 @@ sum = Primitive("sum", "Σ",
 
 def _shared(g: Value, n: int) -> Value:
     """g / n; a float16 goes through float32, for 1/n may be in its range though n is not."""
-    if n > 2048 and getattr(g, "dtype", None) == np.float16:
+    if getattr(g, "dtype", None) == np.float16 and n > 2048:
         return astype(astype(g, dtype=np.float32) / n, dtype=np.float16)
     return g / n
 
