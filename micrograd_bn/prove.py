@@ -146,8 +146,8 @@ class _Prover:
             return Batch(Element(name, [n for n in to if n != 1], **more), to)
         array = np.empty(to, dtype=object)
         for index in np.ndindex(to):
-            number = "_".join(str(i + 1) for i, n in zip(index, to) if n != 1)
-            array[index] = Batch(Element(name + number, **more))
+            number = ",".join(str(i + 1) for i, n in zip(index, to) if n != 1)
+            array[index] = Batch(Element(f"{name}[{number}]" if number else name, **more))
         return array
 
     def input(self, a: str) -> Value:

@@ -132,7 +132,7 @@ def power(e: Expression, exponent: Any) -> Expression:
 
 
 def reduced(e: Expression, how: Callable[[Expression], Expression] = expand) -> Expression:
-    """0 exactly if e is: a multiple of it, in which no root stands in a denominator or at a power above 1."""
+    """0 only if e is: a multiple of it, in which no root stands in a denominator or at a power above 1."""
     done: set[Element] = set()
     e = how(e)
     while roots := [s for s in elements(e) if isinstance(s, Root) and s not in done]:
@@ -172,10 +172,10 @@ def derivative(e: Expression, along: frozenset[Any], upstream: Expression, x: El
     """
     total: Expression = sp.Integer(0)
     for s in elements(e):
-        if s != x and s.of is None and not isinstance(s, Largest):
-            continue
         if isinstance(s, Largest):
             raise TypeError(f"{s.name} is no polynomial of a generic element, and does not cancel: {HOW}")
+        if s != x and s.of is None:
+            continue
         term = expand(upstream * sp.diff(e, s))
         for axis in sorted(along - s.axes, key=str, reverse=True):
             term = axis * mean(term, axis)
