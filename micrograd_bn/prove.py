@@ -143,15 +143,16 @@ class _Prover:
 
     # ---- variables
 
-    def variable(self, name: str, to: Shape, **more: Any) -> Value:
-        """A variable as a symbol; in an array, they are numbered from 1 as on paper."""
+    def variable(self, name: str, to: Shape, stands_for: Value = None, **more: Any) -> Value:
+        """A variable as a symbol; in an array, they are numbered from 1 as on paper, and compare as what they stand for."""
         Batch, Element = self.kind.Batch, self.kind.Element
         if not self.m or not to:
             return Batch(Element(name, [n for n in to if n != 1], **more), to)
         array = np.empty(to, dtype=object)
         for index in np.ndindex(to):
-            number = "_".join(str(i + 1) for i, n in zip(index, to) if n != 1)
-            array[index] = Batch(Element(name + number, **more))
+            number = ",".join(str(i + 1) for i, n in zip(index, to) if n != 1)
+            at = {} if stands_for is None else {"at": self.kind.sample(stands_for[index].e)}
+            array[index] = Batch(Element(f"{name}[{number}]" if number else name, **at, **more))
         return array
 
     def input(self, a: str) -> Value:
@@ -236,7 +237,7 @@ class _Prover:
         """A gradient through the whole, with a symbol for the variable from where it is computed on."""
         if v in self.inputs:
             return self.by_definition(self.known[self.d.result], self.upstream, self.inputs[v])
-        free = self.variable(v, shape(self.known[v]))
+        free = self.variable(v, shape(self.known[v]), stands_for=self.known[v])
         values = self.constants | self.inputs
         for e in self.d.equations:
             values[e.output] = free if e.output == v else evaluate(e.function, values)

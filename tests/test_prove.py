@@ -165,6 +165,21 @@ def test_where_numbers_are_compared_the_sizes_are_numbers_and_where_there_is_no_
     assert proof.ok and {row.scope for row in proof.rows} == {"m = 2, 3"}
     assert "prove(m=3)" in proof.reason
 
+    @equation(1, "h", text="w x − b")
+    def hidden(x, w, b):
+        return w * x - b
+
+    @equation(2, "r", text="relu h")
+    def rectify_hidden(h):
+        return relu(h)
+
+    @equation(3, "y", text="r²")
+    def square(r):
+        return r**2
+
+    # A variable that is a symbol of its own is compared as what it stands for.
+    assert failing(prove(derivation=Derivation("network", [hidden, rectify_hidden, square]))) == []
+
     @equation(1, "y", text="sinh x")
     def sinh(x):
         return np.sinh(x)

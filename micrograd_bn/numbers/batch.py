@@ -33,10 +33,11 @@ class Element(sp.Symbol):  # type: ignore[misc]
     of: Expression = None
     over: Any = None  # what is reduced is no longer there
     adds_up: Any = None
+    at: Any = None  # its value where numbers are compared, if it stands for something that has one
 
     def __new__(cls, name: str, axes: Iterable[Any] = (), **more: Any) -> Element:
         """A new symbol, real if nothing else is said."""
-        own = {key: more.pop(key) for key in ("of", "over", "adds_up") if key in more}
+        own = {key: more.pop(key) for key in ("of", "over", "adds_up", "at") if key in more}
         self: Element = sp.Symbol.__xnew__(cls, name, **({"real": True} | more))
         self.axes = frozenset(axes)
         for key, value in own.items():
@@ -44,7 +45,8 @@ class Element(sp.Symbol):  # type: ignore[misc]
         return self
 
     def _hashable_content(self) -> tuple[Any, ...]:
-        return (*super()._hashable_content(), self.axes, *[sp.S.Zero if e is None else e for e in (self.of, self.over)])
+        own = [sp.S.Zero if e is None else e for e in (self.of, self.over, self.at)]
+        return (*super()._hashable_content(), self.axes, *own)
 
 
 class Mean(Element):
@@ -132,7 +134,7 @@ def power(e: Expression, exponent: Any) -> Expression:
 
 
 def reduced(e: Expression, how: Callable[[Expression], Expression] = expand) -> Expression:
-    """0 exactly if e is: a multiple of it, in which no root stands in a denominator or at a power above 1."""
+    """0 only if e is: a multiple of it, in which no root stands in a denominator or at a power above 1."""
     done: set[Element] = set()
     e = how(e)
     while roots := [s for s in elements(e) if isinstance(s, Root) and s not in done]:
@@ -159,10 +161,8 @@ def _split(term: Expression, root: Root) -> tuple[Expression, Any]:
 
 def _within(e: Element) -> set[Any]:
     """What a mean or a root depends on, at any depth."""
-    found: set[Any] = set()
-    for s in e.of.free_symbols if e.of is not None else ():
-        found |= {s} | (_within(s) if isinstance(s, Element) else set())
-    return found
+    inner = elements(e.of) if e.of is not None else []
+    return set(inner).union(*[_within(s) for s in inner])
 
 
 def derivative(e: Expression, along: frozenset[Any], upstream: Expression, x: Element) -> Expression:
@@ -172,10 +172,10 @@ def derivative(e: Expression, along: frozenset[Any], upstream: Expression, x: El
     """
     total: Expression = sp.Integer(0)
     for s in elements(e):
-        if s != x and s.of is None and not isinstance(s, Largest):
-            continue
         if isinstance(s, Largest):
             raise TypeError(f"{s.name} is no polynomial of a generic element, and does not cancel: {HOW}")
+        if s != x and s.of is None:
+            continue
         term = expand(upstream * sp.diff(e, s))
         for axis in sorted(along - s.axes, key=str, reverse=True):
             term = axis * mean(term, axis)
@@ -196,13 +196,15 @@ def _inner(s: Element, values: Mapping[Any, Expression]) -> Expression:
     return None if inner == s.of else inner
 
 
-def sample(e: Expression) -> float:
+def sample(e: Expression) -> Expression:
     """The value at some point: where two single numbers are compared, a proof goes on with the case that is true near it."""
 
-    def number(s: Element) -> float:
-        return float(sample(s.of) ** 0.5) if s.of is not None else crc32(s.name.encode()) / 2**31 + bool(s.is_positive) - 1
+    def number(s: Element) -> Expression:
+        if s.at is None and s.of is None:
+            return sp.Float(crc32(s.name.encode()) / 2**31 + bool(s.is_positive) - 1)
+        return s.at if s.of is None else sp.sqrt(sample(s.of))
 
-    return float(e.subs({s: number(s) for s in elements(e)}))
+    return sp.N(e.subs({s: number(s) for s in elements(e)}))
 
 
 # ---- The kind of number
@@ -263,11 +265,11 @@ class Batch:
         return Batch(self.e)
 
     @staticmethod
-    def _comparison(compare: Callable[[float, float], bool]) -> Callable[[Batch, Value], bool]:
+    def _comparison(compare: Callable[[Expression, Expression], Any]) -> Callable[[Batch, Value], bool]:
         def method(self: Batch, other: Value) -> bool:
             if self.shape:
                 raise TypeError(f"which number is larger depends on the numbers, and a Batch is a generic element: {HOW}")
-            return compare(sample(self.e), sample(other.e if isinstance(other, Batch) else _sympified(other)))
+            return bool(compare(sample(self.e), sample(other.e if isinstance(other, Batch) else _sympified(other))))
 
         return method
 
@@ -288,17 +290,11 @@ class Batch:
         """The natural logarithm: of a product, the sum of its factors'."""
         return Batch(sp.expand_log(2 * sp.log(power(self.e, sp.Rational(1, 2)))), self.shape)
 
-    def tanh(self) -> Batch:
-        """The hyperbolic tangent."""
-        return Batch(sp.tanh(self.e), self.shape)
+    @staticmethod
+    def _function(function: Callable[[Expression], Expression]) -> Callable[[Batch], Batch]:
+        return lambda self: Batch(function(self.e), self.shape)
 
-    def sin(self) -> Batch:
-        """The sine."""
-        return Batch(sp.sin(self.e), self.shape)
-
-    def cos(self) -> Batch:
-        """The cosine."""
-        return Batch(sp.cos(self.e), self.shape)
+    tanh, sin, cos = _function(sp.tanh), _function(sp.sin), _function(sp.cos)
 
     # ---- reductions
 
