@@ -272,3 +272,19 @@ def test_a_gradient_within_a_function():
     found, of_inputs = trace(f, np.zeros(4)).gradients(*values, np.ones(4))
     np.testing.assert_array_equal(found, y)
     np.testing.assert_array_equal(of_inputs[0], gradients[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_buffers_are_reused_and_never_given_away(dtype):
+    *values, dy = batch(dtype=dtype)
+    p, q = trace(batch_norm, *values), trace(batch_norm, *values, reuse=True)
+    assert "buffers = np.empty((4, 32, 10)" in str(q) and "buffer" not in str(p)
+    first = q.gradients(*values, dy)
+    kept = [first[0].copy(), *[g.copy() for g in first[1]]]
+    *others, other_dy = batch(7, dtype)
+    second = q.gradients(*others, other_dy)
+    for a, b, c, d in zip(
+        (first[0], *first[1]), kept, (second[0], *second[1]), (lambda y, g: (y, *g))(*p.gradients(*others, other_dy))
+    ):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(c, d)

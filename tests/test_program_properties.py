@@ -28,20 +28,20 @@ def engine(program, leaves, dy):
     return y.data, *(np.zeros_like(t.data) if t.grad is None else t.grad for t in tensors)
 
 
-def traced(program, data, dtype="float64"):
+def traced(program, data, dtype="float64", reuse=False):
     leaves, _ = draw_leaves(data, program, dtype)
-    return trace(lambda *tensors: program(tensors), *leaves)
+    return trace(lambda *tensors: program(tensors), *leaves, reuse=reuse)
 
 
 @prop(40, data=st.data(), program=programs(), dtype=st.sampled_from(DTYPES), layout=layouts)
 def test_a_program_gives_the_bits_of_the_engine(data, program, dtype, layout):
-    p = traced(program, data, dtype)
+    p = traced(program, data, dtype, reuse=data.draw(st.booleans()))
     leaves, dy = draw_leaves(data, program, dtype)
     with np.errstate(all="ignore"):
         given = [layout(a) for a in (*leaves, dy)]
         if p.upstream is None:
             dy, given = np.ones(program.shape, dtype), given[:-1]
-        expected = engine(program, [layout(a) for a in leaves], dy)
+        expected = engine(program, [layout(a) for a in leaves], layout(dy))
         before = [a.tobytes() for a in given]
         y, found = p.gradients(*given)
         alone = p(*given[: len(leaves)])

@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import math
 import os
+import pickle
 import re
 import sys
 import tempfile
@@ -136,7 +137,12 @@ def _loaded(source: str, title: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"micrograd_bn_{name}", path)
     assert spec is not None and spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where Numba looks for what it has kept
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, EOFError, OSError, pickle.UnpicklingError):  # what was kept is of no use: it is made anew
+        for old in (path.parent / "__pycache__").glob(f"{name}.*.nb?"):
+            old.unlink(missing_ok=True)
+        spec.loader.exec_module(module)
     return module
 
 

@@ -291,7 +291,8 @@ def source_of(name: Name) -> str:
     """The right-hand side of a Name's statement."""
     assert name.primitive is not None
     of, p = name.primitive.name, {key: literal(a) for key, a in name.params.items()}
-    args = [literal(a) for a in name.inputs]
+    floats = bool(name.shape) and name.dtype.kind == "f"  # with which NumPy is faster than with integers
+    args = [literal(float(a) if floats and type(a) is int else a) for a in name.inputs]
     first = name.inputs[0].value if name.inputs and isinstance(name.inputs[0], Name) else None
     whole = isinstance(first, np.ndarray) and first.ndim > 0  # it has methods, in the program too
     if of == "full":
@@ -332,6 +333,15 @@ def source_of(name: Name) -> str:
     return (f"{args[0]}.{of}({how})" if whole and of in ("reshape", "transpose") else f"np.{called}({args[0]}, {how})") + single
 
 
+def _with_out(name: Name) -> str:
+    """A statement as a call of a ufunc, without the last parenthesis, or nothing if there is none that gives the same bits."""
+    of, args = name.primitive.name if name.primitive else "", [literal(a) for a in name.inputs]
+    if of == "pow":
+        return f"np.square({args[0]}" if name.params["exponent"] == 2 else ""
+    called = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative", "abs": "abs"}.get(of)
+    return f"np.{called or of}({', '.join(args)}" if called or of in FUNCTIONS else ""
+
+
 def _function(of: str, a: str, example: Any) -> str:
     try:
         with np.errstate(all="ignore"):
@@ -352,7 +362,7 @@ def _reduction(of: str, a: str, p: Mapping[str, str], name: Name, example: Any) 
     if of == "sum" and half:
         return f"{a}.sum({over}, dtype=np.float32).astype(np.float16)"
     if of == "mean" and example.size and example.dtype.kind == "f" and not half:
-        return f"{a}.sum({over}) / {example.size // max(1, math.prod(name.shape))}"
+        return f"{a}.sum({over}) / {float(example.size // max(1, math.prod(name.shape)))}"
     return f"{a}.{of}({over})"
 
 
@@ -640,13 +650,45 @@ class Program:
         """The statements of ``forward`` or of ``gradients``, with the numbers of their equations."""
         lines: list[str] = []
         group = ""
-        for name in self.statements if backward else self.needed(self.result):
+        names = self.statements if backward else self.needed(self.result)
+        outs, n = self._buffered(names)
+        if n:
+            lines.append(f"{', '.join(f'buffer{i + 1}' for i in range(n))}, *_ = buffers")
+        for name in names:
             heading = _heading(*name.group) if name.group else ""
             if heading != group:
                 group = heading
                 lines.append(heading)
-            lines += statement(name)
+            lines += [f"{name.label} = {outs[name]}"] if name in outs else statement(name)
         return "\n".join(lines)
+
+    def _buffered(self, names: Sequence[Name]) -> tuple[dict[Name, str], int]:
+        """With ``reuse``: the statements that write into a buffer, and how many buffers they need. A buffer is free again after the
+        last use of what stands in it, so a statement may write over its own input."""
+        whole = max(self.statements, key=lambda name: math.prod(name.shape), default=None)
+        last: dict[Name, int] = {}
+        for i, name in reversed([*enumerate(names)]):
+            for a in name.uses():
+                end = max(i, last.get(name, i)) if name.primitive and name.primitive.name in VIEWS else i
+                last[a] = max(end, last.get(a, 0))
+        returned, todo = set(), [self.result, *self.gradient]
+        while todo:
+            a = todo.pop()
+            if isinstance(a, Name):
+                returned.add(a)
+                todo += a.uses() if a.primitive and a.primitive.name in VIEWS else ()
+        outs: dict[Name, str] = {}
+        place: dict[Name, int] = {}
+        free: list[int] = []
+        n = 0
+        for i, name in enumerate(names if self.reuse and shape(whole) else ()):
+            free += [place.pop(a) for a in [*place] if last[a] <= i]
+            source = _with_out(name)
+            if source and whole is not None and _kind(name.value) == _kind(whole.value) and name not in returned:
+                n += not free
+                place[name] = free.pop() if free else n
+                outs[name] = f"{source}, out=buffer{place[name]})"
+        return outs, n
 
     def __str__(self) -> str:
         """The program as a module of two functions, ``forward`` and ``gradients``, that needs NumPy and nothing else."""
@@ -664,6 +706,11 @@ class Program:
                 f"{result}, ({', '.join(gradients)}{',' * (len(gradients) == 1)})",
             ),
         ]
+        buffered = [self._buffered(names) for names in (self.needed(self.result), self.statements)]
+        if any(n for _, n in buffered):
+            of = next(name for outs, _ in buffered for name in outs)
+            whole = literal((max(n for _, n in buffered), *of.shape))
+            parts[1] += f"\n\n# Written over by every call, so one call at a time.\nbuffers = np.empty({whole}, np.{of.dtype.name})"
         return "\n\n\n".join(["\n\n".join(parts[:2]), *parts[2:]]) + "\n"
 
     def returned(self) -> list[str]:
@@ -735,7 +782,16 @@ class Program:
             wanted = ", ".join([name.label or "" for name in names[:8]]) + (", …" if len(names) > 8 else "")
             last = f", the last of them the upstream gradient of shape {names[-1].shape}" if len(names) > len(self.inputs) else ""
             raise TypeError(f"the program of {self.name} takes {len(names)} values ({wanted}){last}, and this is {len(values)}")
-        return [a if type(a) is float is type(name.value) else _checked(a, name) for a, name in zip(values, names)]
+        return [
+            a
+            if type(a) is wanted is float or (type(a) is wanted is np.ndarray and a.shape == sizes and a.dtype == dtype)
+            else _checked(a, name)
+            for a, name, (wanted, sizes, dtype) in zip(values, names, self._wanted)
+        ]
+
+    @cached_property
+    def _wanted(self) -> list[tuple[type, Shape, np.dtype[Any]]]:
+        return [(type(name.value), name.shape, name.dtype) for name in (*self.inputs, self.upstream) if name is not None]
 
     def compile(self) -> Compiled:
         """The program compiled by Numba, as loops: see ``Compiled``. Raises ModuleNotFoundError without the extra ``fast``."""
