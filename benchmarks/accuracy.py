@@ -13,7 +13,7 @@ import numpy as np
 
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward, fused_batch_norm
 from micrograd_bn.batchnorm import mean, normalize, variance
-from micrograd_bn.derivation import d_x_condensed
+from micrograd_bn.derivations.batch_norm import d_x_condensed
 
 MEANS = (0.0, 1e2, 1e4, 1e6)
 EPS = 2.0**-17  # 7.6e-6, the same number in float32, in float64 and in decimals

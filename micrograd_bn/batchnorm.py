@@ -6,81 +6,52 @@ Each equation is a function of the variables on its right-hand side, so that the
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from functools import lru_cache, wraps
-from typing import Any, ParamSpec, TypeVar
-
-import numpy as np
-
-from .engine import Step, Tensor
-from .kinds import Value, as_data, explains_kinds
+from .arguments import checked
+from .derivation import equation
+from .engine import Tensor
+from .kinds import Value
 from .primitives import sqrt
-from .shapes import Axis, Shape, axes, shape
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
+from .shapes import Axis
 
 
-def equation(number: int, output: str) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
-    """Name the result of a function after the variable it computes, and let it remember which equation it came from."""
-
-    def decorate(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-        names = tuple(name for name in inspect.signature(function).parameters if name not in ("axis", "eps"))
-
-        explained = explains_kinds(function)
-
-        @wraps(function)
-        def numbered(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-            result = explained(*args, **kwargs)
-            if isinstance(result, Tensor):
-                result.label, result.equation = output, Step(number, output, names, args)
-            elif isinstance(result, np.ndarray) and result.dtype.kind == "O":
-                for index, element in np.ndenumerate(result):
-                    if isinstance(element, Tensor):
-                        element.label = f"{output}[{','.join(map(str, index))}]"
-                        element.equation = Step(number, output, names, args)
-            return result
-
-        return numbered
-
-    return decorate
-
-
-@equation(1, "mu")
+@equation(1, "mu", "1/m Σ x", r"\mu_B = \frac{1}{m} \sum_{i=1}^m x_i")
 def mean(x: Value, axis: Axis = 0) -> Value:
     """Equation (1), the batch mean: mu = 1/m Σ x, over ``axis``, which stays as size 1.
 
+    >>> import numpy as np
     >>> mean(np.array([[1.0, 10.0], [3.0, 30.0]]))
     array([[ 2., 20.]])
     """
     return x.mean(axis=axis, keepdims=True)
 
 
-@equation(2, "var")
+@equation(2, "var", "1/m Σ (x − μ)²", r"\sigma_B^2 = \frac{1}{m} \sum_{i=1}^m (x_i - \mu_B)^2")
 def variance(x: Value, mu: Value, axis: Axis = 0) -> Value:
     """Equation (2), the (biased) batch variance: var = 1/m Σ (x − mu)², over ``axis``, which stays as size 1.
 
+    >>> import numpy as np
     >>> variance(np.array([[1.0, 10.0], [3.0, 30.0]]), mu=np.array([[2.0, 20.0]]))
     array([[  1., 100.]])
     """
     return ((x - mu) ** 2).mean(axis=axis, keepdims=True)
 
 
-@equation(3, "x_hat")
+@equation(3, "x_hat", "(x − μ) / √(σ² + ε)", r"\hat x_i = \frac{x_i - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}}")
 def normalize(x: Value, mu: Value, var: Value, eps: Value = 1e-5) -> Value:
     """Equation (3), the normalised batch, of x's shape: x_hat = (x − mu) / √(var + eps).
 
+    >>> import numpy as np
     >>> normalize(np.array([1.0, 3.0]), mu=2.0, var=0.99, eps=0.01)
     array([-1.,  1.])
     """
     return (x - mu) / sqrt(var + eps)
 
 
-@equation(4, "y")
+@equation(4, "y", "γ x̂ + β", r"y_i = \gamma \hat x_i + \beta")
 def scale_shift(x_hat: Value, gamma: Value, beta: Value) -> Value:
     """Equation (4), scaled and shifted, of x_hat's shape: y = gamma x_hat + beta.
 
+    >>> import numpy as np
     >>> scale_shift(np.array([-1.0, 1.0]), gamma=2.0, beta=1.0)
     array([-1.,  3.])
     """
@@ -108,10 +79,16 @@ def batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axis: int
            [ 3.,  3.]])
     """
     x, gamma, beta = checked(x, gamma, beta, eps, axis)
+    _, _, x_hat = normalized(x, eps, axis)
+    return scale_shift(x_hat, gamma, beta)
+
+
+def normalized(x: Value, eps: Value, axis: Axis) -> tuple[Value, Value, Value]:
+    """Equations (1) to (3), one after the other: mu, var and x_hat."""
     mu = mean(x, axis)
     var = variance(x, mu, axis)
     x_hat = normalize(x, mu, var, eps)
-    return scale_shift(x_hat, gamma, beta)
+    return mu, var, x_hat
 
 
 def variables(y: Tensor) -> dict[str, Value]:
@@ -127,48 +104,7 @@ def variables(y: Tensor) -> dict[str, Value]:
     return {**x_hat.equation.inputs, **y.equation.inputs, "y": y}
 
 
-def checked(x: Value, gamma: Value, beta: Value, eps: Value, axis: Axis) -> tuple[Value, Value, Value]:
-    """x, gamma and beta as Tensors or arrays that fit each other, or an error that says what does not fit."""
-    x, gamma, beta = [v if isinstance(v, Tensor) else as_data(v) for v in (x, gamma, beta)]
-    for i in axis if isinstance(axis, tuple) else (axis,):
-        if isinstance(i, bool) or not hasattr(i, "__index__"):
-            raise TypeError(f"axis is an integer or a tuple of them, and this is {axis!r}")
-    _check_shapes(shape(x), shape(gamma), shape(beta), axis)
-    _check_eps(eps)
-    return x, gamma, beta
-
-
-@lru_cache  # what fits once fits always
-def _check_shapes(sizes: Shape, gamma: Shape, beta: Shape, axis: Any) -> None:
-    for i in axis if isinstance(axis, tuple) else (axis,):
-        if not -len(sizes) <= i < len(sizes):
-            raise ValueError(f"axis {i} is out of range: x has shape {sizes}, so it has {len(sizes)} axes, counted from 0")
-    reduced = axes(len(sizes), axis)
-    if len(set(reduced)) != len(reduced):
-        raise ValueError(f"axis {axis} names the same axis twice")
-    if 0 in [sizes[i] for i in reduced]:
-        raise ValueError(f"the batch is empty: x has shape {sizes}, and a mean over axis {axis} needs at least one element")
-    for name, small in (("gamma", gamma), ("beta", beta)):
-        if not broadcasts(small, sizes):
-            raise ValueError(f"{name} of shape {small} does not broadcast to x's shape {sizes}")
-
-
-def broadcasts(small: Shape, large: Shape) -> bool:
-    """Whether a value of shape ``small`` can be repeated to shape ``large``."""
-    if len(small) > len(large):
-        return False
-    last = large[len(large) - len(small) :]
-    return small == last or all(a in (1, b) for a, b in zip(small, last))
-
-
-def _check_eps(eps: Value) -> None:
-    if not isinstance(eps, Tensor):
-        as_data(eps)
-    if shape(eps) != ():
-        raise ValueError(f"eps is a single number, and this has shape {shape(eps)}")
-    try:
-        acceptable = bool(eps >= 0)  # NaN is not
-    except TypeError:  # a symbol is neither
-        acceptable = True
-    if not acceptable:
-        raise ValueError(f"eps is added to a variance under a square root: it cannot be {eps}")
+def statistics(y: Tensor) -> tuple[Value, Value]:
+    """mu and var in the graph of a ``y`` that ``batch_norm`` has made."""
+    found = variables(y)
+    return found["mu"], found["var"]

@@ -1,21 +1,25 @@
-"""For whoever writes derivatives by hand: ``check_backward`` says what is wrong and why, ``gradcheck`` says where."""
+"""For whoever writes derivatives by hand: ``check_backward`` says what is wrong and why, ``gradcheck`` says where; and
+``first_not_finite`` says where a NaN comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import batch_norm_backward
+from .derivations.batch_norm import batch_norm_backward
 from .engine import Tensor, grad
+from .faults import NotFinite, first_not_finite
 from .kinds import Array, Value, as_data
 from .mistakes import NAMES, Trial, explain, predict
+from .notebook import as_html
 from .verify import as_text
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+__all__ = ["Check", "FunctionRaised", "NotFinite", "Row", "check_backward", "first_not_finite", "gradcheck"]
 
 Batch: TypeAlias = tuple[Array, Array, Array, Array, float]  # dy, x, gamma, beta, eps
 WHOLE_BATCH = ("x_hat", "x")  # one number for each element of x, not for each column
@@ -120,11 +124,7 @@ class Check(NamedTuple):
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        def line(cells: Iterable[str], tag: str = "td") -> str:
-            return "<tr>" + "".join(f'<{tag} style="text-align: left">{escape(cell)}</{tag}>' for cell in cells) + "</tr>"
-
-        body = "".join(line(cells) for cells in self._cells())
-        return f"<table>{line(HEADINGS, 'th')}{body}</table><p>{escape(self.summary)}</p>"
+        return as_html(self)
 
 
 class FunctionRaised(RuntimeError):

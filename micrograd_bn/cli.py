@@ -1,4 +1,4 @@
-"""The command line: ``micrograd-bn demo | verify | prove | draw | explore | check | write``, also as ``python -m micrograd_bn``."""
+"""The command line: ``micrograd-bn demo | verify | derivations | prove | draw | …``, also as ``python -m micrograd_bn``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import derivations
 from .batchnorm import batch_norm
 from .check import Check, FunctionRaised, check_backward
+from .derivation import Derivation
 from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
@@ -27,6 +30,7 @@ from .kinds import Array, Value
 from .numbers.program import trace
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
+from .shapes import Shape
 from .verify import Report, drawn, verify
 
 if TYPE_CHECKING:
@@ -84,12 +88,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("verify", help="hold engine and derivation side by side, row by row", parents=[data, dtype])
     command.add_argument("--digits", type=_between(2, 300), help="compute in decimal numbers of so many digits instead of floats")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
+    _add_derivation(command)
     command.set_defaults(run=_verify)
 
+    command = commands.add_parser("derivations", help="list the derivations that are there, with their equations")
+    command.set_defaults(run=_derivations)
+
     command = commands.add_parser("prove", help="the report as identities, on symbols (needs micrograd-bn[prove])")
-    command.add_argument(
-        "--m", type=int, default=3, help="the size of the batch (default 3; 5 takes seconds, 8 more than a minute)"
-    )
+    command.add_argument("--m", type=int, help="prove it for one size (default every m; 4 takes seconds, 8 more than a minute)")
+    _add_derivation(command)
     command.set_defaults(run=_prove)
 
     command = commands.add_parser("draw", help="draw the graph of the batch as SVG", parents=[data, dtype])
@@ -120,7 +127,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_check)
     command = commands.add_parser("write", help="write a function's forward and backward pass as a module of NumPy statements")
-    command.add_argument("function", metavar="NAME", help="batch_norm, or FILE.py:FUNCTION, a function of Tensors that returns one")
+    command.add_argument(
+        "function",
+        metavar="NAME",
+        help="a derivation's, as `micrograd-bn derivations` lists them, or FILE.py:FUNCTION, a function of Tensors",
+    )
     command.add_argument(
         "--shape",
         type=_shape,
@@ -135,11 +146,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def _shape(text: str) -> Shape:
     try:
         return tuple(int(n) for n in text.split(",") if n)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 32,10") from None
+
+
+def _add_derivation(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--derivation",
+        default="batch_norm",
+        metavar="NAME",
+        help="which one: a name that `micrograd-bn derivations` lists, or FILE.py:NAME (default %(default)s)",
+    )
 
 
 def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
@@ -160,12 +180,14 @@ def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Ca
 def _verify(options: argparse.Namespace) -> int:
     if options.digits and options.dtype:
         raise Unusable("--digits computes in decimals, and --dtype is a precision of floats: give one of the two")
+    derivation = _derivation(options.derivation)
     x, dy = _read(options)
+    eps = {"eps": options.eps} if "eps" in derivation.constants else {}
     with localcontext() as context:
         if options.digits:
             context.prec = options.digits
             x = np.vectorize(lambda number: Decimal(repr(float(number))), otypes=[object])(x)
-        report = verify(x, dy=dy, eps=options.eps, seed=options.seed)
+        report = verify(x, dy=dy, seed=options.seed, derivation=derivation, **eps)
     if options.json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
@@ -173,8 +195,44 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def _derivation(name: str) -> Derivation:
+    """The derivation of this name, or of this name in a file."""
+    path, _, own = name.rpartition(":")
+    if path:
+        found = getattr(_module(path), own, None)
+        if not isinstance(found, Derivation):
+            raise Unusable(f"{name}: {path} has no Derivation named {own!r}")
+        return found
+    if name.upper() not in derivations.__all__:
+        known = ", ".join(each.lower() for each in derivations.__all__)
+        raise Unusable(f"--derivation {name}: these are there: {known}; one of your own is FILE.py:NAME")
+    derivation: Derivation = getattr(derivations, name.upper())
+    return derivation
+
+
+def _module(path: str) -> ModuleType:
+    """A file of Python, imported as what it is called."""
+    if not Path(path).is_file():
+        raise Unusable(f"{path}: there is no such file")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _derivations(options: argparse.Namespace) -> int:
+    for name in derivations.__all__:
+        d = getattr(derivations, name)
+        print(f"{name.lower()}: {d.name}, of {', '.join(d.inputs)}")
+        for e in d.equations:
+            print(f"  ({e.number}) {e.name} = {e.text}")
+    return 0
+
+
 def _prove(options: argparse.Namespace) -> int:
-    proof = prove(options.m)
+    proof = prove(options.m, derivation=_derivation(options.derivation))
     _show(proof)
     return 0 if proof.ok else 1
 
@@ -204,34 +262,28 @@ def _explore(options: argparse.Namespace) -> int:
 
 
 def _write(options: argparse.Namespace) -> int:
-    f = batch_norm if options.function == "batch_norm" else _function(options.function)
-    wanted = [
-        p
-        for p in inspect.signature(f).parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    shapes = [*options.shape, *[options.shape[0][1:] for _ in wanted[len(options.shape) :]]]
+    path, _, own = options.function.rpartition(":")
+    f = getattr(_module(path), own, None) if path else _derivation(options.function)
+    if not callable(f):
+        raise Unusable(f"{path}: there is no function {own!r} in it")
+    shapes = [*options.shape, *_further_shapes(f, options.shape[0])[len(options.shape) :]]
     program = trace(f, *[np.ones(shape, options.dtype)[()] for shape in shapes], reuse=options.reuse)
     print(program.save(options.output) if options.output else program, end="\n" if options.output else "")
     return 0
 
 
-def _function(name: str) -> Callable[..., Tensor]:
-    """A function that FILE.py:FUNCTION names."""
-    path, _, called = name.rpartition(":")
-    if not path:
-        raise Unusable(f"{name} is neither batch_norm nor FILE.py:FUNCTION")
-    if not Path(path).is_file():
-        raise Unusable(f"{path}: there is no such file")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if spec is None or spec.loader is None:
-        raise Unusable(f"{path} is not named as a Python file is: its name ends with .py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    function: Callable[..., Tensor] | None = getattr(module, called, None)
-    if not callable(function):
-        raise Unusable(f"{path}: there is no function {called!r} in it")
-    return function
+def _further_shapes(f: Any, first: Shape) -> list[Shape]:
+    """The shapes of all arguments, from the first one's: as a derivation has them, or without the first axis."""
+    if isinstance(f, Derivation):
+        sizes = dict(zip(f.shapes[f.inputs[0]], first))
+        shapes = [f.shapes[name] for name in f.inputs]
+        fit = [
+            first if i == 0 else tuple([sizes.get(n, 1) for n in s]) if isinstance(s, tuple) else () for i, s in enumerate(shapes)
+        ]
+        return [shape or first[1:] for shape in fit]
+    parameters = inspect.signature(f).parameters.values()
+    required = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [first, *[first[1:] for _ in required[1:]]]
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -267,12 +319,7 @@ def _check_in_child(path: str, name: str, sender: Connection) -> None:
     sys.path.insert(0, str(Path(path).parent))
     try:
         with redirect_stdout(sys.stderr):
-            spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
-            module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            function = getattr(module, name, None)
+            function = getattr(_module(path), name, None)
             result = check_backward(function) if callable(function) else f"there is no function {name!r} in it"
     except BaseException as error:  # SystemExit is a crash here, too
         result = _crash(error, path)
@@ -357,7 +404,8 @@ def _read(options: argparse.Namespace) -> tuple[Array, Array | None]:
 
 def _differentiated(x: Array, dy: Array | None, eps: float, seed: int, zoom: Zoom) -> Value:
     """A batch norm of the batch after its backward pass: a Tensor, or for the scalars zoom an array of them."""
-    gamma, beta, random_dy = (value.astype(x.dtype) for value in drawn(x, seed=seed))
+    own, random_dy = drawn(x, seed=seed)
+    gamma, beta, random_dy = (value.astype(x.dtype) for value in (*own.values(), random_dy))
     dy = random_dy if dy is None else dy
     if zoom == "scalars":
         y = batch_norm(scalars(x), scalars(gamma), scalars(beta), eps)

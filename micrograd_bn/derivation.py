@@ -1,318 +1,451 @@
-"""The derivation as a table: thirteen numbered equations and six gradients, each with its formulas and its function.
+"""A derivation as a table, for any function: forward equations, a local derivative an edge, a gradient a variable.
 
-Source: Aritra Roy Gosthipaty, "Back propagation in BatchNorm", 12 August 2020, with its numbers. (1) to (4) are the forward
-pass and stand in ``batchnorm``; (5) to (13) are the local derivatives, one for each edge between the seven variables, each a
-partial derivative with the function's other arguments held fixed. ``da`` is short for ∂l/∂a, the gradient of the loss l.
-The report, the pictures, the page, the notebooks and the tests all read this table.
+An author writes the forward equations, plain functions of named variables, each with its number. From them follow the edges, one
+from each variable into each equation that uses it, and the gradients: ``da`` is the gradient of the loss with respect to a, the
+sum of the terms on the edges that leave a. An edge's formula may be written by the author, as the claim that is to be tested;
+without one, the engine pulls back along it. The report, the proof, the pictures and the layers all read this table.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any, NamedTuple
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from .batchnorm import checked, mean, normalize, scale_shift, variance
-from .engine import Tensor
+import numpy as np
+
+from .engine import Step, Tensor, adjoints
 from .kinds import Value, as_data, explains_kinds
-from .primitives import sqrt
-from .shapes import Axis, count, shape, unbroadcast
+from .shapes import broadcast_shape, shape, unbroadcast
 
-# The seven variables, in the order of the forward pass: name in the code → on the terminal, in LaTeX.
-SYMBOLS = {
-    "x": ("x", "x_i"),
-    "mu": ("μ", r"\mu_B"),
-    "var": ("σ²", r"\sigma_B^2"),
-    "x_hat": ("x̂", r"\hat x_i"),
-    "gamma": ("γ", r"\gamma"),
-    "beta": ("β", r"\beta"),
-    "y": ("y", "y_i"),
-}
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+Formula: TypeAlias = Callable[..., Value]
+
+# What a variable is called on the terminal and in LaTeX.
+Symbol: TypeAlias = tuple[str, str]
 
 
-# ---- (5) to (13). Each takes the gradient of the edge's output and returns the term for its input, not yet summed over the
-# batch; the local derivative itself stands in parentheses.
+# ---- The entries of the table
 
 
-def y_to_x_hat(dy: Value, gamma: Value) -> Value:
-    """(5): ∂y/∂x_hat = gamma."""
-    return dy * (gamma)
+@dataclass(frozen=True)
+class Equation:
+    """A numbered equation, ``output`` = ``function``(``inputs``, constants)."""
+
+    number: int
+    output: str
+    text: str
+    latex: str
+    function: Formula
+    name: str = ""  # as on the terminal: "μ"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The variables on the right-hand side."""
+        return tuple(name for name, default in parameters(self.function).items() if default is inspect.Parameter.empty)
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The parameters that are no variables, for they have a default, and these."""
+        return {name: default for name, default in parameters(self.function).items() if name not in self.inputs}
 
 
-def y_to_beta(dy: Value) -> Value:
-    """(6): ∂y/∂beta = 1."""
-    return dy * (1)
+@dataclass(frozen=True)
+class Edge:
+    """The local derivative of an equation: of its ``output`` with respect to one ``input``, the others held fixed.
 
-
-def y_to_gamma(dy: Value, x_hat: Value) -> Value:
-    """(7): ∂y/∂gamma = x_hat."""
-    return dy * (x_hat)
-
-
-def x_hat_to_var(dx_hat: Value, x: Value, mu: Value, var: Value, eps: Value) -> Value:
-    """(8): ∂x_hat/∂var = −½ (x − mu) (var + eps)^(−3/2), in two divisions: the −3/2 alone leaves float16's range."""
-    return dx_hat * (-(x - mu) / (2 * sqrt(var + eps)) / (var + eps))
-
-
-def var_to_mu(dvar: Value, x: Value, mu: Value, axis: Axis) -> Value:
-    """(9): ∂var/∂mu = 1/m Σ −2 (x − mu)."""
-    return dvar * ((-2 * (x - mu)).mean(axis=axis, keepdims=True))
-
-
-def x_hat_to_mu(dx_hat: Value, var: Value, eps: Value) -> Value:
-    """(10): ∂x_hat/∂mu = −1 / √(var + eps)."""
-    return dx_hat * (-1 / sqrt(var + eps))
-
-
-def mu_to_x(dmu: Value, x: Value, axis: Axis) -> Value:
-    """(11): ∂mu/∂x = 1/m; divided, because 1/m would be a float and not every number mixes with those."""
-    return dmu / count(x, axis)
-
-
-def var_to_x(dvar: Value, x: Value, mu: Value, axis: Axis) -> Value:
-    """(12): ∂var/∂x = 2/m (x − mu)."""
-    return dvar * (2 * (x - mu) / count(x, axis))
-
-
-def x_hat_to_x(dx_hat: Value, var: Value, eps: Value) -> Value:
-    """(13): ∂x_hat/∂x = 1 / √(var + eps)."""
-    return dx_hat * (1 / sqrt(var + eps))
-
-
-# ---- The six gradients: the sum of the terms on the edges that leave a variable. gamma, beta, mu and var are single values
-# that a whole batch uses, so what reaches them is summed over it: ``total`` brings a term to the variable's own shape.
-
-total = unbroadcast
-
-
-def d_x_hat(dy: Value, gamma: Value) -> Value:
-    """dx_hat: (5)."""
-    return y_to_x_hat(dy, gamma)
-
-
-def d_gamma(dy: Value, x_hat: Value, gamma: Value) -> Value:
-    """dgamma: (7), summed."""
-    return total(y_to_gamma(dy, x_hat), shape(gamma))
-
-
-def d_beta(dy: Value, gamma: Value) -> Value:
-    """dbeta: (6), summed; beta has gamma's shape."""
-    return total(y_to_beta(dy), shape(gamma))
-
-
-def d_var(dx_hat: Value, x: Value, mu: Value, var: Value, eps: Value) -> Value:
-    """dvar: (8), summed."""
-    return total(x_hat_to_var(dx_hat, x, mu, var, eps), shape(var))
-
-
-def d_mu(dx_hat: Value, dvar: Value, x: Value, mu: Value, var: Value, eps: Value, axis: Axis) -> Value:
-    """dmu: (10), summed, and (9)."""
-    return total(x_hat_to_mu(dx_hat, var, eps), shape(mu)) + var_to_mu(dvar, x, mu, axis)
-
-
-def d_x(dx_hat: Value, dvar: Value, dmu: Value, x: Value, mu: Value, var: Value, eps: Value, axis: Axis) -> Value:
-    """dx: (13), (12) and (11)."""
-    return x_hat_to_x(dx_hat, var, eps) + var_to_x(dvar, x, mu, axis) + mu_to_x(dmu, x, axis)
-
-
-def d_x_condensed(dy: Value, x: Value, x_hat: Value, var: Value, gamma: Value, eps: Value, axis: Axis) -> Value:
-    """What frameworks hard-code: the three terms of dx, collected. The sums are over the batch, gamma under them."""
-    m = count(x, axis)
-    dx_hat = dy * gamma
-    sums = total(dx_hat, shape(var)) + x_hat * total(dx_hat * x_hat, shape(var))
-    return (m * dx_hat - sums) / (m * sqrt(var + eps))
-
-
-class Gradients(NamedTuple):
-    """The gradients of the loss with respect to each variable but y, in the order in which they are derived.
-
-    >>> Gradients._fields
-    ('x_hat', 'gamma', 'beta', 'var', 'mu', 'x')
-    """
-
-    x_hat: Value
-    gamma: Value
-    beta: Value
-    var: Value
-    mu: Value
-    x: Value
-
-
-@explains_kinds
-def batch_norm_backward(dy: Value, x: Value, gamma: Value, eps: Value = 1e-5, axis: int | tuple[int, ...] = 0) -> Gradients:
-    """The backward pass of ``batch_norm`` as derived on paper: no engine, on any kind of number, Tensors included.
-
-    dy is the upstream gradient, of x's shape; x, gamma, eps and axis are ``batch_norm``'s, and raise the same errors. The
-    gradients have their variables' shapes (mu and var keep the reduced axes as size 1); beta is taken to be of gamma's shape.
-
-    >>> import numpy as np
-    >>> gradients = batch_norm_backward(np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 6.0]), gamma=1.0)
-    >>> gradients.x.round(4)
-    array([ 0.1763, -0.2204,  0.0441])
-    """
-    x, gamma, _ = checked(x, gamma, 0, eps, axis)
-    dy = dy if isinstance(dy, Tensor) else as_data(dy)
-    if shape(dy) != shape(x):
-        raise ValueError(f"dy is the gradient of y, so it has x's shape {shape(x)}, and this has {shape(dy)}")
-    mu = mean(x, axis)
-    var = variance(x, mu, axis)
-    x_hat = normalize(x, mu, var, eps)
-
-    dx_hat = d_x_hat(dy, gamma)
-    dgamma = d_gamma(dy, x_hat, gamma)
-    dbeta = d_beta(dy, gamma)
-    dvar = d_var(dx_hat, x, mu, var, eps)
-    dmu = d_mu(dx_hat, dvar, x, mu, var, eps, axis)
-    dx = d_x(dx_hat, dvar, dmu, x, mu, var, eps, axis)
-    return Gradients(dx_hat, dgamma, dbeta, dvar, dmu, dx)
-
-
-# ---- The table
-
-
-class Equation(NamedTuple):
-    """A numbered equation: (1) to (4) compute ``output``; (5) to (13) differentiate it with respect to ``input``.
-
-    >>> print(EQUATIONS[12].number, EQUATIONS[12].name, "=", EQUATIONS[12].text)
-    13 ∂x̂/∂x = 1 / √(σ² + ε)
+    ``function`` takes the gradient of the output, ``d`` + its name, and what else it names, and returns the term for the input, not
+    yet summed to its shape. None: the engine pulls back instead.
     """
 
     number: int
     output: str
-    input: str  # "" for (1) to (4), which have several
+    input: str
     text: str
     latex: str
-    function: Callable[..., Value]
-
-    @property
-    def name(self) -> str:
-        """As on the terminal: "μ" for an equation, "∂μ/∂x" for a local derivative."""
-        if not self.input:
-            return SYMBOLS[self.output][0]
-        return f"∂{SYMBOLS[self.output][0]}/∂{SYMBOLS[self.input][0]}"
+    function: Formula | None
+    name: str = ""  # "∂μ/∂x"
 
 
-class Gradient(NamedTuple):
-    """A gradient: the sum of the terms on the edges with these numbers, all that leave ``variable``.
-
-    >>> print(GRADIENTS[4].numbers, GRADIENTS[4].name, "=", GRADIENTS[4].text)
-    (10, 9) dμ = Σ dx̂ · −1/√(σ² + ε) + dσ² · 1/m Σ −2 (x − μ)
-    """
+@dataclass(frozen=True)
+class Gradient:
+    """The gradient of a variable: the sum of the terms on the edges with these numbers, all that leave it; or a condensed form."""
 
     numbers: tuple[int, ...]
     variable: str
     text: str
     latex: str
-    function: Callable[..., Value]
+    function: Formula
+    name: str = ""  # "dμ"
+
+
+def equation(
+    number: int, output: str, text: str = "", latex: str = ""
+) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
+    """Decorate a function of variables as equation ``number``, which computes ``output``.
+
+    Its parameters with a default are constants, the others variables. On Tensors, its result is labelled ``output`` and remembers
+    where it came from: ``t.equation`` is a ``Step``. ``text`` and ``latex`` are the right-hand side and the whole equation.
+
+    >>> @equation(1, "s", text="x + y")
+    ... def add(x, y):
+    ...     return x + y
+    >>> add(Tensor(1.0), y=Tensor(2.0)).equation.inputs
+    {'x': Tensor(1.0), 'y': Tensor(2.0)}
+    """
+
+    def decorate(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        explained = explains_kinds(function)
+
+        @wraps(function)
+        def numbered(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+            result = explained(*args, **kwargs)
+            if isinstance(result, Tensor) or (isinstance(result, np.ndarray) and result.dtype.kind == "O"):
+                values = (*args, *[kwargs[name] for name in inputs[len(args) :]])[: len(inputs)]  # they come before the constants
+                _mark(result, Step(number, output, inputs, values, text, getattr(numbered, "derivation", None)))
+            return result
+
+        entry = numbered.entry = Equation(number, output, text, latex, numbered)  # type: ignore[attr-defined]
+        inputs = entry.inputs
+        return numbered
+
+    return decorate
+
+
+def _mark(result: Any, step: Step) -> None:
+    """Let a Tensor, or each of an array of scalar Tensors, remember the equation that it is the result of."""
+    if isinstance(result, Tensor):
+        result.label, result.equation = step.output, step
+    else:
+        for index, element in np.ndenumerate(result):
+            if isinstance(element, Tensor):
+                element.label, element.equation = f"{step.output}[{','.join(map(str, index))}]", step
+
+
+# ---- The table
+
+
+class Derivation:
+    """A function as numbered equations, and from them its backward pass, edge by edge.
+
+    name        what it is called.
+    equations   functions decorated with ``equation``, in the order in which they are computed; the last one gives the result.
+    edges       an ``Edge`` for each local derivative that the author has written; the others are the engine's. Numbers that are not
+                given continue after the equations', in the order of the backward pass.
+    shapes      what each input looks like, for whoever has to draw numbers: {"x": ("m", "k"), "w": ("k",)}. By default the first
+                is a batch (m, k), and every other (k,). "kept" is the first one's shape with size 1 along the constant ``axis``.
+    domains     what an input's numbers are, where they are not any: "scale" (near 1), "positive", or "probabilities" (along the
+                last axis).
+    constant    inputs that have no gradient.
+    symbols     {name: (on the terminal, in LaTeX)} where that is not what follows from the name: x_hat is x̂, mu is μ.
+    texts       {variable: (text, LaTeX)} of a gradient that is written otherwise than the sum over its edges.
+    condensed   further forms of a gradient, as ``Gradient``s whose function may name any variable, gradient and constant.
+    defaults    of the equations' constants, where they are not the functions' own.
+    check       called with inputs and constants by name, before the equations run: it raises what is to be said of bad ones.
+
+    Raises ValueError, naming the equation, for a table that is none: no equation, two for one variable, a variable that is needed
+    before it is computed, a number used twice, an edge for a pair that no equation has.
+
+    >>> @equation(1, "s", text="x w")
+    ... def scale(x, w):
+    ...     return x * w
+    >>> @equation(2, "y", text="tanh s")
+    ... def squash(s):
+    ...     return np.tanh(s)
+    >>> neuron = Derivation("neuron", [scale, squash])
+    >>> [(edge.number, edge.name) for edge in neuron.edges]
+    [(3, '∂y/∂s'), (4, '∂s/∂x'), (5, '∂s/∂w')]
+    >>> round(neuron.backward(1.0, x=0.5, w=2.0)["w"], 4)
+    0.21
+    """
+
+    def __init__(
+        self,
+        name: str,
+        equations: Iterable[Formula],
+        edges: Iterable[Edge] = (),
+        shapes: Mapping[str, tuple[str, ...] | str] | None = None,
+        domains: Mapping[str, str] | None = None,
+        constant: Iterable[str] = (),
+        symbols: Mapping[str, Symbol] | None = None,
+        texts: Mapping[str, Symbol] | None = None,
+        condensed: Iterable[Gradient] = (),
+        defaults: Mapping[str, Any] | None = None,
+        check: Callable[[dict[str, Value]], None] | None = None,
+    ):
+        functions = list(equations)
+        for function in functions:
+            if not hasattr(function, "entry"):
+                raise ValueError(f"{name}: {function!r} is no equation: decorate it with @equation(number, 'output')")
+        self.name, self._symbols, self._check = name, dict(symbols or {}), check
+        self.equations: tuple[Equation, ...] = tuple(
+            replace(function.entry, name=self.symbol(function.entry.output)[0])  # type: ignore[attr-defined]
+            for function in functions
+        )
+        self._check_equations()
+        self.inputs = tuple(dict.fromkeys(a for e in self.equations for a in e.inputs if a not in self.outputs))
+        self.constants = {k: v for e in self.equations for k, v in e.constants.items()} | dict(defaults or {})
+        self.result = self.equations[-1].output
+        self.upstream = f"d{self.result}"
+        self.constant, self.domains = frozenset(constant), dict(domains or {})
+        self.shapes: dict[str, tuple[str, ...] | str] = {a: ("k",) if i else ("m", "k") for i, a in enumerate(self.inputs)}
+        self.shapes |= shapes or {}
+        self.edges = self._complete(list(edges))
+        self.gradients = tuple(self._gradient(variable, dict(texts or {})) for variable in self._order())
+        self.condensed = tuple(replace(g, name=f"d{self.symbol(g.variable)[0]}") for g in condensed)
+        for function in functions:
+            if not hasattr(function, "derivation"):  # a bare call of an equation belongs to the first that was built from it
+                function.derivation = self  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"<Derivation {self.name}: {len(self.equations)} equations, {len(self.edges)} edges>"
 
     @property
-    def name(self) -> str:
-        """As on the terminal: "dμ"."""
-        return f"d{SYMBOLS[self.variable][0]}"
+    def outputs(self) -> tuple[str, ...]:
+        """The variables that the equations compute, in order: the last one is the result."""
+        return tuple(e.output for e in self.equations)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """All variables: the inputs, and what is computed."""
+        return (*self.inputs, *self.outputs)
+
+    def symbol(self, variable: str) -> Symbol:
+        """What a variable is called on the terminal and in LaTeX."""
+        if variable in self._symbols:
+            return self._symbols[variable]
+        base, _, mark = variable.partition("_")
+        try:
+            text, latex = unicodedata.lookup(f"GREEK SMALL LETTER {base}"), rf"\{base}"
+        except KeyError:
+            text, latex = base, base if len(base) == 1 else rf"\mathrm{{{base}}}"
+        if mark == "hat":
+            return unicodedata.normalize("NFC", text + "\u0302"), rf"\hat {latex}"
+        return (f"{text}_{mark}", rf"{latex}_{{\mathrm{{{mark}}}}}") if mark else (text, latex)
+
+    # ---- what is wrong with a table
+
+    def _check_equations(self) -> None:
+        if not self.equations:
+            raise ValueError(f"{self.name} has no equations, and a derivation begins with one")
+        known: set[str] = set()
+        numbers: dict[int, str] = {}
+        computed = {e.output: e.number for e in self.equations}
+        for e in self.equations:
+            if e.output in known:
+                raise ValueError(f"{self.name}: equations ({computed[e.output]}) and before compute {e.output!r} twice: one each")
+            if e.number in numbers:
+                raise ValueError(f"{self.name}: number {e.number} stands at {numbers[e.number]!r} and at {e.output!r}: one each")
+            for a in e.inputs:
+                if a in computed and a not in known:
+                    raise ValueError(
+                        f"{self.name}: equation ({e.number}) needs {a!r}, which equation ({computed[a]}) computes only then or "
+                        "later: order them as they are computed, without a cycle"
+                    )
+            known.add(e.output)
+            numbers[e.number] = e.output
+
+    def _complete(self, given: list[Edge]) -> tuple[Edge, ...]:
+        """The author's edges, and one by the engine for each pair that has none."""
+        pairs = {(e.output, a) for e in self.equations for a in e.inputs if a not in self.constant}
+        for edge in given:
+            if (edge.output, edge.input) not in pairs:
+                raise ValueError(
+                    f"{self.name}: edge ({edge.number}) is of {edge.output!r} with respect to {edge.input!r}, and no equation "
+                    "computes the one from the other"
+                )
+        written = {(edge.output, edge.input): edge for edge in given}
+        taken = {e.number for e in self.equations}
+        for edge in written.values():
+            if edge.number in taken and edge.number:
+                raise ValueError(f"{self.name}: number {edge.number} is used twice: each equation and each edge has its own")
+            taken.add(edge.number)
+        following = iter(range(max(taken) + 1, max(taken) + 1 + len(pairs)))
+        edges = []
+        for e in reversed(self.equations):
+            for a in e.inputs:
+                if (e.output, a) in pairs:
+                    edge = written.get((e.output, a), Edge(0, e.output, a, "", "", None))
+                    name = f"∂{self.symbol(e.output)[0]}/∂{self.symbol(a)[0]}"
+                    edges.append(replace(edge, number=edge.number or next(following), name=name))
+        return tuple(sorted(edges, key=lambda edge: edge.number))
+
+    def check_latex(self) -> None:
+        """Raise ValueError, naming the entry, for LaTeX that does not parse. The report asks for it, for it takes a moment."""
+        from latex2mathml.converter import convert
+
+        entries: tuple[Any, ...] = (*self.equations, *self.edges, *self.gradients, *self.condensed)
+        for entry in entries:
+            try:
+                if entry.latex.count("{") != entry.latex.count("}"):
+                    raise ValueError("a brace is missing")
+                convert(entry.latex or "0")
+            except Exception as error:
+                number = getattr(entry, "number", None) or getattr(entry, "numbers", None)
+                what = f"{self.name}: the LaTeX of {number}, {entry.name}, does not parse"
+                raise ValueError(f"{what} ({type(error).__name__}): {entry.latex}") from error
+
+    # ---- the order of the backward pass, and a gradient's sum
+
+    def _order(self) -> list[str]:
+        """The variables in the order in which their gradients are complete: each when all that use it are gone through."""
+        order: list[str] = []
+        for i, e in reversed(list(enumerate(self.equations))):
+            earlier = {a for before in self.equations[:i] for a in before.inputs}
+            order += [a for a in e.inputs if a not in earlier and a not in self.constant and a not in order]
+        return order
+
+    def leaving(self, variable: str) -> list[Edge]:
+        """The edges that leave a variable, in the order of the backward pass."""
+        order = {output: i for i, output in enumerate(self.outputs)}
+        return sorted((edge for edge in self.edges if edge.input == variable), key=lambda edge: -order[edge.output])
+
+    def _gradient(self, variable: str, texts: dict[str, Symbol]) -> Gradient:
+        edges, (symbol, latex) = self.leaving(variable), self.symbol(variable)
+        named = [name for edge in edges for name in self._needs(edge)]
+        names = list(dict.fromkeys([*named, variable]))
+
+        def function(*arguments: Value) -> Value:
+            values = dict(zip(names, arguments))
+            first, *others = [self.pull_back(edge, values) for edge in edges]
+            for other in others:
+                first = first + other
+            to = shape(values[variable])
+            return first if shape(first) == to else np.broadcast_to(first, to)
+
+        function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
+        )
+        terms = []
+        for e in edges:
+            upstream, upstream_latex = self.symbol(e.output)
+            terms.append((f"d{upstream} · {e.text or e.name}", rf"d{upstream_latex} \cdot {self._right(e)}"))
+        text, formula = texts.get(variable, tuple(" + ".join(part) for part in zip(*terms)))
+        if "=" not in formula:
+            formula = f"d{latex} = {formula}"
+        return Gradient(tuple(edge.number for edge in edges), variable, text, formula, function, f"d{symbol}")
+
+    def _right(self, edge: Edge) -> str:
+        """The right-hand side of a local derivative's LaTeX, in parentheses where it begins with a minus."""
+        right = edge.latex.partition("=")[2].strip()
+        right = right or rf"\frac{{\partial {self.symbol(edge.output)[1]}}}{{\partial {self.symbol(edge.input)[1]}}}"
+        return rf"\left( {right} \right)" if right.startswith("-") else right
+
+    def _needs(self, edge: Edge) -> list[str]:
+        if edge.function is not None:
+            return list(parameters(edge.function))
+        e = self.equation_of(edge.output)
+        return [f"d{edge.output}", *e.inputs, *e.constants]
+
+    def edge(self, output: str, input: str) -> Edge:
+        """The edge from ``input`` to ``output``. KeyError if there is none."""
+        for edge in self.edges:
+            if (edge.output, edge.input) == (output, input):
+                return edge
+        raise KeyError(f"{self.name} has no edge from {input} to {output}")
+
+    def equation_of(self, output: str) -> Equation:
+        """The equation that computes a variable."""
+        return next(e for e in self.equations if e.output == output)
+
+    # ---- run
+
+    def __call__(self, **inputs: Value) -> Value:
+        """Run the equations and return the result; each step of its graph knows that it is this derivation's."""
+        return self.forward(**inputs)[self.result]
+
+    def complete(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The inputs and constants, with defaults for constants that are not given. TypeError for what is missing or too much."""
+        found = self.constants | dict(self.named(values))
+        if self._check:
+            self._check(found)
+        return found
+
+    def named(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The same, if their names are right."""
+        missing = [a for a in self.inputs if a not in values]
+        unknown = [a for a in values if a not in self.inputs and a not in self.constants]
+        if missing or unknown:
+            wrong = [f"{', '.join(map(repr, missing))} is missing"] if missing else []
+            wrong += [f"{', '.join(map(repr, unknown))} is not among them"] if unknown else []
+            known = ", ".join([*self.inputs, *(f"{k}={v!r}" for k, v in self.constants.items())])
+            raise TypeError(f"{self.name} is a function of {known}: {' and '.join(wrong)}")
+        return values
+
+    def forward(self, **values: Value) -> dict[str, Value]:
+        """All variables and constants by name, from the inputs, of any kind of number."""
+        found = self.complete(values)
+        for e in self.equations:
+            result = evaluate(e.function, found)
+            for t in [result] if isinstance(result, Tensor) else result.flat if _holds_tensors(result) else ():
+                if isinstance(t, Tensor) and t.equation is not None:
+                    t.equation = t.equation._replace(derivation=self)
+            found[e.output] = result
+        return found
+
+    def backward(self, upstream: Value, **values: Value) -> dict[str, Value]:
+        """All gradients by the variables' names, in the order in which they are complete, through the formulas.
+
+        upstream    the gradient of the result, of its shape.
+        values      the inputs and constants, or all variables, as ``forward`` gives them.
+        """
+        upstream = upstream if isinstance(upstream, Tensor) else as_data(upstream)
+        known = dict(values) if set(self.outputs) <= set(values) else self.forward(**values)
+        if shape(upstream) != shape(known[self.result]):
+            raise ValueError(
+                f"{self.upstream} is the gradient of {self.result}, of shape {shape(known[self.result])}, and this has "
+                f"{shape(upstream)}"
+            )
+        known = self.constants | known | {self.upstream: upstream}
+        for gradient in self.gradients:
+            known[f"d{gradient.variable}"] = evaluate(gradient.function, known)
+        return {gradient.variable: known[f"d{gradient.variable}"] for gradient in self.gradients}
+
+    def pull_back(self, edge: Edge, values: Mapping[str, Value]) -> Value:
+        """The term that an edge carries back: by its formula, or by the engine, added up to no more than the shape of its input."""
+        if edge.function is None:
+            return self.by_engine(edge, values)
+        term, to = evaluate(edge.function, values), shape(values[edge.input])
+        try:
+            fits = broadcast_shape(shape(term), to)
+        except ValueError:
+            what = f"({edge.number}) {edge.name}: the formula gives shape {shape(term)}"
+            raise ValueError(f"{self.name}, {what}, which cannot be added up to {edge.input}'s shape {to}") from None
+        if len(shape(term)) <= len(to) and fits == to:
+            return term
+        return unbroadcast(term if shape(term) == fits else np.broadcast_to(term, fits), to)
+
+    def by_engine(self, edge: Edge, values: Mapping[str, Value]) -> Value:
+        """The gradient of the edge's output, pulled back along it by the engine, through the function of that one equation."""
+        e = self.equation_of(edge.output)
+        leaves = {a: v if isinstance(v := values[a], Tensor) else Tensor(v) for a in e.inputs}
+        leaf = leaves[edge.input]
+        node = evaluate(e.function, {**self.constants, **values, **leaves})
+        recorded = isinstance(values[f"d{edge.output}"], Tensor) or any(isinstance(values[a], Tensor) for a in e.inputs)
+        found = adjoints(node, values[f"d{edge.output}"], differentiable=recorded, stop=set(leaves.values()))
+        return found.get(leaf, leaf.data * 0)
 
 
-EQUATIONS = (
-    Equation(1, "mu", "", "1/m Σ x", r"\mu_B = \frac{1}{m} \sum_{i=1}^m x_i", mean),
-    Equation(2, "var", "", "1/m Σ (x − μ)²", r"\sigma_B^2 = \frac{1}{m} \sum_{i=1}^m (x_i - \mu_B)^2", variance),
-    Equation(3, "x_hat", "", "(x − μ) / √(σ² + ε)", r"\hat x_i = \frac{x_i - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}}", normalize),
-    Equation(4, "y", "", "γ x̂ + β", r"y_i = \gamma \hat x_i + \beta", scale_shift),
-    Equation(5, "y", "x_hat", "γ", r"\frac{\partial y_i}{\partial \hat x_i} = \gamma", y_to_x_hat),
-    Equation(6, "y", "beta", "1", r"\frac{\partial y_i}{\partial \beta} = 1", y_to_beta),
-    Equation(7, "y", "gamma", "x̂", r"\frac{\partial y_i}{\partial \gamma} = \hat x_i", y_to_gamma),
-    Equation(
-        8,
-        "x_hat",
-        "var",
-        "−½ (x − μ) (σ² + ε)^(−3/2)",
-        r"\frac{\partial \hat x_i}{\partial \sigma_B^2} = -\frac{1}{2} (x_i - \mu_B) (\sigma_B^2 + \epsilon)^{-3/2}",
-        x_hat_to_var,
-    ),
-    Equation(
-        9,
-        "var",
-        "mu",
-        "1/m Σ −2 (x − μ)",
-        r"\frac{\partial \sigma_B^2}{\partial \mu_B} = \frac{1}{m} \sum_{i=1}^m -2 (x_i - \mu_B)",
-        var_to_mu,
-    ),
-    Equation(
-        10,
-        "x_hat",
-        "mu",
-        "−1 / √(σ² + ε)",
-        r"\frac{\partial \hat x_i}{\partial \mu_B} = \frac{-1}{\sqrt{\sigma_B^2 + \epsilon}}",
-        x_hat_to_mu,
-    ),
-    Equation(11, "mu", "x", "1/m", r"\frac{\partial \mu_B}{\partial x_i} = \frac{1}{m}", mu_to_x),
-    Equation(
-        12,
-        "var",
-        "x",
-        "2/m (x − μ)",
-        r"\frac{\partial \sigma_B^2}{\partial x_i} = \frac{2}{m} (x_i - \mu_B)",
-        var_to_x,
-    ),
-    Equation(
-        13,
-        "x_hat",
-        "x",
-        "1 / √(σ² + ε)",
-        r"\frac{\partial \hat x_i}{\partial x_i} = \frac{1}{\sqrt{\sigma_B^2 + \epsilon}}",
-        x_hat_to_x,
-    ),
-)
-
-GRADIENTS = (
-    Gradient((5,), "x_hat", "dy γ", r"d\hat x_i = dy_i \, \gamma", d_x_hat),
-    Gradient((7,), "gamma", "Σ dy x̂", r"d\gamma = \sum_{i=1}^m dy_i \, \hat x_i", d_gamma),
-    Gradient((6,), "beta", "Σ dy", r"d\beta = \sum_{i=1}^m dy_i", d_beta),
-    Gradient(
-        (8,),
-        "var",
-        "Σ dx̂ · −½ (x − μ) (σ² + ε)^(−3/2)",
-        r"d\sigma_B^2 = \sum_{i=1}^m d\hat x_i \cdot \left( -\frac{1}{2} (x_i - \mu_B) (\sigma_B^2 + \epsilon)^{-3/2} \right)",
-        d_var,
-    ),
-    Gradient(
-        (10, 9),
-        "mu",
-        "Σ dx̂ · −1/√(σ² + ε) + dσ² · 1/m Σ −2 (x − μ)",
-        r"d\mu_B = \sum_{i=1}^m d\hat x_i \cdot \frac{-1}{\sqrt{\sigma_B^2 + \epsilon}}"
-        r" + d\sigma_B^2 \cdot \frac{1}{m} \sum_{i=1}^m -2 (x_i - \mu_B)",
-        d_mu,
-    ),
-    Gradient(
-        (13, 12, 11),
-        "x",
-        "dx̂ / √(σ² + ε) + dσ² · 2/m (x − μ) + dμ · 1/m",
-        r"dx_i = d\hat x_i \cdot \frac{1}{\sqrt{\sigma_B^2 + \epsilon}}"
-        r" + d\sigma_B^2 \cdot \frac{2}{m} (x_i - \mu_B) + d\mu_B \cdot \frac{1}{m}",
-        d_x,
-    ),
-)
-
-# The three terms of dx collected: not a fourteenth equation, but what follows from the thirteen.
-CONDENSED = Gradient(
-    (13, 12, 11),
-    "x",
-    "γ (m dy − dβ − x̂ dγ) / (m √(σ² + ε))",
-    r"dx_i = \frac{\gamma}{m \sqrt{\sigma_B^2 + \epsilon}} \left( m \, dy_i - d\beta - \hat x_i \, d\gamma \right)",
-    d_x_condensed,
-)
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "O"
 
 
-def evaluate(function: Callable[..., Value], values: Mapping[str, Any]) -> Value:
-    """Call a function of the table with the values it names: x, mu, var, x_hat, gamma, beta, eps, axis, dy, dx_hat, …
+def evaluate(function: Formula, values: Mapping[str, Any]) -> Value:
+    """Call a function of the table with the values that it names: variables, constants, and gradients as "dy", "dx_hat", …
 
     Other values are passed over; KeyError if one that it names is not there.
 
-    >>> evaluate(EQUATIONS[4].function, {"dy": 2.0, "gamma": 3.0, "beta": 1.0})
+    >>> evaluate(lambda dy, gamma: dy * gamma, {"dy": 2.0, "gamma": 3.0, "beta": 1.0})
     6.0
     """
-    return function(*[values[name] for name in _parameters(function)])
+    return function(*[values[name] for name in parameters(function)])
 
 
 @cache
-def _parameters(function: Callable[..., Value]) -> tuple[str, ...]:
-    return tuple(inspect.signature(function).parameters)
+def parameters(function: Formula) -> dict[str, Any]:
+    """The names of a function's parameters, with their defaults."""
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}

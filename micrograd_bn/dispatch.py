@@ -125,7 +125,7 @@ class ArrayLike:
             return _boxed(self)
         raise TypeError(
             "a Tensor does not turn into an array by itself, for its history would be lost: use its .data, or "
-            "np.stack([a, b]) for one Tensor of several"
+            "np.stack([a, b]) for one Tensor of several; if a masked array wants it, fill that first, m.filled(value)"
         )
 
 

@@ -6,18 +6,20 @@ arrow is the term it carries: the terms on all arrows that leave a value add up 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from .derivation import EQUATIONS, SYMBOLS
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
+from .faults import all_finite, described, find_not_finite, listed, outdated
 from .files import AnyPath, write_whole
 from .kinds import Array, Value
 from .primitives import Primitive
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
 Zoom: TypeAlias = Literal["equations", "primitives", "scalars"]
 ZOOMS: tuple[Zoom, ...] = ("equations", "primitives", "scalars")
-NUMBERS = {(entry.input, entry.output): entry.number for entry in EQUATIONS[4:]}
-FORMULAS = {entry.number: f"({entry.number})  {entry.name} = {entry.text}" for entry in EQUATIONS[:4]}
 # Arrays of up to so many numbers are written out, row by row; larger ones are shown as shape, mean, min and max.
 WRITTEN_OUT = 6
 # How far rounding reaches, in units of the last place of the terms that are added up: in a gradient, which has gone the whole
@@ -51,6 +51,14 @@ LARGE = 200
 QUICKLY = {"nslimit": "0.1", "mclimit": "0.1", "splines": "line"}
 FONT = {"fontname": "Arial", "fontsize": "11"}
 INK, TINT = "#5f6b7a", "#eef3f9"
+RED = "#b42318"
+WRONG = {"color": RED, "fillcolor": "#fdecea", "penwidth": "2"}
+NOTES = {  # beside the graph
+    "legend": {"color": "#d6c89a", "fillcolor": "#fffbeb"},
+    "outdated": {"color": "#b45309", "fillcolor": "#fff4e5", "penwidth": "2"},
+    "not finite": WRONG,
+}
+NARROW = 60  # characters in a line of a note
 TITLE = {"class": "title", "shape": "box", "color": TINT, "fillcolor": TINT, "height": "0.2", "margin": "0.05,0.02"}
 
 
@@ -129,7 +137,8 @@ def draw(
     show        "values", "gradients", "both" or "neither".
     max_nodes   a larger picture is refused with a ValueError: nobody can read it. Beyond 200, arrows are straight and bare.
 
-    Names come from ``label``; batch norm's variables have theirs without your doing anything.
+    Names come from ``label``; batch norm's variables have theirs without your doing anything. A note says if an input's ``data``
+    has changed since the values were computed. Boxes with NaN or an infinity are red, and a note says where it comes from.
 
     >>> x = Tensor([1.0, 2.0, 6.0], label="x")
     >>> y = (x * x).sum()
@@ -149,7 +158,8 @@ def draw(
     roots = [root] if isinstance(root, Tensor) else list(np.asarray(root, dtype=object).flat)
     if not roots or not all(isinstance(node, Tensor) for node in roots):
         raise TypeError("draw needs a Tensor, or an array of Tensors: the result that a computation ends with")
-    return Graph(Picture(roots, zoom, direction, precision, show, max_nodes).source())
+    with np.errstate(all="ignore"):  # what is not finite, the picture says itself
+        return Graph(Picture(roots, zoom, direction, precision, show, max_nodes).source())
 
 
 class Picture:
@@ -158,9 +168,11 @@ class Picture:
     def __init__(self, roots: list[Tensor], zoom: str, direction: str, precision: int, show: str, max_nodes: int):
         self.zoom, self.direction, self.precision = zoom, direction, precision
         self.values, self.gradients = show in ("values", "both"), show in ("gradients", "both")
+        self.roots = roots
         self.nodes = self._visible(roots, max_nodes)
         self.groups = self._groups()
         self.names = self._names()
+        self.runs = self._runs()
         self.ids = self._ids()
         self.with_terms = self.gradients and len(self.nodes) <= LARGE
         self.rounding = Rounding(roots)
@@ -193,7 +205,7 @@ class Picture:
         """What a Tensor was computed from at this zoom, each with the number of its local derivative where it has one."""
         step = self._step(node)
         if step is not None:
-            return [(NUMBERS[name, step.output], value) for name, value in step.inputs.items()]
+            return [(_number_of(step, name), value) for name, value in step.inputs.items()]
         return [(None, value) for value in node.inputs]
 
     def _step(self, node: Tensor) -> Step | None:
@@ -246,24 +258,58 @@ class Picture:
     def _names(self) -> dict[Tensor, str]:
         """What each Tensor is called: its label, or the part it plays in an equation; a variable by the derivation's symbol."""
         names: dict[Tensor, str] = {}
+        parts = {node: node.equation for node in self.nodes if node.equation is not None}
         for step in {id(step.values): step for step in self.groups.values()}.values():
             for name, value in step.inputs.items():
-                if isinstance(value, Tensor):
-                    names[value] = SYMBOLS[name][0]
-                elif holds_tensors(value):
-                    for index, element in np.ndenumerate(value):
-                        names[element] = f"{SYMBOLS[name][0]}[{','.join(map(str, index))}]"
+                elements = [((), value)] if isinstance(value, Tensor) else np.ndenumerate(value) if holds_tensors(value) else ()
+                for index, element in elements:
+                    names[element] = _symbol(step, name) + (f"[{','.join(map(str, index))}]" if index else "")
+                    parts.setdefault(element, step)
         for node in self.nodes:
             if node.label:
                 base, bracket, place = node.label.partition("[")
-                known = node.equation is not None or node in names
-                names[node] = SYMBOLS[base][0] + bracket + place if known and base in SYMBOLS else node.label
+                part = parts.get(node)
+                known = part is not None and base in (part.output, *getattr(part.derivation, "variables", part.names))
+                names[node] = _symbol(part, base) + bracket + place if part is not None and known else node.label
         return names
+
+    def _runs(self) -> dict[int, str]:
+        """What each step's run of its derivation is called, where there are several in the picture, to tell them apart."""
+        steps = {id(step.values): step for node in self.nodes if (step := self.groups.get(node)) and step.derivation}
+        ends = sorted(steps.values(), key=lambda step: step.output != step.derivation.result)  # a result ends a run
+        found: list[tuple[Any, set[int]]] = []
+        for end in ends:
+            if not any(id(end.values) in run for _, run in found):
+                run, stack = {id(end.values)}, [end]
+                while stack:
+                    for value in stack.pop().values:
+                        for a in value.flat if holds_tensors(value) else [value]:
+                            step = a.equation if isinstance(a, Tensor) else None
+                            if step and step.derivation is end.derivation and step.output != step.derivation.result:
+                                stack += [step] if id(step.values) not in run else []
+                                run.add(id(step.values))
+                found.append((end.derivation, run))
+        if len(found) < 2:
+            return {}
+        found.reverse()  # results come first: what was computed first is the first
+        same = Counter(d.name for d, _ in found)
+        number = Counter[str]()
+        names: dict[int, str] = {}
+        for d, run in found:
+            number[d.name] += 1
+            names |= dict.fromkeys(run, d.name + (f" {number[d.name]}" if same[d.name] > 1 else ""))
+        return names
+
+    def formula(self, step: Step) -> str:
+        """The title of a step: its equation, and of which run it is if there are several."""
+        run = self.runs.get(id(step.values), "")
+        text = f" = {step.text}" if step.text else ""
+        return (f"{run}  " if run else "") + f"({step.number})  {_symbol(step, step.output)}{text}"
 
     def _ids(self) -> dict[Tensor, str]:
         """What DOT calls each Tensor, and a browser shows at the pointer: its name where that is plain, else its place."""
         ids: dict[Tensor, str] = {}
-        taken: set[str] = set()
+        taken = set(NOTES)
         for i, node in enumerate(self.nodes):
             name = self.names.get(node, "")
             plain = name and name not in taken and not set(name) & set(':"\\<>\n')
@@ -299,13 +345,12 @@ class Picture:
             if self.zoom != "equations":
                 # Arrows cross a cluster's label. Around a node they find their way, or go behind it, as it is written last.
                 with cluster.subgraph(graph_attr={"rank": "same"}) as row:
-                    title = FORMULAS[self.groups[first[key]].number]
+                    title = self.formula(self.groups[first[key]])
                     row.node(f"{title}:{cluster.name}", title, **TITLE)
                     row.node(self.target(first[key]))
             dot.subgraph(cluster)
-        lines = "".join(f"{line}\\l" for word, line in LEGEND if word in self.written)
-        if legend and lines:
-            dot.node("legend", lines, shape="note", fillcolor="#fffbeb", color="#d6c89a", fontsize="10")
+        for name, lines in self._notes() if legend else ():
+            dot.node(name, "".join(f"{_escaped(line)}\\l" for line in lines), shape="note", fontsize="10", **NOTES[name])
         source: str = dot.source
         return source
 
@@ -315,9 +360,9 @@ class Picture:
         if node.primitive and self.zoom == "scalars":
             name = f"{name} = {_operation(node)}" if name else _operation(node)
         if step is not None:
-            formula = FORMULAS[step.number]
-            name = formula if name == SYMBOLS[step.output][0] else f"{name}:  {formula}"
-        group.node(own, self._record(name, node.data, node.grad, self.rounding.of(node)))
+            formula = self.formula(step)
+            name = formula if name == _symbol(step, step.output) else f"{name}:  {formula}"
+        group.node(own, self._record(name, node.data, node.grad, self.rounding.of(node)), **self._mark(node.data, node.grad))
         if target != own:
             group.node(target, _operation(node), shape="circle", fixedsize="false", margin="0.02", fillcolor="#dbe7f5")
             dot.edge(target, own)
@@ -326,13 +371,37 @@ class Picture:
                 dot.edge(self.ids[value], target, self._arrow(number, term, rounding))
             elif step is not None:  # a variable of the equation that is no Tensor: a constant
                 constant = f"{own} {i}"
-                symbol = SYMBOLS[step.names[i]][0]
-                dot.node(constant, self._record(symbol, value, None), style="filled,dashed")
+                symbol = _symbol(step, step.names[i])
+                dot.node(constant, self._record(symbol, value, None), style="filled,dashed", **self._mark(value, None))
                 dot.edge(constant, target, self._arrow(number, None))
+
+    def _notes(self) -> Iterator[tuple[str, list[str]]]:
+        """What stands beside the graph, line by line: what there is to explain, and what is wrong with the numbers."""
+        legend = [line for word, line in LEGEND if word in self.written]
+        if legend:
+            yield "legend", legend
+        old = outdated(self.roots) if self.values or self.gradients else []
+        if old:
+            words = list(dict.fromkeys(described(node, self.names) for node in old))
+            some = words if len(words) <= 3 else [*words[:2], f"{len(words) - 2} more"]
+            note = "These numbers are old: an input has changed since they were computed. Now others would come out of"
+            yield "outdated", wrap(f"{note} {listed(some)}. Compute the result again, and draw that.", NARROW)
+        if "not finite" in self.written:
+            note = "Red boxes are not finite: NaN or an infinity is in their value or gradient. The first:"
+            yield "not finite", wrap(f"{note} {find_not_finite(self.roots, self.names)}.", NARROW)
+
+    def _mark(self, data: Value, grad: Value) -> dict[str, str]:
+        """How a box is drawn that shows what is not finite; a lazy array is not computed for that."""
+        shown = ([data] if self.values else []) + ([grad] if self.gradients and grad is not None else [])
+        known = [value for value in shown if isinstance(value, (np.ndarray, np.generic)) or not hasattr(value, "dtype")]
+        if all(map(all_finite, known)):
+            return {}
+        self.written.add("not finite")
+        return WRONG
 
     def _record(self, name: str, data: Value, grad: Value, rounding: tuple[Value, Value] = (0, 0)) -> str:
         size = "×".join(map(str, shape(data)))
-        fields = ["   ".join(filter(None, (name, size)))]
+        fields = ["   ".join(filter(None, (name, size, "not finite" if self._mark(data, grad) else "")))]
         if self.values:
             fields += [self._text(data, rounding[0])]
         if self.gradients and grad is not None:
@@ -353,6 +422,19 @@ class Picture:
         written = text(value, self.precision, rounding)
         self.written |= {word for word in ("mean", "≈ 0") if word in written}
         return written
+
+
+def _symbol(step: Step, name: str) -> str:
+    symbol: str = step.derivation.symbol(name)[0] if step.derivation else name
+    return symbol
+
+
+def _number_of(step: Step, name: str) -> int | None:
+    """The number of the local derivative of a step with respect to one of its variables; None where it has none."""
+    if step.derivation is None or name in step.derivation.constant:
+        return None
+    number: int = step.derivation.edge(step.output, name).number
+    return number
 
 
 def _carried(node: Tensor | None, tensors: list[Any], step: bool) -> list[Value]:
@@ -478,6 +560,8 @@ def text(value: Value, precision: int, rounding: Value = 0) -> str:
         mean, low, high = (_number(number, precision, within) for number, within in some)
     except TypeError:  # symbols have no order
         return f"{value.size} expressions"
+    except ArithmeticError:  # nor have Decimals if one is NaN
+        return f"{value.size} numbers, with NaN"
     return f"mean {mean}, {low} … {high}"
 
 

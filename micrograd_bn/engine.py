@@ -15,7 +15,7 @@ import numpy as np
 
 from . import primitives as P
 from .dispatch import ArrayLike, holds_tensors
-from .kinds import Array, Value, apply, as_data, one
+from .kinds import Array, Value, apply, as_data, zeros
 from .shapes import Shape, shape, unbroadcast
 
 _new, _float64 = object.__new__, np.float64
@@ -28,6 +28,8 @@ class Step(NamedTuple):
     output: str  # the variable on the left-hand side …
     names: tuple[str, ...]  # … and those on the right-hand side: their names …
     values: tuple[Value, ...]  # … and what stood for them
+    text: str = ""  # the right-hand side, for pictures
+    derivation: Any = None  # the table that it belongs to, if it does to one
 
     @property
     def inputs(self) -> dict[str, Value]:
@@ -42,7 +44,7 @@ class Tensor(ArrayLike):
     grad      None until a backward pass, then plain data of ``data``'s shape. A leaf's array is its own; nodes further on may share
               theirs, so treat them as read-only.
     label     a name for pictures and messages, or None.
-    equation  the numbered equation that this is the result of, or None (see ``batchnorm.equation``).
+    equation  the numbered equation that this is the result of, or None (see ``derivation.equation``).
 
     >>> a, b = Tensor(2.0), Tensor([1.0, 3.0])
     >>> y = (a * b).sum()
@@ -56,7 +58,7 @@ class Tensor(ArrayLike):
 
     def __init__(self, data: Any, label: str | None = None):
         self.data = as_data(data)
-        if holds_tensors(self.data):
+        if type(data) is not float and holds_tensors(self.data):
             raise TypeError("a Tensor holds numbers, and these are Tensors: np.stack(list(array)) makes one Tensor of them")
         self.grad: Any = None
         self.label = label
@@ -175,8 +177,15 @@ class Tensor(ArrayLike):
         vjp = self.primitive.vjp if self.primitive else None
         if vjp is None or g is None:
             return [None] * len(self.inputs)
-        y, values = (self, self.inputs) if differentiable else (self.data, _values(self.inputs))
-        terms: Sequence[Any] = apply(vjp, (g, y, *values), self.params)
+        inputs = self.inputs
+        if differentiable:
+            values = (g, self, *inputs)
+        elif len(inputs) == 2:  # as in ``_values``
+            a, b = inputs
+            values = (g, self.data, a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
+        else:
+            values = (g, self.data, *_values(inputs))
+        terms: Sequence[Any] = apply(vjp, values, self.params)
         return terms
 
     def contributions(self) -> tuple[Any, ...]:
@@ -231,7 +240,7 @@ def _seed(output: Tensor, gradient: Any) -> Any:
                 f"backward() needs an upstream gradient: this tensor has shape {output.shape}; "
                 "pass one of that shape, or reduce it to a single value first"
             )
-        return one(output.data) if own.kind == "O" or isinstance(output.data, float) else np.ones_like(output.data)[()]
+        return zeros(output.data) + 1
     gradient = gradient if isinstance(gradient, Tensor) else as_data(gradient)
     if shape(gradient) != output.shape:
         raise ValueError(f"the upstream gradient has shape {shape(gradient)}, and the tensor it belongs to {output.shape}")
@@ -252,13 +261,13 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
         node = ready.pop()  # everyone who used it has sent a term, or None: its adjoint is complete
         for a, term in zip(node.inputs, node.pull_back(adjoint.get(node), differentiable)):
             if isinstance(a, Tensor):
+                if type(term) is not float:
+                    term = _fitted(term, a)
                 if term is not None:
-                    if type(term) is not float:
-                        term = _fitted(term, a)
                     adjoint[a] = adjoint[a] + term if a in adjoint else term
                 if a in waiting:
-                    waiting[a] -= 1
-                    if not waiting[a]:
+                    waiting[a] = left = waiting[a] - 1
+                    if not left:
                         ready.append(a)
     return adjoint
 
@@ -296,11 +305,33 @@ def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None
     >>> (hv,) = grad((g * v).sum(), [x])
     >>> hv.data
     array([6., 0.])
+
+    A Jacobian has a row for each number of the output: its gradient.
+
+    >>> def jacobian(f, x):
+    ...     x = Tensor(x)
+    ...     y = f(x)
+    ...     return np.reshape([grad(y, x, e.reshape(y.shape))[0].data for e in np.eye(y.size)], y.shape + x.shape)
+    >>> jacobian(lambda x: x**2 + x[0], [1.0, 2.0])
+    array([[3., 0.],
+           [1., 4.]])
+
+    A Jacobian times a vector v needs no Jacobian: the gradient is linear in the upstream gradient u, whatever that is, so its
+    derivative with respect to u is the Jacobian transposed, and the gradient of that, for v, is the product.
+
+    >>> def jvp(f, x, v):
+    ...     x = Tensor(x)
+    ...     y = f(x)
+    ...     u = Tensor(np.zeros_like(y.data))
+    ...     (g,) = grad(y, x, u)
+    ...     return grad(g, u, v)[0].data
+    >>> jvp(lambda x: x**2 + x[0], [1.0, 2.0], [1.0, 10.0])
+    array([ 3., 41.])
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     seed = _seed(output, gradient)
     found = adjoints(output, seed if isinstance(seed, Tensor) else Tensor(seed), differentiable=True)
-    return tuple(found[a] if a in found else Tensor(np.zeros_like(a.data)[()]) for a in inputs)
+    return tuple(found[a] if a in found else Tensor(zeros(a.data)) for a in inputs)
 
 
 def scalars(array: Any, label: str | None = None) -> np.ndarray[Any, Any]:

@@ -7,7 +7,7 @@ that it needs no derivative of its own, and its graph shows how it is computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -175,8 +175,9 @@ def softmax(a: Value, axis: Axis = -1) -> Value:
 
 
 def log_softmax(a: Value, axis: Axis = -1) -> Value:
-    """The logarithm of ``softmax``, with all its digits where that is small."""
-    return a - logsumexp(a, axis, True)
+    """The logarithm of ``softmax``, with all its digits where that is small, and to a rounding of 1 however large ``a`` is."""
+    below = a - P.stop_gradient(max(a, axis, True))
+    return below - log(sum(exp(below), axis, True))
 
 
 def argmax(a: Value, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -187,6 +188,10 @@ def argmax(a: Value, axis: int | None = None, keepdims: bool = False) -> Any:
 def _places(a: Value, axis: int | Iterable[int]) -> tuple[int, ...]:
     """The axes of ``a`` that are meant, counted from the start."""
     return axes(len(shape(a)), tuple(axis) if isinstance(axis, Iterable) else axis)
+
+
+def _others(a: Value, places: Collection[int]) -> list[int]:
+    return [i for i in range(len(shape(a))) if i not in places]
 
 
 def _arrays(values: Iterable[Value]) -> list[Value]:
@@ -225,12 +230,14 @@ def tensordot(a: Value, b: Value, axes: Any = 2) -> Value:
     a, b = _arrays((a, b))
     of_a, of_b = (range(-axes, 0), range(axes)) if isinstance(axes, int) else axes
     of_a, of_b = _places(a, of_a), _places(b, of_b)
-    if [shape(a)[i] for i in of_a] != [shape(b)[i] for i in of_b]:
+    over = [shape(a)[i] for i in of_a]
+    if over != [shape(b)[i] for i in of_b]:
         raise ValueError(f"tensordot: axes {of_a} of shape {shape(a)} and {of_b} of {shape(b)} are summed over, and differ in size")
-    left, right = ([i for i in range(len(shape(c))) if i not in of] for c, of in ((a, of_a), (b, of_b)))
-    over, to = math.prod([shape(a)[i] for i in of_a]), (*[shape(a)[i] for i in left], *[shape(b)[i] for i in right])
-    rows = reshape(np.transpose(a, (*left, *of_a)), (math.prod([shape(a)[i] for i in left]), over))
-    return reshape(P.matmul(rows, reshape(np.transpose(b, (*of_b, *right)), (over, -1 if over else math.prod(to)))), to)
+    left, right = _others(a, of_a), _others(b, of_b)
+    rows, columns = [shape(a)[i] for i in left], [shape(b)[i] for i in right]
+    matrix = reshape(np.transpose(a, (*left, *of_a)), (math.prod(rows), math.prod(over)))
+    product = P.matmul(matrix, reshape(np.transpose(b, (*of_b, *right)), (math.prod(over), math.prod(columns))))
+    return reshape(product, (*rows, *columns))
 
 
 def einsum(subscripts: str, *arrays: Any) -> Value:
@@ -297,7 +304,7 @@ def swapaxes(a: Value, axis1: int, axis2: int) -> Value:
 def moveaxis(a: Value, source: int | Sequence[int], destination: int | Sequence[int]) -> Value:
     """The axes ``source`` at the places ``destination``, the others in their order."""
     come, go = _places(a, source), _places(a, destination)
-    order = [i for i in range(len(shape(a))) if i not in come]
+    order = _others(a, come)
     for place, axis in sorted(zip(go, come)):
         order.insert(place, axis)
     return transpose(a, tuple(order))

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .batchnorm import batch_norm, broadcasts, checked, mean, normalize, variance
-from .derivation import d_x_condensed
+from .arguments import broadcasts, checked
+from .batchnorm import batch_norm, normalized
+from .derivations.batch_norm import d_x_condensed
 from .engine import Tensor
 from .kinds import Array, Value
 from .primitives import Primitive
@@ -301,9 +302,7 @@ def _vjp(
     g: Value, y: Value, x: Value, gamma: Value, beta: Value, eps: Value, axis: Axis, cut: _Cut, found: dict[str, Any]
 ) -> tuple[Value, Value, Value]:
     if isinstance(g, Tensor) or isinstance(x, Tensor) or isinstance(gamma, Tensor) or g.dtype != x.dtype:
-        mu = mean(x, axis)
-        var = variance(x, mu, axis)
-        x_hat = normalize(x, mu, var, eps)
+        _, var, x_hat = normalized(x, eps, axis)
         return d_x_condensed(g, x, x_hat, var, gamma, eps, axis), g * x_hat, g
     if found.get("x") is not x:
         _forward(x, gamma, beta, eps, axis, cut, found)

@@ -100,9 +100,11 @@ def apply(function: Callable[..., Any], values: Sequence[Value], params: Mapping
 
 def zero(like: Value) -> Value:
     """0, as the kind of number that ``like`` is, or is made of."""
-    like = like if type(like) is float or not is_tensor(like) else like.data
+    like = like.data if is_tensor(like) else like
     if type(like) is float:
         return 0.0
+    if hasattr(like, "shape") and like.dtype.kind == "O" and 0 not in like.shape:
+        like = like[(0,) * len(like.shape)]
     dtype = getattr(like, "dtype", np.dtype(object))
     return like * 0 if dtype.kind == "O" else dtype.type(0)
 
@@ -110,6 +112,11 @@ def zero(like: Value) -> Value:
 def one(like: Value) -> Value:
     """1, as the kind of number that ``like`` is, or is made of."""
     return zero(like) + 1
+
+
+def zeros(like: Value) -> Value:
+    """``zero``, for each number in ``like``: data of the same shape."""
+    return zero(like) if getattr(getattr(like, "dtype", None), "kind", "O") == "O" else np.zeros_like(like)[()]
 
 
 def power(a: Value, b: Value) -> Value:
@@ -125,8 +132,8 @@ def by_kind(name: str) -> Callable[[Value], Value]:
     >>> by_kind("sqrt")(4.0), by_kind("sqrt")(Fraction(9, 4))
     (2.0, 1.5)
     """
-    ufunc = getattr(np, name)
-    each = np.frompyfunc(lambda number: _own(name, number), 1, 1)
+    ufunc: Any = getattr(np, name)
+    each: Any = np.frompyfunc(lambda number: _own(name, number), 1, 1)
 
     def function(a: Value) -> Value:
         try:
@@ -148,6 +155,8 @@ OTHERWISE: dict[str, Callable[[Value], Value]] = {  # where a kind has none of i
 
 
 def _own(name: str, number: Value) -> Value:
+    if type(number) is float or type(number) is int:
+        return float(getattr(np, name)(number))
     library = sys.modules.get(type(number).__module__.partition(".")[0])
     for function in (getattr(type(number), name, None), getattr(library, name, None), OTHERWISE.get(name)):
         if callable(function):  # a SymPy power's exp is its exponent

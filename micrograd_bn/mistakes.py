@@ -4,7 +4,6 @@ derivation gives with such changes; and the search for a change that gives someb
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from types import MappingProxyType
@@ -12,15 +11,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import EQUATIONS, GRADIENTS, evaluate, total
+from .derivation import evaluate
+from .derivations.batch_norm import BATCH_NORM, EQUATIONS, GRADIENTS
 from .kinds import Array, Value
 from .primitives import sqrt
-from .shapes import count, shape
+from .shapes import count, shape, unbroadcast
 from .verify import ROUNDING
 
 NAMES = {entry.variable: entry.name for entry in GRADIENTS}
 UPSTREAM = {  # the gradients that each is computed from
-    entry.variable: [name for name in NAMES if f"d{name}" in inspect.signature(entry.function).parameters] for entry in GRADIENTS
+    name: [other for other in NAMES if other in [edge.output for edge in BATCH_NORM.leaving(name)]] for name in NAMES
 }
 
 # ---- The table. A change is a function of the values that it names: the derivation's, term (what the right formula gives), m,
@@ -208,7 +208,7 @@ def _summed(number: int, term: Value, v: dict[str, Value], mistakes: Sequence[Mi
     for mistake in mistakes:
         if number in mistake.sums:
             return mistake.sums[number](term)
-    return total(term, shape(v[EQUATIONS[number - 1].input]))
+    return unbroadcast(term, shape(v[EQUATIONS[number - 1].input]))
 
 
 def _sizes(v: dict[str, Value], mistakes: Sequence[Mistake], rounding: float) -> dict[str, Value]:

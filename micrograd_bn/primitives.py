@@ -90,8 +90,8 @@ pow = Primitive("pow", "^",  # to a constant exponent, which is a parameter …
 
 
 def _power_vjp(g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
-    da = where(b == 0, zero(g), g * b * power(a, where(b == 0, one(b), b - 1)))
     base = where(a == 0, one(y), a * one(y))  # of y's kind: an integer's logarithm would be a float
+    da = g * b * power(where(b == 0, base, a), b - 1)  # the slope of 0 to the power of 0 is 0 · 1, not 0 · ∞
     db = where(a == 0, zero(g), g * y * log(base))  # 0 to the power of b stays 0
     return da, db
 
@@ -199,7 +199,7 @@ sum = Primitive("sum", "Σ",
 
 def _shared(g: Value, n: int) -> Value:
     """g / n; a float16 goes through float32, for 1/n may be in its range though n is not."""
-    if n > 2048 and getattr(g, "dtype", None) == np.float16:
+    if getattr(g, "dtype", None) == np.float16 and n > 2048:
         return astype(astype(g, dtype=np.float32) / n, dtype=np.float16)
     return g / n
 
@@ -218,7 +218,8 @@ mean = Primitive("mean", "mean",
 def _extremum_vjp(g: Value, a: Value, loses: Value, axis: Any) -> tuple[Value]:
     """Those that do not lose share the gradient; where there is a NaN, nobody loses."""
     winners = total(where(loses, zero(a), one(a)), axis, True)
-    return (where(loses, zero(g), spread(expanded(g, a, axis) / winners, a, axis)),)
+    share = spread(expanded(g, a, axis) / winners, a, axis)
+    return (where(loses, zero(share), share),)
 
 
 max = Primitive("max", "max",
@@ -361,31 +362,34 @@ einsum: Primitive = Primitive("einsum", "einsum",
 def _scatter(a: Value, index: Any, to: Shape) -> Value:
     if is_tensor(a):  # what records operations records this as one, for it cannot be added into an array
         return scatter(a, index=index, to=to)
-    if hasattr(a, "dask"):
-        return _scatter_lazily(a, index, to)
+    if hasattr(a, "__array_function__") and not isinstance(a, np.ndarray):
+        return _scatter_by_axis(a, index, to)
     dtype = array(a).dtype
     out = np.zeros(to, np.float32 if dtype == np.float16 else dtype)  # as in ``total``
     np.add.at(out, index, a)  # adds, so an element picked twice gets both gradients
     return out.astype(dtype, copy=False)[()]
 
 
-def _scatter_lazily(a: Value, index: Any, to: Shape) -> Value:
-    """The same for slices and integers, axis by axis, by functions that dispatch: each place takes its element, or 0."""
+def _scatter_by_axis(a: Value, index: Any, to: Shape) -> Value:
+    """The same for arrays that live elsewhere, by functions that dispatch: along each axis a place takes its element, or 0."""
     index = [i for i in (index if isinstance(index, tuple) else (index,)) if i is not None]
     if not all(isinstance(i, (slice, int, np.integer)) or i is ... for i in index):
-        raise TypeError("a lazy array's fancy index has no derivative here: take slices, or multiply by a matrix of 0 and 1")
+        raise TypeError(f"a fancy index has no derivative on {type(a).__name__}s: take slices, or multiply by a matrix of 0 and 1")
     if ... in index:
         at = index.index(...)
         index[at : at + 1] = [slice(None)] * (len(to) - len(index) + 1)
     index += [slice(None)] * (len(to) - len(index))
-    picked = [np.arange(n)[i] for i, n in zip(index, to)]
+    picked = [np.atleast_1d(np.arange(n)[i]) for i, n in zip(index, to)]
     a = np.reshape(a, tuple([p.size for p in picked]))  # integers and None took and added axes
     for axis, (p, n) in enumerate(zip(picked, to)):
+        if not p.size:
+            return np.broadcast_to(total(a), to)  # 0
         source, there = np.zeros(n, int), np.zeros(n, bool)
         source[p], there[p] = np.arange(p.size), True
-        if not there.all():
-            there = there.reshape([-1 if i == axis else 1 for i in range(len(to))])
-            a = np.where(there, np.take(a, source, axis=axis), 0) if p.size else np.broadcast_to(np.zeros((), a.dtype), to)
+        if there.all() and (source == np.arange(n)).all():
+            continue
+        there = there.reshape([-1 if i == axis else 1 for i in range(len(to))])
+        a = np.where(there, np.take(a, source, axis=axis), zero(a))
     return a
 
 

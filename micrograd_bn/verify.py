@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from decimal import Context, Decimal, DivisionByZero, getcontext, localcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .batchnorm import batch_norm, checked, mean, normalize, variables, variance
-from .derivation import CONDENSED, EQUATIONS, GRADIENTS, SYMBOLS, Equation, Gradient, batch_norm_backward, evaluate
+from .derivation import Derivation, Edge, Equation, Gradient, evaluate
+from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Array, Value, as_data
-from .shapes import Shape, axes, shape, unbroadcast
+from .notebook import as_html
+from .numbers.sized import Sized, rounded, sized
+from .shapes import Shape, axes, shape
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,9 +26,6 @@ if TYPE_CHECKING:
 # How far two computations of the same formula may drift apart by rounding, in units of the last place of the terms that
 # they add up: some hundred operations' worth. 1.8e-13 for float64, 9.5e-5 for float32.
 ROUNDING = 800
-
-
-FORWARD = {entry.output: entry.function for entry in EQUATIONS[:4]}
 
 
 class Row(NamedTuple):
@@ -42,15 +42,17 @@ class Row(NamedTuple):
     error: float  # the largest absolute difference
     relative: float  # the largest difference in proportion to the terms that are added up, so that a sum of 0 has a scale
     ok: bool
+    by_engine: bool = False  # the table has no formula for this edge, so there is nothing to hold the engine against
 
 
 class Report(NamedTuple):
-    """Twenty rows: equations (1) to (4), local derivatives (5) to (13), six gradients, and the condensed form of dx."""
+    """A row for each equation, local derivative, gradient and condensed form: twenty for batch norm."""
 
     rows: tuple[Row, ...]
     shape: Shape
     dtype: str
     tolerance: float  # the largest relative error that still counts as rounding
+    derivation: Derivation = BATCH_NORM
 
     @property
     def ok(self) -> bool:
@@ -65,19 +67,22 @@ class Report(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, ready for JSON."""
         rows = [row._asdict() for row in self.rows]
-        return {**self._asdict(), "shape": list(self.shape), "rows": rows, "ok": self.ok, "max_error": self.max_error}
+        plain = {**self._asdict(), "derivation": self.derivation.name, "shape": list(self.shape), "rows": rows}
+        return {**plain, "ok": self.ok, "max_error": self.max_error}
 
     def __rich__(self) -> Table:
         from rich import box
         from rich.table import Table
 
+        equations, edges = self.derivation.equations, self.derivation.edges
+        first, last = edges[0].number, edges[-1].number
         table = Table(
             box=box.SIMPLE_HEAD,
-            title=f"A batch of shape {self.shape}, {self.dtype}: engine against derivation",
+            title=f"{self._what()} of shape {self.shape}, {self.dtype}: engine against derivation",
             title_justify="left",
             caption=f"{sum(row.ok for row in self.rows)} of {len(self.rows)} rows agree within rounding"
             f": relative ≤ {self.tolerance:.1e}, {ROUNDING} machine epsilons.\n"
-            "Relative to the size of the terms added up. (5) to (13): gradients pulled back.",
+            f"Relative to the size of the terms added up. ({first}) to ({last}): gradients pulled back.",
             caption_justify="left",
         )
         table.add_column("equation", justify="right", no_wrap=True)
@@ -88,12 +93,20 @@ class Report(NamedTuple):
         table.add_column("", no_wrap=True)
         for i, row in enumerate(self.rows):
             verdict = "[green]✓[/]" if row.ok else "[bold red]✗ differs[/]"
+            if row.by_engine:
+                verdict = "by the engine"
             cells = (row.number, row.name, row.formula, _short(row.error), _short(row.relative), verdict)
-            table.add_row(*cells, end_section=i in (3, 12))
+            table.add_row(*cells, end_section=i in (len(equations) - 1, len(equations) + len(edges) - 1))
         return table
+
+    def _what(self) -> str:
+        return "A batch" if self.derivation is BATCH_NORM else f"{self.derivation.name}: {self.derivation.inputs[0]}"
 
     def __str__(self) -> str:
         return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def _short(error: float) -> str:
@@ -110,91 +123,139 @@ def as_text(table: RenderableType) -> str:
 
 
 def verify(
-    x: Value,
+    x: Value = None,
     gamma: Value = None,
     beta: Value = None,
     dy: Value = None,
-    eps: Value = 1e-5,
-    axis: int | tuple[int, ...] = 0,
+    eps: Value = None,
+    axis: int | tuple[int, ...] | None = None,
     seed: int = 0,
+    *,
+    derivation: Derivation = BATCH_NORM,
+    **values: Value,
 ) -> Report:
-    """Hold the engine against the derivation on a batch: is every equation, every edge and every gradient the same?
+    """Hold the engine against a derivation: is every equation, every edge and every gradient the same?
 
-    x, gamma, beta, eps and axis are ``batch_norm``'s, as numbers or arrays; dy is the upstream gradient, of x's shape. What
-    is not given is drawn at random from ``seed``: gamma from 0.5 to 1.5, beta and dy normal. If x holds ``Decimal``s, the
-    others are converted, and all is computed with the digits of the current decimal context.
+    x, gamma, beta, eps and axis are ``batch_norm``'s, as numbers or arrays; dy is the upstream gradient, of x's shape. For another
+    ``derivation``, x is its first input, and the others, its constants and its upstream gradient go by their names. What is not
+    given is drawn at random from ``seed``, by the derivation's shapes and domains: gamma from 0.5 to 1.5, beta and dy normal.
+    If x holds ``Decimal``s, the others are converted, and all is computed with the digits of the current decimal context.
 
-    (1) to (4) are held against NumPy's own mean and var in extended precision (Decimal: twice the digits). For (5)
-    to (13) the gradient that arrives at an edge is pulled back along it, by the engine through that one equation's function
-    and by the formula. For the six gradients, the engine's pass through the graph is held against ``batch_norm_backward``.
+    Each equation is held against itself in extended precision (Decimal: twice the digits), without the engine, on what the engine
+    has put into it. For the local derivatives the gradient that arrives at an edge is pulled back along it, by the engine through
+    that one equation's function and by the formula; an edge without a formula says "by the engine". For the gradients, the engine's
+    pass through the graph is held against ``Derivation.backward``.
 
-    Raises the errors of ``batch_norm``; ValueError for NaN or infinity in the data or its statistics, and
+    Raises the errors of ``batch_norm``; TypeError for an input that is missing or that the derivation does not have; ValueError for
+    NaN or infinity in the data or what is computed of it, a formula that gives another shape, and LaTeX that does not parse;
     ZeroDivisionError where a variance of 0 meets an eps of 0.
 
     >>> report = verify([[5.1, 3.5], [4.9, 3.0], [4.7, 3.2]])
     >>> len(report.rows), report.ok
     (20, True)
+    >>> from micrograd_bn import derivations
+    >>> verify([[5.1, 3.5], [4.9, 3.0]], derivation=derivations.RMS_NORM).ok
+    True
     """
-    x, _, _ = checked(np.asarray(as_data(x)), 1.0, 0.0, eps, axis)
-    gamma, beta, dy = (own if given is None else as_data(given) for given, own in zip((gamma, beta, dy), drawn(x, axis, seed)))
-    x, gamma, beta = checked(x, gamma, beta, eps, axis)
-    convert = _converter(x)
-    gamma, beta, dy, eps = convert(gamma), convert(beta), convert(dy), convert(eps)[()]
-    values = values_on_paper(x, gamma, beta, dy, eps, axis)
+    d = derivation
+    named = {d.inputs[0]: x, "gamma": gamma, "beta": beta, "eps": eps, "axis": axis, d.upstream: dy}
+    given = {name: value for name, value in (named | values).items() if value is not None}
+    upstream, first = given.pop(d.upstream, None), given.get(d.inputs[0])
+    if first is None:
+        raise TypeError(f"verify needs the first input of {d.name}, {d.inputs[0]!r}: the others are drawn to fit it")
+    first = np.asarray(as_data(first))
+    convert = _converter(first, d)
+    constants = {name: given.get(name, default) for name, default in d.constants.items()}
+    axes_or_counts = {name for name, default in d.constants.items() if isinstance(default, (int, tuple))}
+    constants = {name: value if name in axes_or_counts else convert(value)[()] for name, value in constants.items()}
+    inputs = {name: np.asarray(as_data(value)) for name, value in given.items() if name not in d.constants}
+    d.check_latex()
+    d.complete(dict.fromkeys(d.inputs, 1.0) | inputs | constants)  # for its errors, before anything is drawn
+    own, own_upstream = drawn(first, constants.get("axis", 0), seed, d, inputs)
+    inputs = {name: convert(value) for name, value in (own | inputs).items()}
+    known = values_on_paper(inputs | constants, convert(own_upstream if upstream is None else as_data(upstream)), d)
     digits = getcontext().prec
-    tolerance = ROUNDING * (float(np.finfo(x.dtype).eps) if x.dtype != object else 10.0 ** (1 - digits))
-    rows = tuple(
-        _row(line, tolerance) for line in (*_forward(values, convert(tolerance)[()]), *_edges(values), *_gradients(values))
-    )
-    return Report(rows, x.shape, str(x.dtype) if x.dtype != object else f"Decimal with {digits} digits", tolerance)
+    unit = float(np.finfo(first.dtype).eps) if first.dtype != object else 10.0 ** (1 - digits)
+    lines = (*_forward(d, known), *_edges(d, known), *_gradients(d, known))
+    rows = tuple(_row(line, ROUNDING * unit) for line in lines)
+    dtype = str(first.dtype) if first.dtype != object else f"Decimal with {digits} digits"
+    return Report(rows, first.shape, dtype, ROUNDING * unit, d)
 
 
-def drawn(x: Array, axis: int | tuple[int, ...] = 0, seed: int = 0) -> tuple[Array, Array, Array]:
-    """gamma, beta and dy for a batch of which they are not given: from 0.5 to 1.5, and normal."""
+def drawn(
+    x: Array,
+    axis: int | tuple[int, ...] = 0,
+    seed: int = 0,
+    derivation: Derivation = BATCH_NORM,
+    given: Mapping[str, Array] = MappingProxyType({}),
+) -> tuple[dict[str, Array], Array]:
+    """The inputs after the first one that are not given, and an upstream gradient: of the derivation's shapes, from its domains."""
     random = np.random.default_rng(seed)
     kept = tuple(1 if i in axes(x.ndim, axis) else n for i, n in enumerate(x.shape))
-    return random.uniform(0.5, 1.5, kept), random.normal(size=kept), np.asarray(random.normal(size=x.shape))
+    sizes: dict[str, int] = {}
+    for name, array in ({derivation.inputs[0]: x} | dict(given)).items():
+        dims = derivation.shapes[name]
+        sizes |= dict(zip(reversed(dims), reversed(np.shape(array)))) if isinstance(dims, tuple) else {}
+    inputs: dict[str, Array] = {}
+    for name in derivation.inputs[1:]:
+        dims = derivation.shapes[name]
+        to = kept if dims == "kept" else tuple(int(n) if n.isdigit() else sizes.setdefault(n, 3) for n in dims)
+        domain = derivation.domains.get(name, "")
+        inputs[name] = np.asarray(DOMAINS[domain](random, to))
+    known = {derivation.inputs[0]: np.asarray(x, dtype=float)} | inputs | {k: np.asarray(v, dtype=float) for k, v in given.items()}
+    with np.errstate(all="ignore"):
+        constants = {"axis": axis} if "axis" in derivation.constants else {}
+        result = derivation.forward(**known, **constants)[derivation.result] if derivation is not BATCH_NORM else x
+    return inputs, np.asarray(random.normal(size=np.shape(result)))
 
 
-def _converter(x: Array) -> Callable[[Value], Array]:
+def _shares(random: np.random.Generator, size: Shape) -> Array:
+    """Numbers that add up to 1 along the last axis: exactly, in every kind of number, for they are multiples of 1/1024."""
+    shares: Array = random.multinomial(1024, [1 / size[-1]] * size[-1], size[:-1]) / 1024
+    return shares
+
+
+DOMAINS: dict[str, Callable[[np.random.Generator, Shape], Any]] = {
+    "": lambda random, size: random.normal(size=size),
+    "scale": lambda random, size: random.uniform(0.5, 1.5, size),
+    "positive": lambda random, size: np.exp(random.normal(size=size)),
+    "probabilities": _shares,
+}
+
+
+def _converter(x: Array, d: Derivation) -> Callable[[Value], Array]:
     """A function that turns numbers into x's kind, by way of their decimal digits where that is Decimal: 0.1 is 0.1."""
     if x.dtype != object:
         return lambda value: np.asarray(value, dtype=x.dtype)
     if not isinstance(x.flat[0], Decimal):
         raise TypeError(
-            f"verify compares floats or Decimals, and x holds {type(x.flat[0]).__name__}: convert it, or see prove() for symbols"
+            f"verify compares floats or Decimals, and {d.inputs[0]} holds {type(x.flat[0]).__name__}: convert it, or see prove() "
+            "for symbols"
         )
     to_decimal = np.vectorize(lambda number: number if isinstance(number, Decimal) else Decimal(str(number)), otypes=[object])
     return lambda value: np.asarray(to_decimal(value))
 
 
-def values_on_paper(x: Array, gamma: Array, beta: Array, dy: Array, eps: Value, axis: int | tuple[int, ...]) -> dict[str, Value]:
-    """Every variable of the derivation, without the engine, by the names that the table's functions use: "x", "mu", "dx", …
+def values_on_paper(values: dict[str, Value], upstream: Array, d: Derivation = BATCH_NORM) -> dict[str, Value]:
+    """Every variable of a derivation, its constants and gradients, without the engine, by name: "x", "dx", …
 
-    Raises ValueError where one cannot be had because a number is not finite, ZeroDivisionError where it would be 0 / 0.
+    Raises ValueError where one cannot be had because a number is not finite, or has another shape than what it belongs to.
     """
-    values: dict[str, Value] = {"x": x, "gamma": gamma, "beta": beta, "eps": eps, "axis": axis, "dy": dy}
-    _check_finite(values, "x", "gamma", "beta", "dy")
-    with np.errstate(over="ignore"):
-        values["mu"] = mean(x, axis)
-        values["var"] = variance(x, values["mu"], axis)
-    _check_finite(values, "mu", "var", hint=f": x is too large for {x.dtype}, so divide it by a constant")
-    if eps == 0 and not values["var"].all():
-        where = np.argwhere(values["var"] == 0)[0].tolist()
-        raise ZeroDivisionError(
-            f"the batch is constant at statistic {where} and eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an eps > 0"
-        )
-    values["x_hat"] = normalize(x, values["mu"], values["var"], eps)
+    first = d.inputs[0]
+    dtype = np.asarray(values[first]).dtype
+    _check_finite({a: values[a] for a in d.inputs} | {d.upstream: upstream})
+    with np.errstate(all="ignore"):
+        known = d.forward(**values)
+    _check_finite({a: known[a] for a in d.outputs}, f": {first} is too large for {dtype}, so divide it by a constant")
     with np.errstate(over="ignore", invalid="ignore"):
-        on_paper = batch_norm_backward(dy, x, gamma, eps, axis)
-    gradients = {f"d{name}": gradient for name, gradient in on_paper._asdict().items()}
-    _check_finite(gradients, *gradients, hint=f": it leaves the range of {x.dtype}, so scale dy, or x")
-    return values | gradients
+        gradients = {f"d{name}": gradient for name, gradient in d.backward(upstream, **known).items()}
+    _check_finite(gradients, f": it leaves the range of {dtype}, so scale {d.upstream}, or {first}")
+    return known | {d.upstream: upstream} | gradients
 
 
-def _check_finite(values: dict[str, Value], *names: str, hint: str = "") -> None:
-    for name in names:
-        value = values[name]
+def _check_finite(values: dict[str, Value], hint: str = "") -> None:
+    for name, value in values.items():
+        value = np.asarray(value)
         finite = np.isfinite(value) if value.dtype != object else np.vectorize(Decimal.is_finite, otypes=[bool])(value)
         if not finite.all():
             where = np.argwhere(~finite)[0].tolist()
@@ -202,16 +263,19 @@ def _check_finite(values: dict[str, Value], *names: str, hint: str = "") -> None
 
 
 # What becomes a row: its number, its entry in the table, the engine's value, the derivation's, and the size of its terms.
-_Line: TypeAlias = tuple[str, Equation | Gradient, Value, Value, Value]
+_Line: TypeAlias = tuple[str, Equation | Edge | Gradient, Value, Value, Value]
 
 
 def _row(line: _Line, tolerance: float) -> Row:
     number, entry, got, expected, scale = line
+    by_engine = isinstance(entry, Edge) and entry.function is None
+    if np.shape(got) != np.shape(expected):
+        raise ValueError(f"{number} {entry.name}: the formula gives shape {np.shape(expected)}, and {np.shape(got)} is due")
     with np.errstate(divide="ignore"), _twice_the_digits():
-        error = np.abs(_precise(got) - _precise(expected))
+        error = np.asarray(np.abs(_precise(got) - _precise(expected)))
         relative = np.divide(error, np.abs(_precise(scale)), out=np.zeros_like(error), where=error != 0)
     worst = float(relative.max(initial=0))
-    return Row(number, entry.name, entry.text, float(error.max(initial=0)), worst, worst <= tolerance)
+    return Row(number, entry.name, entry.text, float(error.max(initial=0)), worst, worst <= tolerance, by_engine)
 
 
 def _precise(value: Value) -> Array:
@@ -227,68 +291,58 @@ def _twice_the_digits() -> AbstractContextManager[Context]:
     return localcontext(context)
 
 
-def magnitudes(values: dict[str, Value]) -> dict[str, Value]:
-    """Values for which the terms of every formula have one sign: evaluated on them, it gives the size of what it adds up.
-
-    All formulas but (1) know x and mu only as x − mu, so |x − mu| stands for x, and 0 for mu.
-    """
-    sizes = {name: value if name in ("eps", "axis") else np.abs(value) for name, value in values.items()}
-    return sizes | {"x": np.abs(values["x"] - values["mu"]), "mu": values["mu"] * 0}
+def _lifted(d: Derivation, values: dict[str, Value], number: Callable[[Value], Value]) -> dict[str, Value]:
+    """Variables and gradients as another kind of number; constants as they are."""
+    return {name: value if name in d.constants else number(value) for name, value in values.items()}
 
 
-def _forward(values: dict[str, Value], rounding: Value) -> Iterator[_Line]:
-    """(1) to (4): the engine on the batch, against NumPy's mean and var in extended precision."""
-    y = batch_norm(Tensor(values["x"]), Tensor(values["gamma"]), Tensor(values["beta"]), values["eps"], values["axis"])
-    nodes = variables(y)
-
-    x, gamma, beta, eps, axis = (values[name] for name in ("x", "gamma", "beta", "eps", "axis"))
-    with _twice_the_digits():
-        exact = {"mu": _precise(x).mean(axis=axis, keepdims=True), "var": _precise(x).var(axis=axis, keepdims=True)}
-        deviation = np.sqrt(exact["var"] + eps)
-        exact["x_hat"] = (_precise(x) - exact["mu"]) / deviation
-        exact["y"] = _precise(gamma) * exact["x_hat"] + beta
-    # The rounding of x − mu is in proportion to x and mu, however small their difference.
-    scale = {"mu": np.abs(x).mean(axis=axis, keepdims=True)}
-    scale["var"] = exact["var"] + rounding * scale["mu"] ** 2  # around a mean that is off by d, var is larger by d²
-    scale["var"] += 0 if x.dtype == object else np.finfo(x.dtype).tiny  # and what is smaller has no digits as a float
-    scale["x_hat"] = (np.abs(x) + np.abs(exact["mu"])) / deviation
-    scale["y"] = np.abs(gamma) * scale["x_hat"] + np.abs(beta)
-    for entry in EQUATIONS[:4]:
-        name = entry.output
-        yield f"({entry.number})", entry, nodes[name].data, exact[name], scale[name]
+def _size(
+    d: Derivation, function: Callable[..., Value], values: dict[str, Value], number: Callable[[Value], Sized] = sized
+) -> Value:
+    """The size of the terms that a function of the table adds up."""
+    with np.errstate(all="ignore"):
+        found: Sized = sized(evaluate(function, _lifted(d, values, number)))
+    return found.size
 
 
-def _edges(values: dict[str, Value]) -> Iterator[_Line]:
-    """(5) to (13): the gradient that arrives at an edge, pulled back along it by the engine and by the formula."""
-    sizes = magnitudes(values)
-    for entry in EQUATIONS[4:]:
-        yield f"({entry.number})", entry, by_engine(entry, values), by_formula(entry, values), by_formula(entry, sizes)
+def _forward(d: Derivation, values: dict[str, Value]) -> Iterator[_Line]:
+    """The equations: the engine, and the same in extended precision, each on what the engine has computed before."""
+    nodes = d.forward(**{a: Tensor(v) if a in d.inputs else v for a, v in values.items() if a in (*d.inputs, *d.constants)})
+    got = {name: node.data if isinstance(node, Tensor) else node for name, node in nodes.items()}
+    for e in d.equations:
+        with _twice_the_digits():
+            exact = evaluate(e.function, _lifted(d, got, _precise))
+        scale = _size(d, e.function, got)
+        tiny = 0 if np.asarray(scale).dtype == object else np.finfo(np.asarray(got[e.output]).dtype).tiny
+        yield f"({e.number})", e, got[e.output], exact, scale + tiny  # what is smaller has no digits as a float
 
 
-def by_engine(edge: Equation, values: dict[str, Value]) -> Value:
-    """The gradient of the edge's output, pulled back along it by the engine, through the function of that one equation."""
-    leaves = {name: Tensor(values[name]) for name in SYMBOLS if name in values}
-    leaves |= {name: values[name] for name in ("eps", "axis")}
-    evaluate(FORWARD[edge.output], leaves).backward(values[f"d{edge.output}"])
-    return leaves[edge.input].grad
+def _edges(d: Derivation, values: dict[str, Value]) -> Iterator[_Line]:
+    """The local derivatives: the gradient that arrives at an edge, pulled back along it by the engine and by the formula."""
+    for edge in d.edges:
+        got = expected = d.by_engine(edge, values)
+        scale: Value = abs(got)
+        if edge.function is not None:
+            expected = _wide(d.pull_back(edge, values), np.shape(values[edge.input]))
+            with np.errstate(all="ignore"):
+                scale = _wide(sized(d.pull_back(edge, _lifted(d, values, sized))).size, np.shape(values[edge.input]))
+        yield f"({edge.number})", edge, got, expected, scale
 
 
-def by_formula(edge: Equation, values: dict[str, Value]) -> Value:
-    """The same by the edge's formula: the term for each element of the batch, added up to the shape of the edge's input."""
-    term, to = evaluate(edge.function, values), shape(values[edge.input])
-    return unbroadcast(np.broadcast_to(term, np.broadcast_shapes(shape(term), to)), to)
+def _wide(term: Value, to: Shape) -> Value:
+    """A term that is the same for many, for each of them; one that does not fit is left to be reported."""
+    return np.broadcast_to(term, to) if len(shape(term)) <= len(to) else term
 
 
-def _gradients(values: dict[str, Value]) -> Iterator[_Line]:
-    """The six gradients and the condensed form: a pass through the composed graph, against the formulas."""
-    x, gamma, beta = (Tensor(values[name]) for name in ("x", "gamma", "beta"))
-    y = batch_norm(x, gamma, beta, values["eps"], values["axis"])
-    y.backward(values["dy"])
-    nodes = variables(y)
-    sizes = magnitudes(values)
-    for entry in GRADIENTS:
+def _gradients(d: Derivation, values: dict[str, Value]) -> Iterator[_Line]:
+    """The gradients and the condensed forms: a pass through the composed graph, against the formulas."""
+    nodes = d.forward(**{a: Tensor(v) if a in d.inputs else v for a, v in values.items() if a in (*d.inputs, *d.constants)})
+    nodes[d.result].backward(values[d.upstream])
+    for entry in d.gradients:
         number = " ".join(f"({n})" for n in entry.numbers)
-        yield number, entry, nodes[entry.variable].grad, values[f"d{entry.variable}"], evaluate(entry.function, sizes)
-    # Collecting the terms takes Σ (x − μ) for 0, which holds to the rounding of x and μ: their sizes count, not their difference's.
-    sizes["x"] = np.abs(values["x"]) + np.abs(values["mu"])
-    yield "condensed", CONDENSED, x.grad, evaluate(CONDENSED.function, values), evaluate(GRADIENTS[-1].function, sizes)
+        yield number, entry, nodes[entry.variable].grad, values[f"d{entry.variable}"], _size(d, entry.function, values)
+    for entry in d.condensed:
+        # Collecting terms takes for 0 what is 0 but for the rounding of variables: their own sizes count, not their differences'.
+        gradient = next(g for g in d.gradients if g.variable == entry.variable)
+        scale = _size(d, gradient.function, values, rounded)
+        yield "condensed", entry, nodes[entry.variable].grad, evaluate(entry.function, values), scale

@@ -8,6 +8,7 @@ the condition of every step times the rounding of every step, neither guessed no
 from __future__ import annotations
 
 import math
+import operator
 from functools import wraps
 
 import mpmath
@@ -23,10 +24,12 @@ def _method(function):
     return lambda number: function(number) if number < 1e6 else reject()
 
 
-for _name in ("exp", "log", "tanh", "sqrt"):
+for _name in ("exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "sqrt"):
     setattr(EXACT.mpf, _name, _method(getattr(EXACT, _name)))
 
-FUNCTION = 8  # roundings' worth in exp, log, tanh and **: the SIMD loops of NumPy's promise 4 units in the last place
+FUNCTION = (
+    8  # roundings' worth in exp, log, tanh, sin, ** and their like: the SIMD loops of NumPy's promise 4 units in the last place
+)
 
 
 def exact(array) -> np.ndarray:
@@ -59,6 +62,13 @@ def _lifted(operation):
         return operation(self, other if isinstance(other, Running) else type(self)(other))
 
     return lifted
+
+
+def _comparison(compare):
+    def method(self, other):
+        return NotImplemented if isinstance(other, np.ndarray) else compare(self._difference(other), 0)
+
+    return method
 
 
 class Running:
@@ -123,6 +133,11 @@ class Running:
         return other / self
 
     def __pow__(self, exponent):
+        if isinstance(exponent, np.ndarray):
+            return NotImplemented
+        if isinstance(exponent, Running):  # as if by way of the logarithm, which is no better than the power itself
+            by_logarithm = (exponent * self.log()).exp()
+            return self.rounded(by_logarithm.value, by_logarithm.error, FUNCTION)
         if exponent == 0:
             return self.rounded(1, 0.0)
         a = abs(float(self.value))
@@ -144,6 +159,17 @@ class Running:
         value = EXACT.exp(self.value)
         return self.rounded(value, float(value) * math.expm1(self.error), FUNCTION)
 
+    def expm1(self):
+        if not self.value + self.error < 700 or not self.error < 700:
+            return self.lost()
+        return self.rounded(EXACT.expm1(self.value), float(EXACT.exp(self.value)) * math.expm1(self.error), FUNCTION)
+
+    def log1p(self):
+        beyond = 1 + float(self.value)
+        if not beyond > self.error:
+            return self.lost()
+        return self.rounded(EXACT.log1p(self.value), -math.log1p(-self.error / beyond), FUNCTION)
+
     def log(self):
         if not float(self.value) > self.error:
             return self.lost()
@@ -152,24 +178,25 @@ class Running:
     def tanh(self):
         return self.rounded(EXACT.tanh(self.value), self.error, FUNCTION)
 
-    def _compared(self, other):
-        """The difference from ``other``, if its sign is beyond doubt; a float that may be on either side proves nothing."""
-        difference = self.value - (other.value if isinstance(other, Running) else other)
-        if self.error and abs(float(difference)) <= self.error:
+    def sin(self):
+        return self.rounded(EXACT.sin(self.value), min(self.error, 2.0), FUNCTION)
+
+    def cos(self):
+        return self.rounded(EXACT.cos(self.value), min(self.error, 2.0), FUNCTION)
+
+    def _difference(self, other):
+        """From ``other``, if its sign is beyond doubt; a float that may be on either side proves nothing."""
+        if self is other:  # as the largest of an array is one of its numbers
+            return 0
+        value, error = (other.value, other.error) if isinstance(other, Running) else (other, 0)
+        difference, error = self.value - value, self.error + error
+        if error and not abs(float(difference)) > error:
             reject()
         return difference
 
-    def __lt__(self, other):
-        return self._compared(other) < 0
-
-    def __le__(self, other):
-        return self._compared(other) <= 0
-
-    def __gt__(self, other):
-        return self._compared(other) > 0
-
-    def __ge__(self, other):
-        return self._compared(other) >= 0
+    __lt__, __le__, __gt__, __ge__ = (_comparison(compare) for compare in (operator.lt, operator.le, operator.gt, operator.ge))
+    __eq__, __ne__ = _comparison(operator.eq), _comparison(operator.ne)
+    __hash__ = None
 
     def __abs__(self):
         return type(self)(abs(self.value), self.error, self.size)

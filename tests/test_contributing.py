@@ -4,12 +4,13 @@ import re
 from configparser import ConfigParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, derivation, grad, primitives
+from micrograd_bn import Tensor, dispatch, grad, primitives, verify
 from micrograd_bn.check import gradcheck
-from tests import test_equations
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -24,22 +25,31 @@ def names(block, given):
 
 
 def test_the_recipe_for_a_primitive():
-    entry, method, test = BLOCKS[:3]
-    sigmoid = names(entry, vars(primitives))["sigmoid"]
-    given = {"Tensor": Tensor, "P": SimpleNamespace(sigmoid=sigmoid)}
-    learned = names(f"class Learned(Tensor):\n    __slots__ = ()\n\n{method}", given)["Learned"]
-    names(test, {"Tensor": learned, "grad": grad})["test_sigmoid_is_a_half_at_zero_where_it_rises_by_a_quarter"]()
-    assert gradcheck(sigmoid, [-1.5, 0.5])
-    assert gradcheck(lambda a: grad(sigmoid(a), [a])[0], 0.5)
-    wrong = names(entry.replace("1 - y", "1 + y"), vars(primitives))["sigmoid"]
+    entry, function, method, ufunc, test = BLOCKS[:5]
+    arctan = names(entry, vars(primitives))["arctan"]
+    F = SimpleNamespace(**names(function, {"Value": Any, "P": SimpleNamespace(arctan=arctan)}))
+    learned = names(f"class Learned(Tensor):\n    __slots__ = ()\n\n{method}", {"Tensor": Tensor, "F": F})["Learned"]
+    names(test, {"Tensor": learned, "np": np, "grad": grad})["test_arctan_is_half_a_right_angle_at_1_where_it_rises_by_a_half"]()
+    assert gradcheck(arctan, [-1.5, 0.5])
+    assert gradcheck(lambda a: grad(arctan(a), [a])[0], 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in names(f"ADDED = {{{ufunc}}}", {"np": np, "F": F})["ADDED"].items():
+            patch.setitem(dispatch.UFUNCS, key, value)
+        assert np.arctan(Tensor(1.0)).item() == np.pi / 4
+    wrong = names(entry.replace("1 + a", "1 - a"), vars(primitives))["arctan"]
     with pytest.raises(AssertionError, match="central differences"):
         gradcheck(wrong, [-1.5, 0.5])
 
 
-def test_the_recipe_for_an_equation():
-    function, entry, test = BLOCKS[3:]
-    made = names(function + entry, vars(derivation))
-    names(test, vars(test_equations) | {"CONDENSED_VAR": made["CONDENSED_VAR"]})["test_dvar_from_x_hat"]()
+def test_the_recipe_for_a_derivation():
+    table, claim, test = BLOCKS[-3:]
+    made = names(table + claim, {})
+    report = verify([3.0, 4.0], derivation=made["WEIGHT_NORM"])
+    assert report.ok
+    assert all(row.by_engine for row in report.rows if "∂" in row.name)
+    names(test, made | {"np": np, "verify": verify})["test_the_gradient_of_a_length_by_hand"]()
+    wrong = names(table + claim.replace("v / n**0.5", "v / n"), {})["WITH_A_CLAIM"]
+    assert [row.name for row in verify([3.0, 4.0], derivation=wrong).rows if not row.ok] == ["∂w/∂g", "dg"]
 
 
 def test_the_commands_are_there():

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, batch_norm, draw, fused_batch_norm, scalars
-from micrograd_bn.draw import FORMULAS, TINT
+from micrograd_bn.derivations import BATCH_NORM
+from micrograd_bn.draw import RED, TINT
 from tests.conftest import optional
 
 SVG = "{http://www.w3.org/2000/svg}"
+
+TITLES = [f"({entry.number})  {entry.name} = {entry.text}" for entry in BATCH_NORM.equations]
 
 
 def batch():
@@ -182,7 +185,7 @@ def test_the_primitives_zoom_groups_every_primitive_by_its_equation():
     shown = [lines[0] for lines in groups(graph, "node").values()]
     assert [shown.count(symbol) for symbol in ("mean", "−", "^ 2", "√", "÷", "×", "+")] == [2, 2, 1, 1, 1, 1, 1]
     assert shown.count("+ 1e-05") == 1
-    assert [title for title, _ in sorted(titles(graph))] == list(FORMULAS.values())
+    assert [title for title, _ in sorted(titles(graph))] == TITLES
 
 
 def titles(graph):
@@ -190,7 +193,7 @@ def titles(graph):
     found = []
     for text in ET.fromstring(graph.svg).iter(f"{SVG}text"):
         title = text.text.replace("\u00a0", " ")
-        if title in FORMULAS.values():
+        if title in TITLES:
             x, y, size = (float(text.get(name)) for name in ("x", "y", "font-size"))
             half = len(title) * size / 4
             found.append((title, (x - half, x + half, y - 0.8 * size, y + 0.2 * size)))
@@ -391,3 +394,129 @@ def test_the_readmes_picture_is_current():
 def test_constants_that_are_the_same_number_are_two_variables():
     y = batch_norm(Tensor([[1.0], [2.0]]), 1.0, 1.0)
     assert "(4)  y = γ x̂ + β   2×1" in groups(draw(y), "node")["y"]
+
+
+# ---- what is wrong with the numbers
+
+
+def trained():
+    """A loss whose weights have moved since."""
+    x, w = Tensor([[1.0, 2.0], [3.0, 4.0]], "x"), Tensor([0.5, -1.0], "w")
+    loss = ((x @ w) ** 2).mean()
+    loss.label = "loss"
+    loss.backward()
+    w.data -= 1
+    return loss
+
+
+def said(graph):
+    """What the notes say that are no legend, as one text each."""
+    return {title: " ".join(lines) for title, lines in groups(graph, "node").items() if title in ("outdated", "not finite")}
+
+
+@pytest.mark.parametrize("zoom", ["equations", "primitives"])
+def test_values_that_are_older_than_their_inputs_are_said_to_be(zoom):
+    assert said(draw(batch(), zoom)) == {}
+    assert said(draw(trained(), zoom)) == {
+        "outdated": "These numbers are old: an input has changed since they were computed. "
+        "Now others would come out of matmul of 'x' and 'w'. Compute the result again, and draw that."
+    }
+
+
+def test_of_many_old_values_the_first_are_named_and_the_others_counted():
+    x = Tensor([1.0, 2.0, 6.0])
+    y = batch_norm(x, 2.0, 0.5)
+    x.data = x.data + 1
+    note = said(draw(y))["outdated"]
+    assert "'μ' (mean of 'x', axis 0) and sub of 'x' and 'μ'. Compute" in note
+
+    x = scalars(np.arange(1.0, 9.0), "x")
+    y = (x * x).sum()
+    for node in x:
+        node.data += 1
+    assert "mul of 'x[0]' and 'x[0]', mul of 'x[1]' and 'x[1]' and 6 more. Compute" in said(draw(y, "scalars"))["outdated"]
+
+
+def test_old_numbers_are_no_news_where_no_numbers_are():
+    assert list(said(draw(trained(), show="gradients"))) == ["outdated"]  # the terms at the arrows are of now
+    assert said(draw(trained(), show="neither")) == {}
+
+
+def test_numbers_of_another_kind_and_fused_layers_are_drawn_without_being_disturbed():
+    x = Tensor(np.array([Decimal(1), Decimal(2)]))
+    y = x.sum()
+    x.data = x.data * 2
+    assert said(draw(y)) == {}
+    y = fused_batch_norm(Tensor([1.0, 2.0]), 1.0, 0.0)
+    found = dict(y.params["found"])
+    assert said(draw(y)) == {}
+    assert all(y.params["found"][name] is value for name, value in found.items())
+
+
+def marked(graph):
+    """The boxes with a red border, each with its lines."""
+    red = {}
+    for group in ET.fromstring(graph.svg).iter(f"{SVG}g"):
+        shape = group.find(f"{SVG}polygon")
+        if group.get("class") == "node" and shape is not None and shape.get("stroke") == RED:
+            red[group.find(f"{SVG}title").text] = " ".join(text.text.replace("\u00a0", " ") for text in group.iter(f"{SVG}text"))
+    return red
+
+
+def negative():
+    x, w = Tensor(np.array([4.0, -1.0, 9.0]), "x"), Tensor(2.0, "w")
+    with np.errstate(all="ignore"):
+        root = x**0.5
+        root.label = "root"
+        y = (root * w).sum()
+        y.label = "y"
+    return y
+
+
+@pytest.mark.parametrize("zoom", ["equations", "primitives"])
+def test_boxes_that_are_not_finite_are_marked_and_the_first_is_explained(zoom):
+    assert marked(draw(batch(), zoom)) == {}
+    graph = draw(negative(), zoom)
+    assert list(said(graph)) == ["not finite"]
+    assert "The first: the value of 'root' (pow of 'x', exponent 0.5) is NaN at [1], where 'x' is -1." in said(graph)["not finite"]
+    boxes = {title: lines for title, lines in marked(graph).items() if title != "not finite"}
+    assert {"root", "y"} <= set(boxes) and not {"x", "w"} & set(boxes)
+    assert all("not finite" in lines for lines in boxes.values())  # in words, for whom red is no colour
+
+
+def test_a_gradient_that_is_not_finite_is_marked_where_gradients_are_shown():
+    x = Tensor(np.array([4.0, 0.0]), "x")
+    y = x.sqrt().sum()
+    with np.errstate(all="ignore"):
+        y.backward()
+    assert "The first: the gradient of 'x' is inf at [1]: sqrt of 'x' sends it back" in said(draw(y))["not finite"]
+    assert "x" in marked(draw(y))
+    assert marked(draw(y, show="values")) == {} == said(draw(y, show="values"))
+    assert marked(draw(negative(), show="gradients")) == {} == said(draw(negative(), show="gradients"))
+
+
+def test_a_label_may_be_a_notes_name():
+    y = Tensor(np.array([np.nan, 1.0]), "legend") * Tensor(np.arange(7.0)[:, None], "not finite")
+    shown = [lines[0] for lines in groups(draw(y), "node").values()]
+    assert {"legend   2   not finite", "not finite   7×1"} <= set(shown)
+
+
+def test_the_variables_of_batch_norm_are_called_what_the_boxes_call_them():
+    with np.errstate(all="ignore"):
+        y = batch_norm(Tensor([1.0, 1.0]), 2.0, 0.5, eps=0.0)
+    note = said(draw(y))["not finite"]
+    assert "the value of 'x̂' (div of the result of sub and the result of sqrt) is NaN at [0]" in note
+    assert {"x̂", "y"} <= set(marked(draw(y)))
+
+
+def test_scalars_that_are_not_finite_are_marked():
+    with np.errstate(all="ignore"):
+        y = np.log(scalars([1.0, 0.0], "x")).sum()
+    graph = draw(y, "scalars")
+    assert "the value of log of 'x[1]' is -inf, where 'x[1]' is 0" in said(graph)["not finite"]
+    assert len(marked(graph)) == 3  # log, sum and the note
+
+
+def test_other_kinds_of_number_that_are_not_finite_are_marked_too():
+    assert "x" in marked(draw(Tensor(np.array([Decimal("NaN"), Decimal(1)]), "x") * 2))
+    assert "8 numbers, with NaN" in marked(draw(Tensor(np.array([Decimal("NaN"), *map(Decimal, range(7))]), "x")))["x"]

@@ -8,7 +8,8 @@ import pytest
 
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward
 from micrograd_bn.batchnorm import mean, normalize, scale_shift, variables, variance
-from micrograd_bn.derivation import CONDENSED, EQUATIONS, GRADIENTS, evaluate
+from micrograd_bn.derivation import evaluate
+from micrograd_bn.derivations.batch_norm import CONDENSED, EQUATIONS, GRADIENTS
 from micrograd_bn.engine import grad
 
 X, GAMMA, BETA, EPS, DY = np.array([1.0, 2.0, 6.0]), 2.0, 1.0, 2.0, np.array([1.0, 0.0, 2.0])

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, batch_norm_backward, scalars, verify
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, grad, scalars, verify
 from micrograd_bn.batchnorm import mean, variance
 from micrograd_bn.primitives import NONE
 from tests.conftest import optional
@@ -169,3 +169,67 @@ def test_a_power_of_one_at_zero():
     x = Tensor(np.array([Decimal(0), Decimal(3)]))
     (x**1).backward(np.array([Decimal(1), Decimal(2)]))
     assert x.grad.tolist() == [1, 2]
+
+
+FUNCTIONS = {
+    "exp": lambda t: t.exp(),
+    "expm1": np.expm1,
+    "log": lambda t: t.log(),
+    "log1p": np.log1p,
+    "sqrt": lambda t: t.sqrt(),
+    "sin": lambda t: t.sin(),
+    "cos": lambda t: t.cos(),
+    "tanh": lambda t: t.tanh(),
+    "sigmoid": lambda t: t.sigmoid(),
+    "abs": lambda t: abs(-t),
+    "relu": lambda t: t.relu(),
+    "t ** t": lambda t: t**t,
+    "2 ** t": lambda t: 2**t,
+    "maximum": lambda t: np.maximum(t, 1),
+    "where": lambda t: np.where(t > 1, t * t, t),
+    "clip": lambda t: t.clip(0, 2) * t,
+    "prod": lambda t: np.stack([t, t, t]).prod(axis=0),
+    "cumsum": lambda t: t.cumsum() * t,
+    "einsum": lambda t: np.einsum("...,...->...", t, t),
+    "integers": lambda t: (t * np.array([1, 2])).sum(axis=-1),
+    "norm": lambda t: (3 * t).norm(),
+    "logsumexp": lambda t: np.stack([t, 2 * t]).logsumexp(axis=0),
+    "softmax": lambda t: np.stack([t, 2 * t]).softmax(axis=0)[0],
+    "var": lambda t: np.stack([t, 2 * t]).var(axis=0, ddof=1),
+    "mean": lambda t: np.stack([t, 3 * t]).mean(axis=0),
+    "max": lambda t: np.stack([t, 2 * t]).max(axis=0),
+}
+
+
+def derivatives(function, number):
+    t = Tensor(number)
+    y = function(t).sum()
+    y.backward()
+    (first,) = grad(y, [t])
+    (second,) = grad(first.sum(), [t])
+    return y.data, t.grad, first.data, second.data
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("boxed", [lambda number: number, lambda number: np.array([number], dtype=object)], ids=["bare", "array"])
+@pytest.mark.parametrize("kind", ["Decimal", "mpf", "Symbol"])
+def test_every_function_goes_with_every_kind_of_number(name, kind, boxed):
+    """To second order, and the results are of the same kind; where a kind has no such function, that is said."""
+    sympy, mpmath = optional("sympy"), optional("mpmath")
+    number = {"Decimal": Decimal("1.5"), "mpf": mpmath.mpf("1.5"), "Symbol": sympy.Symbol("x", positive=True)}[kind]
+    function = FUNCTIONS[name]
+    if kind == "Decimal" and name in ("sin", "cos"):
+        with pytest.raises(TypeError, match=f"Decimal has no {name}: convert to a kind of number that has"):
+            function(Tensor(boxed(number)))
+        return
+    if kind == "Symbol" and name in ("maximum", "where", "clip"):
+        with pytest.raises(TypeError, match="truth value"):  # SymPy's own: is x > 1?
+            function(Tensor(boxed(number)))
+        return
+    found = derivatives(function, boxed(number))
+    expected = derivatives(function, np.asarray(boxed(1.5), dtype=float))
+    for got, want in zip(found, expected):
+        got = np.asarray(got, dtype=object).reshape(-1)[0]
+        assert isinstance(got, (type(number), sympy.Basic) if kind == "Symbol" else type(number))
+        value = got.subs(number, 1.5) if kind == "Symbol" else got
+        assert float(value) == pytest.approx(float(np.ravel(want)[0]), rel=1e-12, abs=1e-12)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward, explore
-from micrograd_bn.derivation import EQUATIONS
+from micrograd_bn.derivations.batch_norm import EQUATIONS
 from tests.conftest import missing, optional
 
 X = np.array([[1.0, -4.0], [2.0, 0.5], [6.0, 3.0], [3.0, 8.0]])

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from micrograd_bn import Tensor, grad
 from micrograd_bn import primitives as P
+from tests.strategies import MOVES
 
 PRIMITIVES = {p.name: p for p in vars(P).values() if isinstance(p, P.Primitive)}
 
@@ -203,3 +204,19 @@ def test_powers_are_differentiable_at_zero_to_every_order():
     for expected in (0, 2, 0, 0):
         (derivative,) = grad(derivative, [x])
         assert derivative.data == expected
+
+
+def test_the_mixed_second_derivative_of_a_power_is_right_where_the_exponent_is_0():
+    """∂²/∂a∂b of a to the b is a^(b − 1) (1 + b log a): 1/a at b = 0, where the slope ∂/∂a itself is 0."""
+    a, b = Tensor([0.5, 2.0]), Tensor([0.0, 0.0])
+    da, db = grad(a**b, [a, b], np.ones(2))
+    assert da.tolist() == [0, 0]
+    assert grad(da, [b], np.ones(2))[0].tolist() == grad(db, [a], np.ones(2))[0].tolist() == [2, 0.5]
+    zero = Tensor(0.0)
+    (zero ** Tensor(0.0)).backward()
+    assert zero.grad == 0
+
+
+def test_every_primitive_turns_up_in_random_graphs():
+    """But comparisons, which stand in where, and what gives numbers of another dtype or is a constant to the chain rule."""
+    assert set(PRIMITIVES) - set(MOVES) == WITHOUT_A_DERIVATIVE | {"astype"}

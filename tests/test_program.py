@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, grad, scalars, trace
+from micrograd_bn import Tensor, batch_norm, derivations, grad, scalars, trace
 from micrograd_bn import functions as F
 from micrograd_bn.cli import main
 from micrograd_bn.draw import Graph
@@ -353,7 +353,11 @@ def test_javascript_in_javascript():
 
 def test_the_command_line_writes_it(tmp_path, capsys):
     assert main(["write", "batch_norm", "--shape", "32,10"]) == 0
-    assert capsys.readouterr().out == str(trace(batch_norm, *batch()[:3]))
+    written = capsys.readouterr().out
+    assert written == str(trace(derivations.BATCH_NORM, *batch()[:3])) and "# back through (3): (8), (10), (13)" in written
+    for name in derivations.__all__:
+        shapes = {"group_norm": ["--shape", "4,2,3,2,2"]}
+        assert main(["write", name.lower(), *shapes.get(name.lower(), ["--shape", "4,6"])]) == 0, name
     mine = tmp_path / "mine.py"
     mine.write_text(
         "def layer(x, w, scale=2.0):\n    return (x @ w * scale).tanh()\n\ndef bad(x):\n    return x if x.data[0] > 0 else -x\n"
@@ -364,7 +368,7 @@ def test_the_command_line_writes_it(tmp_path, capsys):
     )
     assert "w: float32 of shape (3, 2)" in (tmp_path / "b.py").read_text()
     for arguments, said in (
-        (["layer_norm", "--shape", "3"], "neither batch_norm nor FILE.py:FUNCTION"),
+        (["layernorm", "--shape", "3"], "one of your own is FILE.py:NAME"),
         ([f"{mine}:none", "--shape", "3"], "there is no function 'none'"),
         ([f"{mine}:bad", "--shape", "3"], "line 5: return x if x.data[0] > 0 else -x looks inside a number"),
         ([f"{mine}:layer", "--shape", "4,3", "--shape", "4"], "matmul"),

@@ -23,15 +23,14 @@ from pdoc import doc, render
 from pygments.formatters import HtmlFormatter
 
 import micrograd_bn
-from micrograd_bn import derivation
-from micrograd_bn.derivation import EQUATIONS, GRADIENTS, Equation, Gradient
+from micrograd_bn import Derivation, derivations
 from micrograd_bn.primitives import Primitive
 
 # In the order to read them in; the other modules are what it is made of.
-USED = ["batchnorm", "derivation", "verify", "prove", "draw", "explorer", "check", "nn", "fused", "cli"]
+TABLES = {name.lower(): getattr(derivations, name) for name in derivations.__all__}
+USED = ["batchnorm", "derivation", "derivations", "verify", "prove", "draw", "explorer", "check", "nn", "fused", "cli"]
+USED += [f"derivations.{name}" for name in TABLES]
 MADE_OF = [module.name for module in pkgutil.iter_modules(micrograd_bn.__path__) if module.name not in (*USED, "__main__")]
-
-FOLLOWING = [entry for entry in vars(derivation).values() if isinstance(entry, Gradient)]  # from them: the condensed form
 
 
 def main(out: Path) -> None:
@@ -43,13 +42,18 @@ def main(out: Path) -> None:
     for entry in (d for module in modules for d in with_members(module)):
         if isinstance(entry, doc.Class):
             mend(entry)
-        if isinstance(entry, doc.Variable) and entry.name.isupper() and entry.modulename != "micrograd_bn.derivation":
+        if isinstance(entry, doc.Variable) and entry.name.isupper() and not isinstance(entry.default_value, Derivation):
             entry.docstring = "@private"  # a constant of the code, explained where it is used
         entry.docstring = lists(entry.docstring)
-    for row in (*EQUATIONS, *GRADIENTS, *FOLLOWING):
-        function = by_name[row.function.__module__].members[row.function.__name__]
-        function.docstring += f"\n\n{display(row.latex)}\n"
-    by_name["micrograd_bn.derivation"].docstring += table()
+    for name, d in TABLES.items():
+        page = by_name[f"micrograd_bn.derivations.{name}"]
+        for row in (*d.equations, *d.edges, *d.condensed):
+            function = page.members.get(row.function.__name__)
+            if function is not None:  # not one that it shares with another derivation
+                function.docstring += f"\n\n{display(row.latex)}\n"
+        page.docstring += table(d)
+    for row in derivations.BATCH_NORM.equations:
+        by_name["micrograd_bn.batchnorm"].members[row.function.__name__].docstring += f"\n\n{display(row.latex)}\n"
     for name, source in primitives():
         entry = by_name["micrograd_bn.primitives"].members[name]
         entry.docstring, entry.default_value_str = f"```python\n{source}\n```\n\n{entry.docstring}", ""
@@ -116,16 +120,16 @@ def display(latex: str) -> str:
     return f'<div class="equation">{convert(latex, display="block")}</div>'
 
 
-def table() -> str:
-    """The derivation on one page, each row with a link to the function that computes it."""
+def table(d: Derivation) -> str:
+    """A derivation on one page, each equation and local derivative with the function that computes it."""
     rows = []
-    for row in (*EQUATIONS, *GRADIENTS, *FOLLOWING):
-        number = f"({row.number})" if isinstance(row, Equation) else " ".join(f"({n})" for n in row.numbers)
-        number = "condensed" if row in FOLLOWING else number
-        function, module = row.function.__name__, row.function.__module__.rpartition(".")[2]
-        link = f'<a href="{"" if module == "derivation" else f"{module}.html"}#{function}"><code>{function}</code></a>'
-        rows.append(f"<tr><td>{number}</td><td>{convert(row.latex, display='block')}</td><td>{link}</td></tr>")
-    headings = {0: "Forward", 4: "Backward: a local derivative for each edge", 13: "The gradients, and the edges they add up"}
+    for row in (*d.equations, *d.edges, *d.gradients, *d.condensed):
+        number = f"({row.number})" if hasattr(row, "number") else " ".join(f"({n})" for n in row.numbers)
+        number = "condensed" if row in d.condensed else number
+        function = "" if row in d.gradients else f"<code>{row.function.__name__}</code>"
+        rows.append(f"<tr><td>{number}</td><td>{convert(row.latex, display='block')}</td><td>{function}</td></tr>")
+    n, k = len(d.equations), len(d.equations) + len(d.edges)
+    headings = {0: "Forward", n: "Backward: a local derivative for each edge", k: "The gradients, and the edges they add up"}
     for i, heading in reversed(headings.items()):
         rows.insert(i, f'<tr><th colspan="3">{heading}</th></tr>')
     return f'\n\n<div class="derivation"><table>{"".join(rows)}</table></div>\n'
@@ -143,8 +147,8 @@ def primitives() -> Iterator[tuple[str, str]]:
 
 
 def overview(rooms: list[doc.Module]) -> str:
-    link = '<a href="micrograd_bn/derivation.html">the derivation</a>'
-    text = f"\n\nThe equations, rendered, with the function that computes each: {link}.\n"
+    links = [f'<a href="micrograd_bn/derivations/{name}.html">{d.name}</a>' for name, d in TABLES.items()]
+    text = f"\n\nThe derivations, rendered, with the function that computes each equation: {', '.join(links)}.\n"
     for heading, names in (("What is used", USED), ("What it is made of", MADE_OF)):
         text += f"\n\n**{heading}**\n\n"
         for room in rooms:

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ..batchnorm import batch_norm, broadcasts, checked
-from ..derivation import EQUATIONS, GRADIENTS, SYMBOLS, Equation, Gradient, evaluate, x_hat_to_x
-from ..draw import NUMBERS, ROUNDING_OF_VALUES, WRITTEN_OUT, Graph, Picture
+from ..arguments import broadcasts, checked
+from ..batchnorm import batch_norm
+from ..derivation import Edge, Equation, Gradient, evaluate
+from ..derivations.batch_norm import BATCH_NORM, EQUATIONS, GRADIENTS, x_hat_to_x
+from ..draw import ROUNDING_OF_VALUES, WRITTEN_OUT, Graph, Picture
 from ..engine import Tensor
 from ..files import AnyPath, write_whole
 from ..kinds import Array, Value, as_data
-from ..verify import ROUNDING, drawn, magnitudes, values_on_paper
+from ..notebook import Page
+from ..verify import ROUNDING, drawn, values_on_paper
 
 HERE = Path(__file__).parent
 MAX_ROWS, MAX_COLUMNS = 200, 12
@@ -37,8 +40,9 @@ def explore(
     *,
     columns: Iterable[str] | None = None,
     seed: int = 0,
-) -> Path:
-    """Write the interactive page to ``path`` and return it: one file, no network, it opens from disk.
+) -> Page:
+    """Write the interactive page to ``path`` and return it, a ``Path``: one file, no network, it opens from disk. In a notebook's
+    last line the path shows the page.
 
     x           a batch of rows (m × k, or m numbers; at most 200 × 12); without one, eight irises.
     gamma, beta, dy, eps, seed    as for ``verify``.
@@ -62,9 +66,10 @@ def explore(
     if x.ndim != 2 or not (1 <= x.shape[0] <= MAX_ROWS and 1 <= x.shape[1] <= MAX_COLUMNS):
         raise ValueError(f"the page shows 1 to {MAX_ROWS} rows of 1 to {MAX_COLUMNS} columns, and x has shape {x.shape}")
     m, k = x.shape
+    own, own_dy = drawn(x, seed=seed)
     gamma, beta, dy = (
-        own if given is None else np.asarray(as_data(given), dtype=np.float64)
-        for given, own in zip((gamma, beta, dy), drawn(x, seed=seed))
+        random if given is None else np.asarray(as_data(given), dtype=np.float64)
+        for given, random in zip((gamma, beta, dy), (*own.values(), own_dy))
     )
     dy = dy.reshape(-1, 1) if dy.ndim == 1 else dy
     checked(x, gamma, beta, eps, 0)
@@ -72,7 +77,8 @@ def explore(
         if not broadcasts(value.shape, (1, k)):
             raise ValueError(f"the page shows one {name} for each column, and this is of shape {value.shape} for {k} columns")
     gamma, beta = (np.broadcast_to(value, (1, k)) for value in (gamma, beta))
-    values_on_paper(x, gamma, beta, dy, eps, 0)  # for its errors: column by column they would not say which
+    # for its errors: column by column they would not say which
+    values_on_paper({"x": x, "gamma": gamma, "beta": beta, "eps": eps, "axis": 0}, dy)
     names = [str(name) for name in columns] if columns is not None else [f"column {j + 1}" for j in range(k)]
     if len(names) != k:
         raise ValueError(f"there are {len(names)} names for {k} columns")
@@ -90,7 +96,14 @@ def explore(
         ("{{data}}", payload),
     ):
         page = page.replace(mark, content)
-    return write_whole(path, page.encode())
+    written = Page(write_whole(path, page.encode()))
+    written.written = True
+    return written
+
+
+def symbol(variable: str) -> str:
+    """What batch norm's derivation calls a variable on the terminal."""
+    return BATCH_NORM.symbol(variable)[0]
 
 
 def _steps() -> list[dict[str, Any]]:
@@ -100,10 +113,10 @@ def _steps() -> list[dict[str, Any]]:
     complete = {max(gradient.numbers): gradient for gradient in GRADIENTS}
     steps = []
     for entry in EQUATIONS:
-        step: dict[str, Any] = {"number": entry.number, "name": entry.name, "text": entry.text, "output": SYMBOLS[entry.output][0]}
+        step: dict[str, Any] = {"number": entry.number, "name": entry.name, "text": entry.text, "output": symbol(entry.output)}
         step["math"] = [convert(entry.latex, display="block")]
-        if entry.input:
-            step["input"] = SYMBOLS[entry.input][0]
+        if isinstance(entry, Edge):
+            step["input"] = symbol(entry.input)
             gradient = complete.get(entry.number)
             if gradient:
                 step["math"].append(convert(gradient.latex, display="block"))
@@ -119,7 +132,7 @@ def _column(x: Array, gamma: Array, beta: Array, dy: Array, eps: float) -> dict[
     tensors = Tensor(x, "x"), Tensor(gamma, "gamma"), Tensor(beta, "beta")
     y = batch_norm(*tensors, eps)
     y.backward(dy)
-    values = values_on_paper(x, gamma, beta, dy, eps, 0) | {"y": y.data}
+    values = values_on_paper({"x": x, "gamma": gamma, "beta": beta, "eps": eps, "axis": 0}, dy)
     constant = x_hat_to_x(values["dx_hat"], values["var"], eps)
     graphs = {}
     for zoom in ("equations", "primitives"):
@@ -127,11 +140,13 @@ def _column(x: Array, gamma: Array, beta: Array, dy: Array, eps: float) -> dict[
         groups = {picture.ids[node]: step.number for node, step in picture.groups.items()}
         svg = Graph(picture.source(legend=False)).svg
         graphs[zoom] = {"svg": svg[svg.index("<svg") :], "groups": groups, "edges": _edge_numbers(picture)}
-    variables = {SYMBOLS[name][0]: {"value": _list(values[name]), "gradient": _list(values[f"d{name}"])} for name in SYMBOLS}
+    variables = {
+        symbol(name): {"value": _list(values[name]), "gradient": _list(values[f"d{name}"])} for name in BATCH_NORM.variables
+    }
     return {
         "graphs": graphs,
         "variables": variables,
-        "tables": [_forward_table(entry, values) for entry in EQUATIONS[:4]] + [_edge_table(e, values) for e in EQUATIONS[4:]],
+        "tables": [*(_forward_table(e, values) for e in BATCH_NORM.equations), *(_edge_table(e, values) for e in EQUATIONS[4:])],
         "totals": {max(gradient.numbers): _total_table(gradient, values) for gradient in GRADIENTS if len(gradient.numbers) > 1},
         "constant": _list(constant),
         "zeros": _zeros(values),
@@ -147,7 +162,7 @@ def _zeros(v: dict[str, Value]) -> list[float]:
         value, size = np.broadcast_arrays(value, np.abs(size))
         found.update(value[np.abs(value) <= unit * size].tolist())
 
-    d, deviation, sizes = v["x"] - v["mu"], np.sqrt(v["var"] + v["eps"]), magnitudes(v)
+    d, deviation, sizes = v["x"] - v["mu"], np.sqrt(v["var"] + v["eps"]), _magnitudes(v)
     last_places = ROUNDING_OF_VALUES / ROUNDING
     of_d = (np.abs(v["x"]) + np.abs(v["mu"])) * last_places
     of_x_hat = of_d / deviation
@@ -170,6 +185,15 @@ def _zeros(v: dict[str, Value]) -> list[float]:
     return sorted(found - {0.0})
 
 
+def _magnitudes(v: dict[str, Value]) -> dict[str, Value]:
+    """Values for which the terms of every formula have one sign: evaluated on them, it gives the size of what it adds up.
+
+    All formulas but (1) know x and mu only as x − mu, so |x − mu| stands for x, and 0 for mu.
+    """
+    sizes = {name: value if name in BATCH_NORM.constants else np.abs(value) for name, value in v.items()}
+    return sizes | {"x": np.abs(v["x"] - v["mu"]), "mu": v["mu"] * 0}
+
+
 def _edge_numbers(picture: Picture) -> dict[str, int]:
     """For each arrow of the picture, the step at which the gradient flows along it.
 
@@ -185,7 +209,7 @@ def _edge_numbers(picture: Picture) -> dict[str, int]:
         for _, value in picture.inputs(node):
             if isinstance(value, Tensor):
                 arrow = f"{picture.ids[value]}->{picture.target(node)}"
-                numbers[arrow] = NUMBERS[parts[value], step.output] if value in parts else first[step.output]
+                numbers[arrow] = BATCH_NORM.edge(step.output, parts[value]).number if value in parts else first[step.output]
     return numbers
 
 
@@ -212,9 +236,9 @@ def _forward_table(entry: Equation, v: dict[str, Value]) -> dict[str, Any]:
     }[entry.number]()
 
 
-def _edge_table(entry: Equation, v: dict[str, Value]) -> dict[str, Any]:
+def _edge_table(entry: Any, v: dict[str, Value]) -> dict[str, Any]:
     """What arrives at an edge, times its local derivative, is the term that leaves; into a single value goes their sum."""
-    arrives, name = v[f"d{entry.output}"], f"d{SYMBOLS[entry.output][0]}"
+    arrives, name = v[f"d{entry.output}"], f"d{symbol(entry.output)}"
     local = evaluate(entry.function, v | {f"d{entry.output}": 1.0})
     term = np.broadcast_to(evaluate(entry.function, v), np.broadcast_shapes(np.shape(arrives), np.shape(v[entry.input])))
     single = np.size(v[entry.input]) == 1 and term.size > 1

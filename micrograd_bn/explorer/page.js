@@ -4,6 +4,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const LAST = 13;
+const INLINE = location.protocol === "about:"; // in a notebook's frame, where the page has no address
 const state = { step: 0, column: 0, zoom: "equations", whatif: false, timer: null };
 
 // The step at which a variable's value, and its gradient, are there: a gradient is complete with its last edge.
@@ -218,7 +219,7 @@ function show() {
 
 function go(step) {
   state.step = Math.min(LAST, Math.max(0, step));
-  history.replaceState(null, "", "#step=" + state.step);
+  if (!INLINE) history.replaceState(null, "", "#step=" + state.step);
   if (state.step === LAST) play(false);
   show();
 }
@@ -264,6 +265,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 data.names.forEach((name, j) => $("column").appendChild(element("option", name, { value: j })));
+$("address").hidden = INLINE;
 state.step = fromAddress();
 drawGraph();
 show();

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..batchnorm import batch_norm, mean, normalize, scale_shift, variables, variance
+from ..batchnorm import batch_norm, normalize, normalized, scale_shift, statistics
 from ..engine import Tensor
 from ..kinds import Array, Value
 from ..shapes import Axis, count
@@ -57,8 +57,8 @@ class Linear(Module):
         out_features, in_features = self.weight.shape
         if x.shape[-1:] != (in_features,):
             raise ValueError(f"Linear({in_features}, {out_features}) takes (…, {in_features}), and this has shape {x.shape}")
-        y = x @ self.weight.T
-        return y if self.bias is None else y + self.bias
+        y: Tensor = x @ self.weight.T if self.bias is None else x @ self.weight.T + self.bias
+        return y
 
 
 class _BatchNorm(Module):
@@ -129,10 +129,9 @@ class _BatchNorm(Module):
     def _track(self, x: Tensor, y: Tensor, axis: Axis) -> None:
         """Let the running statistics follow this batch's: plain numbers, outside the graph."""
         if y.equation is None:  # fused_batch_norm keeps its statistics to itself
-            mu = mean(x.data, axis)
-            var = variance(x.data, mu, axis)
+            mu, var, _ = normalized(x.data, self.eps, axis)
         else:
-            mu, var = (variables(y)[name].data for name in ("mu", "var"))
+            mu, var = (statistic.data for statistic in statistics(y))
         m = count(x, axis)
         self.num_batches_tracked = self.num_batches_tracked + 1
         newest = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
@@ -233,7 +232,8 @@ class ReLU(Module):
     """
 
     def forward(self, x: Input) -> Tensor:
-        return as_tensor(x).relu()
+        y: Tensor = as_tensor(x).relu()
+        return y
 
 
 class Tanh(Module):
@@ -244,7 +244,8 @@ class Tanh(Module):
     """
 
     def forward(self, x: Input) -> Tensor:
-        return as_tensor(x).tanh()
+        y: Tensor = as_tensor(x).tanh()
+        return y
 
 
 class Sigmoid(Module):
@@ -255,8 +256,5 @@ class Sigmoid(Module):
     """
 
     def forward(self, x: Input) -> Tensor:
-        x = as_tensor(x)
-        constant = x.relu().data  # eˣ / (1 + eˣ), above and below divided by e to it: neither exp can overflow
-        above = (x - constant).exp()
-        y: Tensor = above / (above + np.exp(-constant))
+        y: Tensor = as_tensor(x).sigmoid()
         return y

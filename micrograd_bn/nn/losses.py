@@ -53,18 +53,15 @@ def cross_entropy(logits: Input, targets: ArrayLike, *, reduction: Reduction = "
     outside = np.flatnonzero((targets < 0) | (targets >= classes))
     if outside.size:
         raise ValueError(f"targets[{outside[0]}] is {targets[outside[0]]}: with {classes} classes they are 0 to {classes - 1}")
-    shifted: Tensor = logits - logits.data.max(axis=1, keepdims=True)  # the same softmax, and exp cannot overflow
-    aimed_at = shifted[np.arange(n), targets]
+    logarithms = logits.log_softmax(axis=1)
+    aimed_at = logarithms[np.arange(n), targets]
     if smoothing:
-        aimed_at = (1 - smoothing) * aimed_at + smoothing * shifted.mean(axis=1)
-    return _reduced(shifted.exp().sum(axis=1).log() - aimed_at, reduction)
+        aimed_at = (1 - smoothing) * aimed_at + smoothing * logarithms.mean(axis=1)
+    return _reduced(-aimed_at, reduction)
 
 
 def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:
-    if reduction == "mean":
-        return losses.mean()
-    if reduction == "sum":
-        return losses.sum()
-    if reduction == "none":
-        return losses
-    raise ValueError(f'reduction is "mean", "sum" or "none", and this is {reduction!r}')
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'reduction is "mean", "sum" or "none", and this is {reduction!r}')
+    loss: Tensor = {"mean": losses.mean, "sum": losses.sum, "none": lambda: losses}[reduction]()
+    return loss

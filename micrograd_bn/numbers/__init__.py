@@ -1,1 +1,1 @@
-"""Kinds of number of our own: what the engine does with them, it does without knowing them."""
+"""Kinds of number: what the engine's lines give when they are run on something else than floats."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from .. import primitives as P
-from ..derivation import EQUATIONS
+from ..derivation import Derivation
 from ..dispatch import ArrayLike
 from ..engine import Step, Tensor, adjoints
 from ..files import AnyPath, write_whole
@@ -389,11 +389,12 @@ def statement(name: Name) -> list[str]:
 # ---- Tracing
 
 
-def trace(f: Callable[..., Tensor] | Tensor, *examples: Any, reuse: bool = False) -> Program:
+def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse: bool = False) -> Program:
     """The program of ``f``, or of a graph that is there: its forward pass, and the backward pass that the engine makes of it.
 
-    f         a function of Tensors that returns one; or a Tensor, whose graph is taken from its leaves on.
-    examples  a number or an array for each argument of f: they give shapes and dtypes, their values do not matter.
+    f         a function of Tensors that returns one; a derivation; or a Tensor, whose graph is taken from its leaves on.
+    examples  a number or an array for each argument of f, or input of the derivation: they give shapes and dtypes, their values do
+              not matter.
     reuse     write the NumPy program with buffers for what is as large as the largest array, kept from call to call: faster where
               memory is what takes the time. Such a program is for one thread at a time; its results are arrays of their own.
 
@@ -415,6 +416,7 @@ def trace(f: Callable[..., Tensor] | Tensor, *examples: Any, reuse: bool = False
         called = {a: name for step in _groups(f).values() for name, a in step.inputs.items() if isinstance(a, Tensor)}
         examples, labels = tuple(a.data for a in leaves), [a.label or called.get(a, "") for a in leaves]
     else:
+        f = _by_position(f) if isinstance(f, Derivation) else f
         title, labels = getattr(f, "__name__", "the function").strip("<>"), _parameters(f, len(examples))
     labels = _identifiers(labels, "x")
     numbers = [as_data(a.data if isinstance(a, Tensor) else a) for a in examples]
@@ -433,6 +435,19 @@ def trace(f: Callable[..., Tensor] | Tensor, *examples: Any, reuse: bool = False
     new = replayed(y, dict(zip(leaves, given)))
     groups = {new[node]: step for node, step in _groups(y).items()}
     return _program(title, tape, names, tensors, new[y], groups, example, reuse)
+
+
+def _by_position(derivation: Derivation) -> Callable[..., Tensor]:
+    """A derivation as a function of its inputs, in order."""
+
+    def function(*values: Value) -> Tensor:
+        result: Tensor = derivation(**dict(zip(derivation.inputs, values)))
+        return result
+
+    function.__name__ = derivation.name
+    inputs = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in derivation.inputs]
+    function.__signature__ = inspect.Signature(inputs)  # type: ignore[attr-defined]
+    return function
 
 
 def _tensor(name: Name, label: str | None = None) -> Tensor:
@@ -544,9 +559,8 @@ def _groups(y: Tensor) -> dict[Tensor, Step]:
 
 
 def edge_numbers(step: Step) -> list[int]:
-    """The numbers of the local derivatives that lead back through an equation, from batch norm's table."""
-    own = any(entry.number == step.number and entry.output == step.output for entry in EQUATIONS)
-    return [entry.number for entry in EQUATIONS if own and entry.output == step.output and entry.input in step.names]
+    """The numbers of the local derivatives that lead back through an equation, if it belongs to a derivation."""
+    return [edge.number for edge in step.derivation.edges if edge.output == step.output] if step.derivation else []
 
 
 def _parameters(f: Callable[..., Any], n: int) -> list[str]:

@@ -6,7 +6,8 @@ import resource
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, batch_norm_backward, grad
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, draw, grad
+from micrograd_bn.check import first_not_finite
 from tests.conftest import optional
 
 dask = optional("dask")
@@ -102,3 +103,86 @@ def test_two_million_rows_on_two_workers_with_the_memory_of_a_few_chunks(cluster
     expected = gamma / (rows * np.sqrt(var + eps)) * (rows * some_dy - sum_dy - some_x_hat * sum_dy_x_hat)
     np.testing.assert_allclose(got[1], expected, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(got[4], 0, atol=1e-9)
+
+
+INDICES = [
+    0,
+    -1,
+    np.int64(2),
+    (0,),
+    slice(1, None),
+    slice(None, None, -2),
+    slice(4, 1, -1),
+    slice(0, 0),
+    ...,
+    None,
+    (..., 1),
+    (None, ..., -1),
+]
+INDICES += [
+    (slice(None), 1),
+    (2, slice(None, None, -1)),
+    (slice(1, 6, 3), None, slice(1, None)),
+    (slice(None, None, -1), 0),
+    (3, 1),
+    (),
+]
+
+
+@pytest.mark.parametrize("index", INDICES, ids=str)
+def test_slices_are_differentiated_lazily_as_numpys(index):
+    data = np.random.default_rng(0).normal(size=(7, 3))
+    x, lazy = Tensor(data), Tensor(da.from_array(data, chunks=(2, 2)))
+    dy = np.random.default_rng(1).normal(size=data[index].shape)
+    expected = x[index]
+    (dx,) = grad(expected * expected, [x], dy)
+    (second,) = grad((dx * dx).sum(), [x])
+    with dask.config.set(scheduler=forbidden):
+        y = lazy[index]
+        (lazy_dx,) = grad(y * y, [lazy], dy)
+        (lazy_second,) = grad((lazy_dx * lazy_dx).sum(), [lazy])
+    for got, want in ((y, expected), (lazy_dx, dx), (lazy_second, second)):
+        np.testing.assert_allclose(np.asarray(got.data), want.data, rtol=1e-14)
+
+
+@pytest.mark.parametrize("index", [[0, 2, 2], np.array([True, False] * 3 + [True]), (slice(None), [0, 1])], ids=str)
+def test_a_fancy_index_of_a_lazy_array_gets_an_error_that_says_what_to_do(index):
+    y = Tensor(da.ones((7, 3), chunks=2))[index] ** 2
+    if any(n != n for n in y.shape):  # Dask does not count what a mask selects
+        y = y.sum()
+    with pytest.raises(TypeError, match="take slices, or multiply by a matrix of 0 and 1"):
+        y.backward(np.ones(y.shape) if y.shape else None)
+
+
+def test_functions_on_lazy_arrays_are_numpys():
+    data = np.random.default_rng(0).normal(size=(6, 3))
+    for function in (
+        lambda t: np.where(t > 0, t, 0.5 * t).sum(axis=0),
+        lambda t: np.maximum(t, t * t) - abs(t).clip(0.1, 1),
+        lambda t: t.max(axis=1) * t.min(axis=1),
+        lambda t: np.concatenate([t, t * 2]).cumsum(axis=0),
+        lambda t: np.stack([t, t]).sum(axis=0),
+        lambda t: t.var(axis=0, ddof=1) + t.std(axis=0),
+        lambda t: t.log_softmax(axis=1) + t.softmax(axis=1) + t.sigmoid(),
+        lambda t: np.einsum("ij,kj->ik", t, t),
+        lambda t: t.norm(axis=1) + np.sin(t).sum(axis=1),
+        lambda t: np.log1p(t * t) + np.expm1(t),
+    ):
+        x, lazy = Tensor(data), Tensor(da.from_array(data, chunks=(2, 3)))
+        expected = function(x)
+        expected.backward(np.ones(expected.shape))
+        with dask.config.set(scheduler=forbidden):
+            y = function(lazy)
+            y.backward(np.ones(y.shape))
+        assert isinstance(y.data, da.Array)
+        for got, want in ((y.data, expected.data), (lazy.grad, x.grad)):
+            np.testing.assert_allclose(np.asarray(got), want, rtol=1e-12, atol=1e-12)
+
+
+def test_a_lazy_graph_is_drawn_without_computing_it_and_looked_through_by_computing_it():
+    x = Tensor(da.from_array(np.array([[1.0], [-1.0]]), chunks=1), "x")
+    y = x.log() + 1
+    with dask.config.set(scheduler=forbidden):
+        assert "not finite" not in draw(y).source
+    with np.errstate(invalid="ignore"):
+        assert str(first_not_finite(y)) == "the value of log of 'x' is NaN at [1, 0], where 'x' is -1"

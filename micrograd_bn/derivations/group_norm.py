@@ -1,0 +1,25 @@
+"""Group normalisation: batch norm's four equations over the channels of a group and their pixels, for each image by itself.
+
+Source: Wu and He, "Group Normalization", 2018. x has shape (images, groups, channels of a group, height, width); γ and β have one
+number for each channel. With one channel a group it is instance normalisation, with one group layer normalisation of images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..batchnorm import mean, normalize, scale_shift, variance
+from ..derivation import Derivation
+from .batch_norm import EDGES
+from .layer_norm import LAYER_NORM
+
+GROUP_NORM = Derivation(
+    "group norm",
+    [mean, variance, normalize, scale_shift],
+    [replace(edge, latex=edge.latex.replace("_B", "")) for edge in EDGES],
+    shapes={"x": ("n", "g", "c", "h", "w"), "gamma": ("g", "c", "1", "1"), "beta": ("g", "c", "1", "1")},
+    domains={"gamma": "scale"},
+    symbols={variable: LAYER_NORM.symbol(variable) for variable in LAYER_NORM.variables},
+    condensed=LAYER_NORM.condensed,
+    defaults={"axis": (2, 3, 4)},
+)

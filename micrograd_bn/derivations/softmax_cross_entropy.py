@@ -1,0 +1,73 @@
+"""Softmax and cross-entropy: the loss of a classifier, whose gradient collapses to p − t.
+
+A row of logits z_1 … z_k stands for the probabilities p_j = exp z_j / Σ exp z, and t says which are wanted. The logarithm of the
+sum is computed by itself, so that no p is rounded to 0 before its logarithm is taken: log p_j = z_j − s.
+"""
+
+from __future__ import annotations
+
+from .. import functions as F
+from ..derivation import Derivation, Edge, Gradient, equation
+from ..kinds import Value
+from ..primitives import exp
+from ..shapes import count
+
+
+@equation(1, "s", "log Σ exp z", r"s = \log \sum_{j=1}^k e^{z_j}")
+def log_sum_exp(z: Value) -> Value:
+    """Equation (1), the logarithm of the sum of exponentials: s = log Σ exp z, over the classes, which stay as size 1."""
+    return F.logsumexp(z, axis=-1, keepdims=True)
+
+
+@equation(2, "log_p", "z − s", r"\log p_j = z_j - s")
+def log_probabilities(z: Value, s: Value) -> Value:
+    """Equation (2), the logarithm of the softmax, of z's shape: log_p = z − s."""
+    return z - s
+
+
+@equation(3, "l", "−1/m ΣΣ t log p", r"l = -\frac{1}{m} \sum_{i=1}^m \sum_{j=1}^k t_{ij} \log p_{ij}")
+def cross_entropy(log_p: Value, t: Value) -> Value:
+    """Equation (3), the mean over the m rows of the cross-entropy: l = −1/m ΣΣ t log_p."""
+    return -(t * log_p).sum() / count(log_p, 0)
+
+
+def l_to_log_p(dl: Value, log_p: Value, t: Value) -> Value:
+    """(4): ∂l/∂log_p = −t/m."""
+    return dl * (-t / count(log_p, 0))
+
+
+def log_p_to_z(dlog_p: Value) -> Value:
+    """(5): ∂log_p/∂z = 1."""
+    return dlog_p * (1)
+
+
+def log_p_to_s(dlog_p: Value) -> Value:
+    """(6): ∂log_p/∂s = −1."""
+    return dlog_p * (-1)
+
+
+def s_to_z(ds: Value, z: Value, s: Value) -> Value:
+    """(7): ∂s/∂z = exp(z − s), which is p."""
+    return ds * (exp(z - s))
+
+
+def d_z_condensed(dl: Value, z: Value, s: Value, t: Value) -> Value:
+    """The two terms of dz, collected, for rows of t that add up to 1."""
+    return dl * (exp(z - s) - t) / count(z, 0)
+
+
+SOFTMAX_CROSS_ENTROPY = Derivation(
+    "softmax cross-entropy",
+    [log_sum_exp, log_probabilities, cross_entropy],
+    [
+        Edge(4, "l", "log_p", "−t/m", r"\frac{\partial l}{\partial \log p_{ij}} = -\frac{t_{ij}}{m}", l_to_log_p),
+        Edge(5, "log_p", "z", "1", r"\frac{\partial \log p_j}{\partial z_j} = 1", log_p_to_z),
+        Edge(6, "log_p", "s", "−1", r"\frac{\partial \log p_j}{\partial s} = -1", log_p_to_s),
+        Edge(7, "s", "z", "exp(z − s)", r"\frac{\partial s}{\partial z_j} = e^{z_j - s}", s_to_z),
+    ],
+    shapes={"t": ("m", "k")},
+    domains={"t": "probabilities"},
+    constant=["t"],
+    symbols={"z": ("z", "z_j"), "log_p": ("log p", r"\log p_j")},
+    condensed=[Gradient((5, 7), "z", "dl (p − t) / m", r"dz_{ij} = dl \, \frac{p_{ij} - t_{ij}}{m}", d_z_condensed)],
+)

@@ -1,0 +1,229 @@
+"""A derivation is a table that anyone can write: what follows from forward equations, and what is said of tables that are none."""
+
+import copy
+from decimal import Decimal, localcontext
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, verify
+from micrograd_bn.batchnorm import mean
+from micrograd_bn.derivation import Edge
+from micrograd_bn.verify import drawn, values_on_paper
+from tests.conftest import optional
+
+ALL = {name: getattr(derivations, name) for name in derivations.__all__}
+random = np.random.default_rng(0)
+FIRST = {name: random.normal(size=(2, 2, 3, 2, 2) if name == "GROUP_NORM" else (5, 4)) for name in ALL}
+edges = [(name, edge.number) for name, d in ALL.items() for edge in d.edges]
+
+
+# Weight normalisation, as a user would write it: forward equations alone.
+
+
+@equation(1, "n")
+def squared_length(v, axis=-1):
+    return (v**2).sum(axis=axis, keepdims=True)
+
+
+@equation(2, "w")
+def weight(v, g, n):
+    return g * v / n**0.5
+
+
+WEIGHT_NORM = Derivation("weight norm", [squared_length, weight], shapes={"g": ("m", "1")})
+
+
+def values_of(name):
+    """Every variable and gradient of a packaged derivation, on random numbers."""
+    d, x = ALL[name], FIRST[name]
+    inputs, upstream = drawn(x, d.constants.get("axis", 0), 1, d)
+    return d, values_on_paper({d.inputs[0]: x} | inputs, upstream, d)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_packaged_derivation_is_the_engines(name):
+    report = verify(FIRST[name], derivation=ALL[name])
+    assert report.ok
+    assert max(row.relative for row in report.rows) < 1e-12
+    assert not any(row.by_engine for row in report.rows)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_in_fifty_digits(name):
+    x = np.vectorize(lambda number: Decimal(repr(float(number))), otypes=[object])(FIRST[name])
+    with localcontext() as context:
+        context.prec = 50
+        report = verify(x, derivation=ALL[name])
+    assert report.ok
+    assert max(row.relative for row in report.rows) < 1e-45
+
+
+@pytest.mark.parametrize(("name", "number"), edges)
+def test_each_local_derivative_written_by_hand_is_the_slope_of_its_equation(name, number):
+    """Along a random direction of the edge's input, in 60 digits, with no engine."""
+    mpmath = optional("mpmath")
+    d, values = values_of(name)
+    edge = next(edge for edge in d.edges if edge.number == number)
+    with mpmath.workdps(60):
+        lifted = {
+            k: np.vectorize(lambda n: mpmath.mpf(float(n)), otypes=[object])(v) if k not in d.constants else v
+            for k, v in values.items()
+        }
+        direction = np.vectorize(mpmath.mpf, otypes=[object])(np.random.default_rng(2).normal(size=np.shape(values[edge.input])))
+        e = d.equation_of(edge.output)
+
+        lifted[edge.output] = e.function(*[lifted[a] for a in e.inputs], **{c: values[c] for c in e.constants})
+
+        def loss(t):
+            moved = lifted | {edge.input: lifted[edge.input] + t * direction}
+            result = e.function(*[moved[a] for a in e.inputs], **{c: values[c] for c in e.constants})
+            return np.sum(lifted[f"d{edge.output}"] * result)
+
+        h = mpmath.mpf(10) ** -20
+        slope = (loss(h) - loss(-h)) / (2 * h)
+        term = d.pull_back(edge, lifted)
+        assert abs(np.sum(np.broadcast_to(term, direction.shape) * direction) - slope) < 1e-25 * (1 + abs(slope))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_from_the_equations_alone_the_engine_gives_the_same(name):
+    """All of an author's formulas left out: each edge is pulled back by the engine, on arrays and on Tensors."""
+    d, values = values_of(name)
+    bare = copy.copy(d)
+    bare.edges = tuple(Edge(e.number, e.output, e.input, "", "", None) for e in d.edges)
+    bare.gradients = tuple(bare._gradient(g.variable, {}) for g in d.gradients)
+    inputs = {a: values[a] for a in (*d.inputs, *d.constants)}
+    given = bare.backward(values[d.upstream], **inputs)
+    lifted = d.backward(values[d.upstream], **{a: Tensor(v) if a in d.inputs else v for a, v in inputs.items()})
+    for variable, gradient in given.items():
+        np.testing.assert_allclose(gradient, values[f"d{variable}"], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(lifted[variable].data, gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_a_users_derivation_has_a_report_that_says_where_the_engine_is_alone():
+    report = verify(random.normal(size=(3, 4)), derivation=WEIGHT_NORM)
+    assert report.ok
+    assert [(row.number, row.name, row.by_engine) for row in report.rows] == [
+        ("(1)", "n", False), ("(2)", "w", False), ("(3)", "∂w/∂v", True), ("(4)", "∂w/∂g", True), ("(5)", "∂w/∂n", True),
+        ("(6)", "∂n/∂v", True), ("(4)", "dg", False), ("(5)", "dn", False), ("(3) (6)", "dv", False),
+    ]  # fmt: skip
+    assert "by the engine" in str(report)
+
+
+def test_a_users_derivation_is_drawn_at_all_zooms_with_numbers_and_terms_that_add_up():
+    v, g = Tensor(random.normal(size=(1, 3)), "v"), Tensor([[2.0]], "g")
+    w = WEIGHT_NORM(v=v, g=g)
+    w.backward(np.array([[1.0, -2.0, 0.5]]))
+    assert w.equation.derivation is WEIGHT_NORM
+    pictures = {zoom: draw(w, zoom, precision=17).source for zoom in ("equations", "primitives")}
+    assert all(f"({number})" in pictures["equations"] for number in (1, 2, 3, 4, 5, 6))
+    assert "(2)  w" in pictures["primitives"].replace("\\ ", " ")
+    from micrograd_bn import scalars
+
+    row = WEIGHT_NORM(v=scalars([[1.0, 2.0]], "v"), g=scalars([[2.0]], "g"))
+    row[0, 0].backward()
+    assert "n[0,0]" in draw(row, "scalars").source
+
+
+def test_a_bare_call_belongs_to_the_first_derivation_and_a_call_of_another_to_that():
+    x = Tensor(np.ones((2, 3)))
+    assert mean(x).equation.derivation is derivations.BATCH_NORM
+    y = derivations.LAYER_NORM(x=x, gamma=np.ones(3), beta=np.zeros(3))
+    assert y.equation.derivation is derivations.LAYER_NORM
+    assert y.equation.inputs["x_hat"].equation.derivation is derivations.LAYER_NORM
+
+
+def test_keyword_arguments_are_remembered_as_positional_ones_are():
+    x = Tensor([1.0, 2.0])
+    assert mean(x=x, axis=0).equation.inputs == {"x": x}
+    assert weight(Tensor([1.0]), n=Tensor([4.0]), g=2.0).equation.names == ("v", "g", "n")
+
+
+def test_two_runs_in_one_picture_are_told_apart():
+    x = Tensor(random.normal(size=(3, 2)), "x")
+    twice = batch_norm(batch_norm(x, 1.0, 0.0), 2.0, 1.0)
+    for zoom in ("equations", "primitives"):
+        source = draw(twice, zoom).source.replace("\\ ", " ")
+        assert "batch norm 1  (1)  μ" in source
+        assert "batch norm 2  (1)  μ" in source
+    both = draw(derivations.LAYER_NORM(x=batch_norm(x, 1.0, 0.0), gamma=1.0, beta=0.0)).source.replace("\\ ", " ")
+    assert "layer norm  (4)  y" in both
+    assert "batch norm  (4)  y" in both
+    assert "batch norm" not in draw(batch_norm(x, 1.0, 0.0)).source
+
+
+def test_an_equation_without_a_derivation_is_drawn_without_numbers_at_its_edges():
+    @equation(7, "z", text="a b")
+    def product(a, b):
+        return a * b
+
+    z = product(Tensor(2.0, "left"), b=Tensor(3.0))
+    z.backward()
+    assert "(7)  z = a b" in draw(z).source.replace("\\ ", " ")
+    assert "(8)" not in draw(z).source
+
+
+def number(n, output, function=lambda x: x):
+    return equation(n, output)(function)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Derivation("d", []), "d has no equations"),
+        (lambda: Derivation("d", [lambda x: x]), "is no equation: decorate it"),
+        (lambda: Derivation("d", [number(1, "a"), number(2, "a")]), r"d: equations \(2\) and before compute 'a' twice"),
+        (lambda: Derivation("d", [number(1, "a"), number(1, "b")]), "d: number 1 stands at 'a' and at 'b'"),
+        (
+            lambda: Derivation("d", [number(1, "a", lambda b: b), number(2, "b", lambda a: a)]),
+            r"equation \(1\) needs 'b'.*without a cycle",
+        ),
+        (lambda: Derivation("d", [number(1, "a")], [Edge(2, "a", "z", "", "", None)]), r"edge \(2\) is of 'a' with respect to 'z'"),
+        (lambda: Derivation("d", [number(1, "a")], [Edge(1, "a", "x", "", "", None)]), "number 1 is used twice"),
+        (
+            lambda: verify(1.0, derivation=Derivation("d", [equation(1, "a", latex=r"a = \frac{x")(lambda x: x)])),
+            "LaTeX of 1, a, does",
+        ),
+    ],
+)
+def test_a_table_that_is_none_is_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_formula_that_returns_another_shape_is_named():
+    wrong = Derivation("d", [number(1, "y", lambda x: x * 2)], [Edge(2, "y", "x", "2", "", lambda dy: dy[..., None] * 2)])
+    with pytest.raises(
+        ValueError, match=r"d, \(2\) ∂y/∂x: the formula gives shape \(2, 3, 1\), which cannot be added up to x's shape \(2, 3\)"
+    ):
+        verify(np.ones((2, 3)), derivation=wrong)
+
+
+def test_values_that_are_missing_or_too_many_are_named():
+    with pytest.raises(TypeError, match="verify needs the first input of RMS norm, 'x'"):
+        verify(derivation=derivations.RMS_NORM)
+    with pytest.raises(TypeError, match=r"RMS norm is a function of x, gamma, .*'w' is not among them"):
+        verify(np.ones((2, 3)), w=1.0, derivation=derivations.RMS_NORM)
+    with pytest.raises(TypeError, match="'gamma' is missing"):
+        derivations.RMS_NORM(x=np.ones((2, 3)))
+
+
+def test_the_command_line_verifies_any_derivation(tmp_path, capsys):
+    batch = tmp_path / "batch.csv"
+    batch.write_text("a,b,c\n1,2,4\n3,1,5\n", encoding="utf-8")
+    assert cli.main(["verify", str(batch), "--derivation", "layer_norm"]) == 0
+    assert "layer norm: x of shape (2, 3)" in capsys.readouterr().out
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from micrograd_bn import Derivation, equation\n\n"
+        "@equation(1, 'y', text='x w')\ndef scale(x, w):\n    return x * w\n\nSCALE = Derivation('scale', [scale])\n",
+        encoding="utf-8",
+    )
+    assert cli.main(["verify", str(batch), "--derivation", f"{own}:SCALE"]) == 0
+    assert "by the engine" in capsys.readouterr().out
+    assert cli.main(["verify", str(batch), "--derivation", "no_norm"]) == 2
+    assert "these are there: attention, batch_norm" in capsys.readouterr().err
+    assert cli.main(["verify", str(batch), "--derivation", f"{own}:scale"]) == 2
+    assert cli.main(["derivations"]) == 0
+    assert "(2) p = softmax s" in capsys.readouterr().out
