@@ -53,7 +53,7 @@ class Compiled:
     analysis where a sum is taken in another order or a function of a number is the C library's and not NumPy's.
 
     The same bits: sums and means over the first axes, and +, −, ×, ÷, √, comparisons and selections. Within the bound: sums along
-    a row, whose order is the processor's vector's and NumPy's is by pairs; exp, log, tanh and other powers than 2.
+    a row, whose order is the processor's vector's and NumPy's is by pairs; exp, log, tanh and other powers than 2. One thread.
 
     A program of single numbers may be called with one array of them as well, and gives the gradients as an array then.
 
@@ -209,7 +209,26 @@ def row_{of}(row):
     for c in range(row.size):
         missing += row[c] != row[c]
     return row.dtype.type(np.nan) if missing else row_{of}_of_numbers(row)'''
-HELPERS = {"row_sum": SUM, "row_max": EXTREMUM.format(of="max", sign=">"), "row_min": EXTREMUM.format(of="min", sign="<")}
+EXP = '''@njit(nogil=True)
+def exp32(x):
+    """exp of a float32, within 2 units in the last place, by additions and products that fill a vector: exp(x) = 2ⁿ exp(r)."""
+    near = min(max(x, np.float32(-104)), np.float32(89))  # beyond, it is 0 or infinite
+    n = np.rint(near * np.float32(1.4426950408889634))
+    r = (near - n * np.float32(0.693359375)) + n * np.float32(2.12194440e-4)  # ln 2 in two parts, the first of few digits
+    p = np.float32(1 / 5040) * r + np.float32(1 / 720)
+    p = ((((p * r + np.float32(1 / 120)) * r + np.float32(1 / 24)) * r + np.float32(1 / 6)) * r + np.float32(0.5)) * r * r + r
+    p = p + np.float32(1)
+    n = np.int32(n)
+    half = n >> np.int32(1)  # 2ⁿ itself may be out of range
+    for power in (half, n - half):
+        p = p * np.int32((power + np.int32(127)) << np.int32(23)).view(np.float32)
+    return p if x == x else x'''
+HELPERS = {
+    "exp32": EXP,
+    "row_sum": SUM,
+    "row_max": EXTREMUM.format(of="max", sign=">"),
+    "row_min": EXTREMUM.format(of="min", sign="<"),
+}
 
 HEAD = '''"""{name}, compiled: loops written by micrograd_bn."""
 
@@ -470,7 +489,7 @@ class Loops:
             self.root[a] for a in names if a in wanted and self.root[a] in self.own and _of(self.root[a]) != "full"
         )
         self.aliases = [a for a in names if a in wanted and a in self.alias]
-        later = {self.root[a] for name in names for a in name.uses() if self.at[a] < self.at[name]}
+        later = {self.root[a] for name in names for a in name.uses() if self.at[a] < self.at[name] - (name in self.sums)}
         self.row: dict[Name, None] = {}  # what a pass keeps of a row, and what of that there is so far
         self.filled: set[Name] = set()
         self.kept = {a for a in names if self.form[a] == "r" and a not in self.alias and (a in later or a in self.outputs)}
@@ -540,7 +559,10 @@ class Loops:
         if _of(name) in SAME:
             return self._value(name.inputs[0], None, here)
         among = [a.dtype for a in name.inputs if isinstance(a, Name) and a.dtype != bool]
-        return _expression(name, [self._value(a, among[0] if among else name.dtype, here) for a in name.inputs])
+        args = [self._value(a, among[0] if among else name.dtype, here) for a in name.inputs]
+        if _of(name) == "exp" and name.dtype == np.float32 and self.form[name] == "rc":
+            return f"exp32({args[0]})"
+        return _expression(name, args)
 
     def _vectors(self, names: list[Name]) -> list[str]:
         """Between two passes: what goes along the columns, in one loop where nothing is summed up, and single numbers."""
