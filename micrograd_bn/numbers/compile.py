@@ -263,7 +263,9 @@ class Machine:
         values: dict[Any, Any] = {name: b.load(b.gep(given, [i])) for name, i in zip(p.inputs, at)}
 
         def value(a: Any) -> Any:
-            return values[a] if isinstance(a, Name) else ir.Constant(number, float(a))
+            if isinstance(a, Name):
+                return values[a]
+            return ir.Constant(ir.IntType(1), int(a)) if isinstance(a, (bool, np.bool_)) else ir.Constant(number, float(a))
 
         def call(of: str, *args: Any) -> Any:
             kind = ir.FunctionType(number, [number] * len(args))
