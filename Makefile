@@ -88,7 +88,7 @@ clean:
 	$(PIP) --editable ".[$*]"
 	touch $@
 
-# setup.cfg's lower bounds, numpy>=1.26 and the like, as what is to be installed: numpy==1.26.*
+# setup.cfg's lower bounds, numpy>=2.0 and the like, as what is to be installed: numpy==2.0.*
 build/oldest/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv build/oldest
 	sed -n '/^install_requires/,/^$$/s/^ *\([a-z0-9-]*\)\[*[a-z]*\]*>=\([0-9.]*\).*/\1==\2.*/p' setup.cfg > build/oldest/constraints

@@ -11,6 +11,7 @@ from .draw import draw
 from .engine import Tensor, grad, scalars
 from .explorer import explore
 from .fused import fused_batch_norm
+from .numbers.program import trace
 from .verify import verify
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "fused_batch_norm",
     "grad",
     "scalars",
+    "trace",
     "verify",
 ]

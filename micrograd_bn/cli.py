@@ -85,21 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("verify", help="hold engine and derivation side by side, row by row", parents=[data, dtype])
     command.add_argument("--digits", type=_between(2, 300), help="compute in decimal numbers of so many digits instead of floats")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
-    command.add_argument(
-        "--derivation",
-        default="batch_norm",
-        metavar="NAME",
-        help="which one: a name that `micrograd-bn derivations` lists, or FILE.py:NAME (default %(default)s)",
-    )
+    _add_derivation(command)
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("derivations", help="list the derivations that are there, with their equations")
     command.set_defaults(run=_derivations)
 
     command = commands.add_parser("prove", help="the report as identities, on symbols (needs micrograd-bn[prove])")
-    command.add_argument(
-        "--m", type=int, default=3, help="the size of the batch (default 3; 5 takes seconds, 8 more than a minute)"
-    )
+    command.add_argument("--m", type=int, help="prove it for one size (default every m; 4 takes seconds, 8 more than a minute)")
+    _add_derivation(command)
     command.set_defaults(run=_prove)
 
     command = commands.add_parser("draw", help="draw the graph of the batch as SVG", parents=[data, dtype])
@@ -130,6 +124,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_check)
     return parser
+
+
+def _add_derivation(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--derivation",
+        default="batch_norm",
+        metavar="NAME",
+        help="which one: a name that `micrograd-bn derivations` lists, or FILE.py:NAME (default %(default)s)",
+    )
 
 
 def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
@@ -202,7 +205,7 @@ def _derivations(options: argparse.Namespace) -> int:
 
 
 def _prove(options: argparse.Namespace) -> int:
-    proof = prove(options.m)
+    proof = prove(options.m, derivation=_derivation(options.derivation))
     _show(proof)
     return 0 if proof.ok else 1
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from .engine import Step, Tensor, adjoints
 from .kinds import Value, as_data, explains_kinds
-from .shapes import shape, unbroadcast
+from .shapes import broadcast_shape, shape, unbroadcast
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -105,8 +105,7 @@ def equation(
         def numbered(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
             result = explained(*args, **kwargs)
             if isinstance(result, Tensor) or (isinstance(result, np.ndarray) and result.dtype.kind == "O"):
-                given = dict(zip(parameters(function), args)) | kwargs
-                values = tuple([given[name] for name in inputs])
+                values = (*args, *[kwargs[name] for name in inputs[len(args) :]])[: len(inputs)]  # they come before the constants
                 _mark(result, Step(number, output, inputs, values, text, getattr(numbered, "derivation", None)))
             return result
 
@@ -412,7 +411,7 @@ class Derivation:
             return self.by_engine(edge, values)
         term, to = evaluate(edge.function, values), shape(values[edge.input])
         try:
-            fits = np.broadcast_shapes(shape(term), to)
+            fits = broadcast_shape(shape(term), to)
         except ValueError:
             what = f"({edge.number}) {edge.name}: the formula gives shape {shape(term)}"
             raise ValueError(f"{self.name}, {what}, which cannot be added up to {edge.input}'s shape {to}") from None

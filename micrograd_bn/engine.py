@@ -58,7 +58,7 @@ class Tensor(ArrayLike):
 
     def __init__(self, data: Any, label: str | None = None):
         self.data = as_data(data)
-        if holds_tensors(self.data):
+        if type(data) is not float and holds_tensors(self.data):
             raise TypeError("a Tensor holds numbers, and these are Tensors: np.stack(list(array)) makes one Tensor of them")
         self.grad: Any = None
         self.label = label
@@ -177,8 +177,15 @@ class Tensor(ArrayLike):
         vjp = self.primitive.vjp if self.primitive else None
         if vjp is None or g is None:
             return [None] * len(self.inputs)
-        y, values = (self, self.inputs) if differentiable else (self.data, _values(self.inputs))
-        terms: Sequence[Any] = apply(vjp, (g, y, *values), self.params)
+        inputs = self.inputs
+        if differentiable:
+            values = (g, self, *inputs)
+        elif len(inputs) == 2:  # as in ``_values``
+            a, b = inputs
+            values = (g, self.data, a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
+        else:
+            values = (g, self.data, *_values(inputs))
+        terms: Sequence[Any] = apply(vjp, values, self.params)
         return terms
 
     def contributions(self) -> tuple[Any, ...]:
@@ -254,13 +261,13 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
         node = ready.pop()  # everyone who used it has sent a term, or None: its adjoint is complete
         for a, term in zip(node.inputs, node.pull_back(adjoint.get(node), differentiable)):
             if isinstance(a, Tensor):
+                if type(term) is not float:
+                    term = _fitted(term, a)
                 if term is not None:
-                    if type(term) is not float:
-                        term = _fitted(term, a)
                     adjoint[a] = adjoint[a] + term if a in adjoint else term
                 if a in waiting:
-                    waiting[a] -= 1
-                    if not waiting[a]:
+                    waiting[a] = left = waiting[a] - 1
+                    if not left:
                         ready.append(a)
     return adjoint
 

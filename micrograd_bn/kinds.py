@@ -130,8 +130,8 @@ def by_kind(name: str) -> Callable[[Value], Value]:
     >>> print(by_kind("sqrt")(4.0), by_kind("sqrt")(Fraction(9, 4)))
     2.0 1.5
     """
-    ufunc = getattr(np, name)
-    each = np.frompyfunc(lambda number: _own(name, number), 1, 1)
+    ufunc: Any = getattr(np, name)
+    each: Any = np.frompyfunc(lambda number: _own(name, number), 1, 1)
 
     def function(a: Value) -> Value:
         try:

@@ -199,7 +199,7 @@ sum = Primitive("sum", "Σ",
 
 def _shared(g: Value, n: int) -> Value:
     """g / n; a float16 goes through float32, for 1/n may be in its range though n is not."""
-    if n > 2048 and getattr(g, "dtype", None) == np.float16:
+    if getattr(g, "dtype", None) == np.float16 and n > 2048:
         return astype(astype(g, dtype=np.float32) / n, dtype=np.float16)
     return g / n
 
@@ -360,6 +360,8 @@ einsum: Primitive = Primitive("einsum", "einsum",
 # ---- Elements
 
 def _scatter(a: Value, index: Any, to: Shape) -> Value:
+    if is_tensor(a):  # what records operations records this as one, for it cannot be added into an array
+        return scatter(a, index=index, to=to)
     if hasattr(a, "__array_function__") and not isinstance(a, np.ndarray):
         return _scatter_by_axis(a, index, to)
     dtype = array(a).dtype

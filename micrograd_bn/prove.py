@@ -1,23 +1,22 @@
-"""The report as identities: the engine and the derivation on symbols instead of numbers. Needs SymPy.
+"""The report as identities: the engine, the table's formula and the derivative by definition, on symbols. Needs SymPy.
 
-The square root is taken out beforehand: every batch with σ² + ε > 0 has an s > 0 with s² = σ² + ε, so ε is written as s² − σ².
-What is left are polynomials in 1/s and the symbols, and two of them are equal exactly if their difference expands to 0.
+A batch is a generic element and an axis as long as a symbol (``numbers.batch``), so a row holds for every m. Where a derivation
+has a step for which that is not enough, as a product of two matrices that share a size, it is proved for sizes 2 and 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .batchnorm import batch_norm, mean, normalize, scale_shift, variables, variance
-from .derivation import evaluate
-from .derivations.batch_norm import BATCH_NORM, CONDENSED, EQUATIONS, GRADIENTS, batch_norm_backward
+from .derivation import Derivation, evaluate
+from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
-from .kinds import Array, Value
+from .kinds import Value
 from .notebook import as_html
+from .shapes import Shape, axes, shape
 from .verify import as_text
 
 if TYPE_CHECKING:
@@ -30,16 +29,18 @@ class ProofRow(NamedTuple):
     number: str
     name: str
     formula: str
-    scope: str  # the batches that it is proved for: "every m", or those of one size
+    scope: str  # what it is proved for: "every m", or sizes that are numbers
     difference: str | None
 
 
 class Proof(NamedTuple):
-    """The report's twenty rows on a batch of m symbols. Each of (5) to (13) and of the gradients is a three-way identity: the
-    engine's, the derivation's, and SymPy's own derivative."""
+    """The report's rows as identities. Each local derivative and each gradient is one between three ways: the engine's, the
+    table's formula, and the derivative by definition."""
 
     rows: tuple[ProofRow, ...]
-    m: int
+    m: int | None  # None: every m
+    derivation: Derivation = BATCH_NORM
+    reason: str = ""  # why not for every m
 
     @property
     def ok(self) -> bool:
@@ -53,22 +54,23 @@ class Proof(NamedTuple):
 
         table = Table(
             box=box.SIMPLE_HEAD,
-            title=f"A batch of {self.m} symbols: engine = derivation = SymPy's derivative",
+            title=f"{self.derivation.name} on symbols: engine = formula = definition",
             title_justify="left",
             caption=f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities: "
-            "true of all numbers, not of some.\n"
-            "every m: proved for a generic element of the batch, into which its size does not enter.\n"
-            f"m = {self.m}: the equation adds over the batch, so it is proved for batches of this size.",
+            "true of all numbers, not of some."
+            + "\nevery m: proved for a generic element, so for any sizes." * (self.m is None and not self.reason)
+            + (f"\nNot for every m: {self.reason}" if self.reason else ""),
             caption_justify="left",
         )
         table.add_column("equation", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
         table.add_column("formula")
         table.add_column("for", no_wrap=True)
-        table.add_column("engine − derivation")
+        table.add_column("difference")
+        ends = len(self.derivation.equations) - 1, len(self.derivation.equations) + len(self.derivation.edges) - 1
         for i, row in enumerate(self.rows):
             verdict = Text("identity", "green") if row.difference is None else Text(row.difference, "bold red")
-            table.add_row(row.number, row.name, row.formula, row.scope, verdict, end_section=i in (3, 12))
+            table.add_row(row.number, row.name, row.formula, row.scope, verdict, end_section=i in ends)
         return table
 
     def __str__(self) -> str:
@@ -78,102 +80,165 @@ class Proof(NamedTuple):
         return as_html(self)
 
 
-def prove(m: int = 3) -> Proof:
-    """Prove the report's rows as identities for a batch of ``m`` symbols: m from 1; 4 takes a second or two, 8 more than a minute.
+def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof:
+    """Prove the report's rows as identities for every m; or for one ``m``, on arrays of symbols: the check of the check.
 
-    Raises ModuleNotFoundError where SymPy is not installed, ValueError for an m below 1.
+    An ``m`` is the size of what the derivation's axis adds up, or of all axes; 4 takes a second or two, 8 more than a minute.
+    Raises ModuleNotFoundError where SymPy is not installed, ValueError for an m below 1, TypeError for a step that has no rule on
+    symbols, such as ``np.sort``.
 
-    >>> prove(2).ok
+    >>> prove().ok
     True
+    >>> print(prove(2).rows[10])
+    ProofRow(number='(11)', name='∂μ/∂x', formula='1/m', scope='m = 2', difference=None)
     """
     try:
-        import sympy
+        import sympy  # noqa: F401
     except ModuleNotFoundError:
         raise ModuleNotFoundError("prove needs SymPy: pip install 'micrograd-bn[prove]'", name="sympy") from None
-    if m < 1:
-        raise ValueError(f"a batch has at least one element, and m is {m}")
-
-    return Proof((*_forward(sympy, m), *_edges(sympy, m), *_gradients(sympy, m)), m)
-
-
-def _difference(sympy: ModuleType, first: Value, *others: Value) -> str | None:
-    """None if all are equal, element by element; else the first difference that does not vanish."""
-    for other in others:
-        for a, b in np.broadcast(np.asarray(first, dtype=object), np.asarray(other, dtype=object)):
-            rest = sympy.expand(a - b)
-            if rest != 0 and (rest := sympy.simplify(rest)) != 0:
-                return str(rest)
-    return None
-
-
-def _symbols(sympy: ModuleType, name: str, count: int) -> Array:
-    """An array of symbols, numbered from 1 as on paper; a single one has no number."""
-    names = [name] if count == 1 else [f"{name}{i + 1}" for i in range(count)]
-    return np.array([sympy.Symbol(n, real=True) for n in names], dtype=object)
+    if m is not None:
+        if m < 1:
+            raise ValueError(f"a batch has at least one element, and m is {m}")
+        return Proof(tuple(_Prover(derivation, m).rows()), m, derivation)
+    try:
+        return Proof(tuple(_Prover(derivation, None).rows()), None, derivation)
+    except TypeError as error:  # a step without a rule for a generic element
+        try:
+            pairs = list(zip(*[_Prover(derivation, size).rows() for size in (2, 3)]))
+        except (TypeError, ValueError):
+            raise error from None
+        rows = [two._replace(scope="m = 2, 3", difference=two.difference or three.difference) for two, three in pairs]
+        return Proof(tuple(rows), None, derivation, str(error).partition("\n")[0])
 
 
-def _batch(sympy: ModuleType, m: int) -> dict[str, Value]:
-    values: dict[str, Value] = {name: _symbols(sympy, name, m) for name in ("x", "dy")}
-    values |= {name: _symbols(sympy, name, 1) for name in ("gamma", "beta")} | {"axis": 0, "mu": mean(values["x"])}
-    values["var"] = variance(values["x"], values["mu"])
-    s = sympy.Symbol("s", positive=True)
-    return values | {"s": s, "eps": s**2 - values["var"][0]}
+class _Prover:
+    """A derivation on generic elements (m is None), or on arrays of m symbols."""
 
+    def __init__(self, d: Derivation, m: int | None):
+        import sympy
 
-def _forward(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
-    """(1) to (4) against the textbook's other forms: sums written out, and the variance as E[x²] − E[x]²."""
-    v = _batch(sympy, m)
-    y = batch_norm(Tensor(v["x"]), Tensor(v["gamma"]), Tensor(v["beta"]), v["eps"])
-    nodes = variables(y)
-    average = sympy.Add(*v["x"]) / m
-    normal = (v["x"] - average) / v["s"]
-    expected = (average, sympy.Add(*v["x"] ** 2) / m - average**2, normal, v["gamma"] * normal + v["beta"])
-    for entry, value in zip(EQUATIONS, expected):
-        difference = _difference(sympy, nodes[entry.output].data, value)
-        yield ProofRow(f"({entry.number})", entry.name, entry.text, f"m = {m}", difference)
+        from .numbers import batch
 
+        self.d, self.m, self.kind, self.sympy = d, m, batch, sympy
+        first = d.shapes[d.inputs[0]]
+        reduced = axes(len(first), d.constants["axis"]) if "axis" in d.constants else range(len(first))
+        names = {n: i == reduced[0] or "axis" not in d.constants for i, n in enumerate(first) if isinstance(n, str)}
+        self.sizes = {n: self._size(n, varies) for n, varies in names.items()}
+        kept = tuple("1" if i in reduced else n for i, n in enumerate(first))
+        shapes = {a: kept if d.shapes[a] == "kept" else tuple(d.shapes[a]) for a in d.inputs}
+        self.shapes = {
+            a: tuple(int(n) if n.isdigit() else self.sizes.setdefault(n, self._size(n, True)) for n in dims)
+            for a, dims in shapes.items()
+        }
+        self.constants = {k: self.variable(k, (), positive=v > 0) if isinstance(v, float) else v for k, v in d.constants.items()}
+        self.inputs = {a: self.input(a) for a in d.inputs}
+        self.known = d.forward(**self.inputs, **self.constants)
+        self.upstream = self.variable(d.upstream, shape(self.known[d.result]))
+        self.scope = f"m = {m}" if m else "every " + ("m" if "m" in self.sizes else ", ".join(self.sizes))
 
-def _edges(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
-    """(5) to (13): all seven variables are symbols of their own, for each is a partial derivative."""
-    s, eps = sympy.Symbol("s", positive=True), sympy.Symbol("eps", positive=True)
-    for entry in EQUATIONS[4:]:
-        over_the_batch = entry.output in ("mu", "var")
-        n = m if over_the_batch else 1
-        values: dict[str, Value] = {name: _symbols(sympy, name, n) for name in ("x", "x_hat")}
-        values |= {name: _symbols(sympy, name, 1) for name in ("mu", "var", "gamma", "beta")} | {"axis": 0}
-        upstream = _symbols(sympy, f"d{entry.output}", 1)
-        values |= {"eps": s**2 - values["var"][0], f"d{entry.output}": upstream}
+    def _size(self, name: str, varies: bool) -> Any:
+        if self.m:
+            return self.m if varies else 1
+        return self.sympy.Symbol(name, integer=True, positive=True)
 
-        loss = sympy.Add(*(upstream * evaluate(BATCH_NORM.equation_of(entry.output).function, values | {"eps": eps})))
-        by_sympy = [loss.diff(variable).subs(eps, values["eps"]) for variable in values[entry.input]]
-        scope = f"m = {m}" if over_the_batch else "every m"
-        difference = _difference(sympy, BATCH_NORM.by_engine(entry, values), BATCH_NORM.pull_back(entry, values), by_sympy)
-        yield ProofRow(f"({entry.number})", entry.name, entry.text, scope, difference)
+    # ---- variables
 
+    def variable(self, name: str, to: Shape, stands_for: Value = None, **more: Any) -> Value:
+        """A variable as a symbol; in an array, they are numbered from 1 as on paper, and compare as what they stand for."""
+        Batch, Element = self.kind.Batch, self.kind.Element
+        if not self.m or not to:
+            return Batch(Element(name, [n for n in to if n != 1], **more), to)
+        array = np.empty(to, dtype=object)
+        for index in np.ndindex(to):
+            number = ",".join(str(i + 1) for i, n in zip(index, to) if n != 1)
+            at = {} if stands_for is None else {"at": self.kind.sample(stands_for[index].e)}
+            array[index] = Batch(Element(f"{name}[{number}]" if number else name, **at, **more))
+        return array
 
-def _gradients(sympy: ModuleType, m: int) -> Iterator[ProofRow]:
-    """The six gradients and the condensed form, through the whole of batch norm."""
-    v = _batch(sympy, m)
-    y = batch_norm(Tensor(v["x"]), Tensor(v["gamma"]), Tensor(v["beta"]), v["eps"])
-    y.backward(v["dy"])
-    nodes = variables(y)
-    on_paper = batch_norm_backward(v["dy"], v["x"], v["gamma"], v["eps"])
-    for entry in GRADIENTS:
-        number = " ".join(f"({n})" for n in entry.numbers)
-        node = nodes[entry.variable]
-        expected = getattr(on_paper, entry.variable), _differentiated(sympy, v, entry.variable, node.data)
-        yield ProofRow(number, entry.name, entry.text, f"m = {m}", _difference(sympy, node.grad, *expected))
-    condensed = evaluate(CONDENSED.function, v | {"x_hat": nodes["x_hat"].data})
-    yield ProofRow("condensed", CONDENSED.name, CONDENSED.text, f"m = {m}", _difference(sympy, nodes["x"].grad, condensed))
+    def input(self, a: str) -> Value:
+        """An input, with what its domain says of it."""
+        to, domain = self.shapes[a], self.d.domains.get(a)
+        if domain != "probabilities":
+            return self.variable(a, to, **({"positive": True} if domain == "positive" else {}))
+        if not self.m:
+            return self.variable(a, to, adds_up=to[-1])
+        array = self.variable(a, to)
+        array[..., -1] = 1 - array[..., :-1].sum(axis=-1)
+        return array
 
+    def flat(self, value: Value, to: Shape = ()) -> list[Any]:
+        """The expressions in a value: one, if it is a generic element."""
+        if isinstance(value, self.kind.Batch):
+            return [value.e]
+        array = np.broadcast_to(np.asarray(value, dtype=object), to or shape(value))
+        return [each.e if isinstance(each, self.kind.Batch) else self.sympy.sympify(each) for each in array.flat]
 
-def _differentiated(sympy: ModuleType, v: dict[str, Value], variable: str, value: Array) -> list[Any]:
-    """SymPy's own ∂l/∂variable: the loss Σ dy y with the variable as free symbols from where it is computed on."""
-    eps = sympy.Symbol("eps", positive=True)
-    free = v[variable] if variable in ("x", "gamma", "beta") else _symbols(sympy, f"free_{variable}", len(value))
-    mu = free if variable == "mu" else mean(v["x"])
-    var = free if variable == "var" else variance(v["x"], mu)
-    x_hat = free if variable == "x_hat" else normalize(v["x"], mu, var, eps)
-    loss = sympy.Add(*(v["dy"] * scale_shift(x_hat, v["gamma"], v["beta"])))
-    back = dict(zip(free, value))
-    return [loss.diff(symbol).subs(back).subs(eps, v["eps"]) for symbol in free]
+    # ---- what is compared
+
+    def difference(self, to: Shape, *ways: Value) -> str | None:
+        """None if all ways give the same; else the first difference that does not vanish."""
+        sp, reduced = self.sympy, self.kind.reduced
+        first, *others = [way if isinstance(way, list) else self.flat(way, to) for way in ways]
+        for other in others:
+            for a, b in zip(first, other):
+                rest = self.kind.expand(a - b)
+                if rest != 0 and reduced(rest) != 0 and reduced(rest, sp.expand) != 0 and (rest := sp.simplify(rest)) != 0:
+                    return str(rest)
+        return None
+
+    def by_definition(self, y: Value, upstream: Value, x: Value, back: Value = None) -> list[Any]:
+        """∂ Σ upstream · y / ∂x; then x, which stood for ``back``, is that again."""
+        along = frozenset(n for n in shape(y) if n != 1) if not self.m else frozenset()
+        loss = self.sympy.Add(*[a * b for a, b in zip(self.flat(upstream), self.flat(y))])
+        found = [self.kind.derivative(loss, along, self.sympy.Integer(1), each) for each in self.flat(x)]
+        if back is None:
+            return found
+        values = dict(zip(self.flat(x), self.flat(back)))
+        return [self.kind.substitute(e, values) for e in found]
+
+    # ---- the rows
+
+    def rows(self) -> Iterator[ProofRow]:
+        """All rows: of the equations, the edges, the gradients and the condensed forms."""
+        d, known = self.d, self.known
+        nodes = d.forward(**{a: Tensor(value) for a, value in self.inputs.items()}, **self.constants)
+        for e in d.equations:
+            value = known[e.output]
+            yield self.row(f"({e.number})", e, self.difference(shape(value), nodes[e.output].data, value))
+        for edge in d.edges:
+            yield self.row(f"({edge.number})", edge, self.edge(edge))
+
+        nodes[d.result].backward(self.upstream)
+        gradients = d.backward(self.upstream, **known)
+        for gradient in d.gradients:
+            v = gradient.variable
+            number = " ".join(f"({n})" for n in gradient.numbers)
+            ways = nodes[v].grad, gradients[v], self.gradient(v)
+            yield self.row(number, gradient, self.difference(shape(known[v]), *ways))
+        given = known | {d.upstream: self.upstream} | {f"d{v}": g for v, g in gradients.items()}
+        for entry in d.condensed:
+            v, condensed = entry.variable, evaluate(entry.function, given)
+            yield self.row("condensed", entry, self.difference(shape(known[v]), nodes[v].grad, condensed))
+
+    def row(self, number: str, entry: Any, difference: str | None) -> ProofRow:
+        """A row, of an entry of the table."""
+        return ProofRow(number, entry.name, entry.text, self.scope, difference)
+
+    def edge(self, edge: Any) -> str | None:
+        """A local derivative: all variables but the edge's output are symbols of their own, for it is a partial one."""
+        d = self.d
+        values = self.constants | self.inputs | {a: self.variable(a, shape(self.known[a])) for a in d.outputs}
+        values |= {f"d{a}": self.variable(f"d{a}", shape(self.known[a])) for a in d.variables}
+        y = values[edge.output] = evaluate(d.equation_of(edge.output).function, values)
+        definition = self.by_definition(y, values[f"d{edge.output}"], values[edge.input])
+        return self.difference(shape(values[edge.input]), d.by_engine(edge, values), d.pull_back(edge, values), definition)
+
+    def gradient(self, v: str) -> list[Any]:
+        """A gradient through the whole, with a symbol for the variable from where it is computed on."""
+        if v in self.inputs:
+            return self.by_definition(self.known[self.d.result], self.upstream, self.inputs[v])
+        free = self.variable(v, shape(self.known[v]), stands_for=self.known[v])
+        values = self.constants | self.inputs
+        for e in self.d.equations:
+            values[e.output] = free if e.output == v else evaluate(e.function, values)
+        return self.by_definition(values[self.d.result], self.upstream, free, self.known[v])

@@ -79,6 +79,18 @@ def unbroadcast(g: Any, to: Shape) -> Any:
     return summed if keepdims or shape(summed) == to else np.reshape(summed, to)
 
 
+def broadcast_shape(a: Shape, b: Shape) -> Shape:
+    """The shape of what ``a`` and ``b`` are repeated to: np.broadcast_shapes, for sizes that may be symbols.
+
+    Raises ValueError where they do not fit each other.
+    """
+    n = max(len(a), len(b))
+    pairs = list(zip((1,) * (n - len(a)) + tuple(a), (1,) * (n - len(b)) + tuple(b)))
+    if not all(i == j or 1 in (i, j) for i, j in pairs):
+        raise ValueError(f"shapes {a} and {b} do not broadcast to one")
+    return tuple([j if i == 1 else i for i, j in pairs])
+
+
 @lru_cache
 def _repeated(sizes: Shape, to: Shape) -> tuple[tuple[int, ...], bool]:
     """The axes to sum over, and whether they stay as size 1: they do if broadcasting added none in front."""

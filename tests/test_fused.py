@@ -87,7 +87,6 @@ def test_numpys_buffer_is_left_as_it_was():
     assert np.getbufsize() == before
 
 
-@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="NumPy 1 keeps errstate in the thread")
 def test_errstate_holds_on_every_thread(monkeypatch):
     """Warnings are errors here, so an overflow on a thread that does not know of the errstate would raise."""
     monkeypatch.setattr(fused, "THREADS", 5)

@@ -1,26 +1,50 @@
 """The proof: every row an identity, and a wrong formula not."""
 
+import inspect
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, cli
-from micrograd_bn.derivations.batch_norm import EQUATIONS
-from micrograd_bn.primitives import NONE
+from micrograd_bn import Derivation, Tensor, cli, derivations, equation
+from micrograd_bn.derivation import Edge
+from micrograd_bn.primitives import NONE, relu, sqrt
 from micrograd_bn.prove import prove
 from tests.conftest import optional
 
 optional("sympy")
 
 
-@pytest.mark.parametrize("m", [1, 2, 3, 4])
+ALL = {name: getattr(derivations, name) for name in derivations.__all__}
+
+
+def failing(proof):
+    return [row.number for row in proof.rows if row.difference is not None]
+
+
+@pytest.mark.parametrize("m", [None, 1, 2, 3, 4])
 def test_every_row_is_an_identity(m):
     proof = prove(m)
-    assert [row for row in proof.rows if row.difference is not None] == []
+    assert proof.ok and failing(proof) == []
     assert len(proof.rows) == 20
-    assert [row.number for row in proof.rows if row.scope == "every m"] == [f"({n})" for n in (5, 6, 7, 8, 10, 13)]
+    assert {row.scope for row in proof.rows} == {f"m = {m}" if m else "every m"}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_packaged_derivation_is_proved_for_every_size_that_it_can_have(name):
+    proof = prove(derivation=ALL[name])
+    assert failing(proof) == []
+    scopes = {"GROUP_NORM": "every n, g, c, h, w", "ATTENTION": "m = 2, 3"}
+    assert {row.scope for row in proof.rows} == {scopes.get(name, "every m")}
+    assert ("a size twice" in proof.reason) == (name == "ATTENTION")  # that is why
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "ATTENTION"])
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_the_check_of_the_check(name, m):
+    assert failing(prove(m, derivation=ALL[name])) == []
 
 
 # A VJP with a mistake in it → the local derivatives whose identity fails. On symbols, (9) is not 0: its sign is seen.
@@ -46,18 +70,139 @@ def test_a_mistake_leaves_a_difference(name, monkeypatch):
     assert max((row.difference or "" for row in proof.rows), key=len)[:20] in str(proof)
 
 
-def test_a_mistake_in_a_formula_leaves_a_difference():
-    edge, right = EQUATIONS[10], EQUATIONS[10].function
-    object.__setattr__(edge, "function", lambda dmu, x, axis: dmu)  # the table is frozen, for whoever does not insist
+@contextmanager
+def formula(edge, function):
+    """The table is frozen, for whoever does not insist."""
+    right = edge.function
+    object.__setattr__(edge, "function", function)
     try:
-        assert [row.number for row in prove(2).rows if row.difference] == ["(11)", "(13) (12) (11)"]
+        yield
     finally:
         object.__setattr__(edge, "function", right)
+
+
+def changed(function, how):
+    """A formula with another result, of the same parameters."""
+
+    def wrong(*arguments):
+        return how(function(*arguments))
+
+    wrong.__signature__ = inspect.signature(function)
+    return wrong
+
+
+# A wrong formula changes its own row, and the gradients that it goes into: but the terms of (9) add up to 0, so of a wrong one,
+# too; and a wrong (8) does not change dμ, into which dσ² goes through (9) alone.
+REACH = {
+    5: ["(5)", "(5)", "(8)", "(10) (9)", "(13) (12) (11)"],
+    6: ["(6)", "(6)"],
+    7: ["(7)", "(7)"],
+    8: ["(8)", "(8)", "(13) (12) (11)"],
+    9: ["(9)"],
+    10: ["(10)", "(10) (9)", "(13) (12) (11)"],
+    11: ["(11)", "(13) (12) (11)"],
+    12: ["(12)", "(13) (12) (11)"],
+    13: ["(13)", "(13) (12) (11)"],
+}
+WRONG = {"factor": lambda term: term * 2, "sign": lambda term: -term, "power": lambda term: term**2}
+
+
+@pytest.mark.parametrize("how", WRONG)
+@pytest.mark.parametrize("number", REACH)
+def test_a_wrong_formula_fails_every_row_that_it_changes_and_no_other(number, how):
+    edge = next(edge for edge in derivations.BATCH_NORM.edges if edge.number == number)
+    with formula(edge, changed(edge.function, WRONG[how])):
+        assert failing(prove()) == REACH[number]
+        assert failing(prove(2)) == REACH[number]
+
+
+# Without its 1/m, or with another power, from the formula's own parameters.
+SLIPS = {
+    11: lambda dmu, x, axis: dmu,
+    12: lambda dvar, x, mu, axis: dvar * (2 * (x - mu)),
+    9: lambda dvar, x, mu, axis: dvar * (-2 * (x - mu)).sum(axis=axis, keepdims=True),
+    8: lambda dx_hat, x, mu, var, eps: dx_hat * (-(x - mu) / (2 * sqrt(var + eps))),
+    10: lambda dx_hat, var, eps: dx_hat * (-1 / (var + eps)),
+    13: lambda dx_hat, var, eps: dx_hat * (1 / sqrt(var)),
+}
+
+
+@pytest.mark.parametrize("number", SLIPS)
+def test_a_slip_of_the_pen_fails_and_shows_what_does_not_vanish(number):
+    edge = next(edge for edge in derivations.BATCH_NORM.edges if edge.number == number)
+    with formula(edge, SLIPS[number]):
+        proof = prove()
+        assert failing(proof) == REACH[number]
+        row = next(row for row in proof.rows if row.difference)
+        assert edge.output in row.difference and row.difference[:20] in str(proof)
+
+
+def test_a_users_derivation_is_proved():
+    @equation(1, "s", text="w x")
+    def scale(x, w):
+        return w * x
+
+    @equation(2, "y", text="tanh s")
+    def squash(s):
+        return np.tanh(s)
+
+    @equation(3, "l", text="Σ y²")
+    def add(y):
+        return (y**2).sum()
+
+    neuron = Derivation("neuron", [scale, squash, add])
+    assert failing(prove(derivation=neuron)) == []
+    wrong = Edge(4, "y", "s", "1 + y²", "", lambda dy, y: dy * (1 + y**2))
+    assert failing(prove(derivation=Derivation("neuron", [scale, squash, add], [wrong]))) == ["(4)", "(4)", "(6)", "(7)"]
+
+
+def test_where_numbers_are_compared_the_sizes_are_numbers_and_where_there_is_no_rule_it_says_what_it_takes():
+    @equation(1, "y", text="relu x")
+    def rectify(x):
+        return relu(x)
+
+    proof = prove(derivation=Derivation("rectifier", [rectify]))
+    assert proof.ok and {row.scope for row in proof.rows} == {"m = 2, 3"}
+    assert "prove(m=3)" in proof.reason
+
+    @equation(1, "h", text="w x − b")
+    def hidden(x, w, b):
+        return w * x - b
+
+    @equation(2, "r", text="relu h")
+    def rectify_hidden(h):
+        return relu(h)
+
+    @equation(3, "y", text="r²")
+    def square(r):
+        return r**2
+
+    # A variable that is a symbol of its own is compared as what it stands for.
+    assert failing(prove(derivation=Derivation("network", [hidden, rectify_hidden, square]))) == []
+
+    @equation(1, "y", text="sinh x")
+    def sinh(x):
+        return np.sinh(x)
+
+    with pytest.raises(TypeError, match="sinh"):
+        prove(derivation=Derivation("sinh", [sinh]))
+
+    @equation(1, "y", text="x c")
+    def weigh(x):
+        return x * np.array([0.5, 0.25])
+
+    with pytest.raises(TypeError, match="Batch is an expression of symbols, and does not mix with an array of float64"):
+        prove(derivation=Derivation("weighed", [weigh]))
 
 
 def test_the_command_line(capsys, monkeypatch):
     assert cli.main(["prove", "--m", "2"]) == 0
     assert "20 of 20 rows are identities" in capsys.readouterr().out
+    assert cli.main(["prove", "--derivation", "layer_norm"]) == 0
+    out = capsys.readouterr().out
+    assert "layer norm" in out and "every m" in out
+    assert cli.main(["prove", "--derivation", "no_norm"]) == 2
+    assert "these are there" in capsys.readouterr().err
     assert cli.main(["prove", "--m", "0"]) == 2
     assert "m is 0" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "sympy", None)

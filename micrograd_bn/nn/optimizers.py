@@ -43,7 +43,7 @@ class Optimizer:
         """Change each parameter's data by its gradient; the old array stays as it was."""
         for i, parameter in enumerate(self.params):
             if parameter.grad is not None:
-                # A loss in float64 sends float64 back, and NumPy 1 makes it of single numbers: the parameter stays what it is.
+                # A loss in float64 sends float64 back: the parameter stays what it is.
                 dtype = np.result_type(parameter.data)
                 gradient = np.array(parameter.grad, dtype=dtype)
                 if self.weight_decay:

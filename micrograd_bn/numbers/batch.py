@@ -1,0 +1,387 @@
+"""A batch of any size as a kind of number: an expression of a generic element, and means as symbols of their own. Needs SymPy.
+
+An axis is as long as a symbol, m. x is its generic element x_i, and what holds for that holds for each. A sum is m means, a mean
+is linear, and what is the same for all elements comes out of it: so the mean of x − mean(x) is 0 by itself. What is left is the
+mean of a product, as of x² or x dy: a symbol, an ``Element`` that knows what it is the mean of. A root is a symbol, too: r with
+r² = σ² + ε. On single numbers, of shape (), and arrays of them, the same are SymPy's expressions with such roots.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import sympy as sp
+
+from ..kinds import Array, Value
+from ..shapes import Axis, Shape, axes, broadcast_shape
+
+Expression = Any  # SymPy's
+
+
+class Element(sp.Symbol):  # type: ignore[misc]
+    """A symbol that is a number for each place along ``axes``; along the axis ``adds_up``, they add up to 1.
+
+    Two are the same if their names, their axes and what they are means or roots ``of`` are. A kind that is of something has its
+    ``slope``, the derivative by that, and ``again``, the same of something else.
+    """
+
+    of: Expression = None
+    over: Any = None  # what is reduced is no longer there
+    adds_up: Any = None
+    at: Any = None  # its value where numbers are compared, if it stands for something that has one
+
+    def __new__(cls, name: str, axes: Iterable[Any] = (), **more: Any) -> Element:
+        """A new symbol, real if nothing else is said."""
+        own = {key: more.pop(key) for key in ("of", "over", "adds_up", "at") if key in more}
+        self: Element = sp.Symbol.__xnew__(cls, name, **({"real": True} | more))
+        self.axes = frozenset(axes)
+        for key, value in own.items():
+            setattr(self, key, value)
+        return self
+
+    def _hashable_content(self) -> tuple[Any, ...]:
+        own = [sp.S.Zero if e is None else e for e in (self.of, self.over, self.at)]
+        return (*super()._hashable_content(), self.axes, *own)
+
+
+class Mean(Element):
+    """The mean of a product, over an axis."""
+
+    @property
+    def slope(self) -> Expression:
+        """Each of m has a share of 1/m."""
+        return 1 / self.over
+
+    def again(self, e: Expression) -> Expression:
+        """The mean of something else."""
+        return mean(e, self.over)
+
+
+class Root(Element):
+    """The square root of a sum."""
+
+    @property
+    def slope(self) -> Expression:
+        """The derivative of a root."""
+        return 1 / (2 * self)
+
+    def again(self, e: Expression) -> Expression:
+        """The root of something else."""
+        return power(e, sp.Rational(1, 2))
+
+
+class Largest(Element):
+    """The largest along an axis, of which no more is known."""
+
+
+def expand(e: Expression) -> Expression:
+    """Products of sums as sums of products; an exponential of a sum stays, for that it were a product is seldom of use."""
+    return sp.expand(e, power_exp=False)
+
+
+def elements(e: Expression) -> list[Element]:
+    """The Elements in an expression, by name."""
+    return sorted((s for s in e.free_symbols if isinstance(s, Element)), key=lambda s: (s.name, str(s.axes)))
+
+
+def axes_of(e: Expression) -> frozenset[Any]:
+    """The axes along which an expression is not the same everywhere."""
+    return frozenset().union(*[s.axes for s in elements(e)])
+
+
+# ---- Means and roots
+
+
+def mean(e: Expression, axis: Any) -> Expression:
+    """The mean along an axis, term by term; what does not depend on the axis stands before it."""
+    total = []
+    for term in sp.Add.make_args(sp.expand(e)):
+        factors = sp.Mul.make_args(term)
+        inside = [f for f in factors if axis in axes_of(f)]
+        total.append(sp.Mul(*[f for f in factors if f not in inside], _mean(inside, axis) if inside else 1))
+    return expand(sp.Add(*total))
+
+
+def _mean(factors: list[Expression], axis: Any) -> Expression:
+    """The mean of a product. A mean of means is written one way: along the axis whose name comes first, of the other mean."""
+    if len(factors) == 1 and getattr(factors[0], "adds_up", None) == axis:
+        return 1 / axis
+    for f in factors:
+        over = f.over if isinstance(f, Mean) else None
+        others = [g for g in factors if g is not f]
+        if over is not None and over.name < axis.name and not any(over in axes_of(g) for g in others):
+            return mean(mean(sp.Mul(f.of, *others), axis), over)
+    product = sp.Mul(*factors)
+    sign = {"positive": True} if product.is_positive else {}
+    name = f"mean_{axis}({product})"
+    return Mean(name, axes_of(product) - {axis}, of=product, over=axis, **sign)
+
+
+def power(e: Expression, exponent: Any) -> Expression:
+    """A power; of a sum, if it is negative or a fraction, as a power of its root, a symbol."""
+    if exponent.is_Integer and exponent >= 0:
+        return e**exponent
+    base = expand(e)
+    return Root(f"sqrt({base})", axes_of(base), of=base, positive=True) ** (2 * exponent) if base.is_Add else base**exponent
+
+
+# ---- What an identity needs: a normal form, and the derivative by definition
+
+
+def reduced(e: Expression, how: Callable[[Expression], Expression] = expand) -> Expression:
+    """0 only if e is: a multiple of it, in which no root stands in a denominator or at a power above 1."""
+    done: set[Element] = set()
+    e = how(e)
+    while roots := [s for s in elements(e) if isinstance(s, Root) and s not in done]:
+        root = next(r for r in roots if not any(r in _within(other) for other in roots))
+        done.add(root)
+        parts = [_split(term, root) for term in sp.Add.make_args(e)]
+        if _cleared([part for part in parts if part[1] != 0], root, how) == 0:
+            e = sp.Add(*[rest for rest, n in parts if n == 0])  # the terms without the root stay as short as they are
+        else:
+            e = _cleared(parts, root, how)
+    return e
+
+
+def _cleared(parts: list[Any], root: Root, how: Callable[[Expression], Expression]) -> Expression:
+    least = min([0, *[n for _, n in parts]])
+    return how(sp.Add(*[rest * root.of ** ((n - least) // 2) * root ** ((n - least) % 2) for rest, n in parts]))
+
+
+def _split(term: Expression, root: Root) -> tuple[Expression, Any]:
+    """A term without the powers of a root that are whole numbers, and their sum."""
+    pairs = [f.as_base_exp() for f in sp.Mul.make_args(term)]
+    return sp.Mul(*[b**n for b, n in pairs if b != root]), sum(n for b, n in pairs if b == root)
+
+
+def _within(e: Element) -> set[Any]:
+    """What a mean or a root depends on, at any depth."""
+    inner = elements(e.of) if e.of is not None else []
+    return set(inner).union(*[_within(s) for s in inner])
+
+
+def derivative(e: Expression, along: frozenset[Any], upstream: Expression, x: Element) -> Expression:
+    """The derivative of Σ upstream · e, over the axes ``along``, by the element x_j of x: by definition, without the engine.
+
+    ∂x_i/∂x_j is 1 where i = j, and the mean of f depends on x_j by ∂f/∂x_j / m, a root of f by that over twice the root.
+    """
+    total: Expression = sp.Integer(0)
+    for s in elements(e):
+        if isinstance(s, Largest):
+            raise TypeError(f"{s.name} is no polynomial of a generic element, and does not cancel: {HOW}")
+        if s != x and s.of is None:
+            continue
+        term = expand(upstream * sp.diff(e, s))
+        for axis in sorted(along - s.axes, key=str, reverse=True):
+            term = axis * mean(term, axis)
+        total += term if s == x else derivative(s.of, s.axes | ({s.over} - {None}), term * s.slope, x)
+    return expand(total)
+
+
+def substitute(e: Expression, values: Mapping[Any, Expression]) -> Expression:
+    """The expression with other values for some of its symbols, also in what its means and roots are of."""
+    new = {s: values[s] if s in values else s.again(of) for s in elements(e) if (of := _inner(s, values)) is not None}
+    return expand(e.xreplace(new)) if new else e
+
+
+def _inner(s: Element, values: Mapping[Any, Expression]) -> Expression:
+    if s in values or s.of is None:
+        return values.get(s)
+    inner = substitute(s.of, values)
+    return None if inner == s.of else inner
+
+
+def sample(e: Expression) -> Expression:
+    """The value at some point: where two single numbers are compared, a proof goes on with the case that is true near it."""
+
+    def number(s: Element) -> Expression:
+        if s.at is None and s.of is None:
+            return sp.Float(crc32(s.name.encode()) / 2**31 + bool(s.is_positive) - 1)
+        return s.at if s.of is None else sp.sqrt(sample(s.of))
+
+    return sp.N(e.subs({s: number(s) for s in elements(e)}))
+
+
+# ---- The kind of number
+
+
+class Batch:
+    """An array of numbers whose axes are as long as symbols: an expression of the generic element.
+
+    >>> m, x = sp.Symbol("m", integer=True, positive=True), sp.Symbol("x")
+    >>> x = Batch(Element("x", [m]), (m,))
+    >>> x - x.mean(keepdims=True), (x - x.mean(keepdims=True)).sum()
+    (Batch(x - mean_m(x)), Batch(0))
+    """
+
+    dtype = np.dtype(object)
+
+    def __init__(self, e: Expression, shape: Shape = ()):
+        self.e, self.shape = _sympified(e), shape
+
+    def __repr__(self) -> str:
+        return f"Batch({self.e})"
+
+    @staticmethod
+    def _operator(
+        function: Callable[[Expression, Expression], Expression], reflected: bool = False
+    ) -> Callable[[Batch, Value], Any]:
+        def method(self: Batch, other: Value) -> Any:
+            if hasattr(other, "record") or isinstance(other, np.ndarray):
+                return NotImplemented
+            other = other if isinstance(other, Batch) else Batch(other)
+            first, second = (other, self) if reflected else (self, other)
+            return Batch(function(first.e, second.e), broadcast_shape(first.shape, second.shape))
+
+        return method
+
+    __add__, __radd__ = _operator(operator.add), _operator(operator.add, True)
+    __sub__, __rsub__ = _operator(operator.sub), _operator(operator.sub, True)
+    __mul__, __rmul__ = _operator(operator.mul), _operator(operator.mul, True)
+    __truediv__ = _operator(lambda a, b: a * power(b, sp.Integer(-1)))
+    __rtruediv__ = _operator(lambda a, b: a * power(b, sp.Integer(-1)), True)
+    __pow__ = _operator(power)
+
+    def __neg__(self) -> Batch:
+        return Batch(-self.e, self.shape)
+
+    def __matmul__(self, other: Value) -> Any:
+        if not isinstance(other, Batch):
+            return NotImplemented
+        *rows, n = self.shape
+        inner, *columns = other.shape
+        if len(rows) > 1 or len(columns) > 1 or n != inner or set(rows) & set(columns):
+            raise TypeError(f"a matrix product of {self.shape} and {other.shape} has a size twice: {HOW}")
+        return Batch(n * mean(self.e * other.e, n), (*rows, *columns))
+
+    def __getitem__(self, index: Any) -> Batch:
+        if index != (0,) * len(self.shape):
+            raise TypeError(f"a batch of any size has a generic element, and no element {index!r}: {HOW}")
+        return Batch(self.e)
+
+    @staticmethod
+    def _comparison(compare: Callable[[Expression, Expression], Any]) -> Callable[[Batch, Value], bool]:
+        def method(self: Batch, other: Value) -> bool:
+            if self.shape:
+                raise TypeError(f"which number is larger depends on the numbers, and a Batch is a generic element: {HOW}")
+            return bool(compare(sample(self.e), sample(other.e if isinstance(other, Batch) else _sympified(other))))
+
+        return method
+
+    __lt__, __le__ = _comparison(operator.lt), _comparison(operator.le)
+    __gt__, __ge__ = _comparison(operator.gt), _comparison(operator.ge)
+
+    # ---- functions of the generic element: SymPy's own, which SymPy differentiates
+
+    def sqrt(self) -> Batch:
+        """The square root."""
+        return Batch(power(self.e, sp.Rational(1, 2)), self.shape)
+
+    def exp(self) -> Batch:
+        """e to the power of each."""
+        return Batch(sp.exp(expand(self.e)), self.shape)
+
+    def log(self) -> Batch:
+        """The natural logarithm: of a product, the sum of its factors'."""
+        return Batch(sp.expand_log(2 * sp.log(power(self.e, sp.Rational(1, 2)))), self.shape)
+
+    @staticmethod
+    def _function(function: Callable[[Expression], Expression]) -> Callable[[Batch], Batch]:
+        return lambda self: Batch(function(self.e), self.shape)
+
+    tanh, sin, cos = _function(sp.tanh), _function(sp.sin), _function(sp.cos)
+
+    # ---- reductions
+
+    def _reduced(self, axis: Axis, keepdims: bool, reduce: Callable[[Expression, Any], Expression]) -> Batch:
+        e, gone = self.e, axes(len(self.shape), axis)
+        for n in sorted((self.shape[i] for i in gone if self.shape[i] != 1), key=str, reverse=True):
+            e = reduce(e, n)
+        left = [1 if i in gone else n for i, n in enumerate(self.shape) if keepdims or i not in gone]
+        return Batch(e, tuple(left))
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Batch:
+        """The sum: so many means as there are numbers."""
+        return self._reduced(axis, keepdims, lambda e, n: n * mean(e, n))
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Batch:
+        """The mean."""
+        return self._reduced(axis, keepdims, mean)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Batch:
+        """The largest, a symbol of which no more is known: a proof in which it does not cancel fails."""
+        return self._reduced(axis, keepdims, lambda e, n: Largest(f"max_{n}({e})", axes_of(e) - {n}))
+
+    # ---- NumPy's functions
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Value, **kwargs: Any) -> Any:
+        if any(hasattr(a, "record") for a in inputs):
+            return NotImplemented
+        given = next((a for a in inputs if isinstance(a, np.ndarray)), None)
+        if given is not None and given.dtype != object:
+            raise TypeError(f"a Batch is an expression of symbols, and does not mix with an array of {given.dtype}")
+        if given is not None:
+            return ufunc(*[_boxed(a) if isinstance(a, Batch) else a for a in inputs], **kwargs)
+        name, function = ufunc.__name__, OPERATORS.get(ufunc)
+        if function:
+            return function(*inputs)
+        if method != "__call__" or not hasattr(Batch, name):
+            raise _no_rule(name)
+        return getattr(inputs[0], name)()
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        if function in FUNCTIONS:
+            return FUNCTIONS[function](*args, **kwargs)
+        if not any(isinstance(a, np.ndarray) for a in args):
+            raise _no_rule(function.__name__)
+        return function(*[_boxed(a) if isinstance(a, Batch) else a for a in args], **kwargs)  # an array of single numbers
+
+    def _broadcast_to(self, shape: Shape) -> Batch:
+        return Batch(self.e, shape)
+
+    def _reshape(self, shape: Shape) -> Batch:
+        if [n for n in shape if n != 1] != [n for n in self.shape if n != 1]:
+            raise TypeError(f"a batch of shape {self.shape} becomes {tuple(shape)} only where its sizes are numbers: {HOW}")
+        return Batch(self.e, tuple(shape))
+
+    def _transpose(self, order: Iterable[int] | None = None) -> Batch:
+        return Batch(self.e, tuple([self.shape[i] for i in order]) if order is not None else self.shape[::-1])
+
+
+HOW = "prove it for a size that is a number, as in prove(m=3)"
+OPERATORS: dict[Any, Callable[..., Any]] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+    np.negative: operator.neg,
+    np.power: operator.pow,
+    np.matmul: operator.matmul,
+}
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.sum: Batch.sum,
+    np.mean: Batch.mean,
+    np.max: Batch.max,
+    np.broadcast_to: Batch._broadcast_to,
+    np.reshape: Batch._reshape,
+    np.transpose: Batch._transpose,
+}
+
+
+def _no_rule(name: str) -> TypeError:
+    return TypeError(f"numpy.{name} has no rule for a batch of any size: give Batch a method {name}, or {HOW}")
+
+
+def _sympified(value: Any) -> Expression:
+    return sp.Rational(value) if isinstance(value, (float, Fraction)) else sp.sympify(value)
+
+
+def _boxed(a: Batch) -> Array:
+    box = np.empty((), dtype=object)
+    box[()] = a
+    return box

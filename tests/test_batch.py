@@ -1,0 +1,109 @@
+"""The kind of number behind the proof: with numbers for its symbols, an expression is what NumPy computes."""
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Tensor, derivations
+from tests.conftest import optional
+
+sp = optional("sympy")
+
+from micrograd_bn.numbers import batch  # noqa: E402
+from micrograd_bn.prove import _Prover  # noqa: E402
+
+SIZES = {"m": 4, "k": 3, "n": 2, "g": 2, "c": 3, "h": 2, "w": 5}
+ORDER = list(SIZES)
+m, k = (sp.Symbol(name, integer=True, positive=True) for name in "mk")
+
+
+def laid_out(array, names):
+    """An array with an axis for each name in ORDER, of size 1 where it has none of that name."""
+    named = [(ORDER.index(name), i) for i, name in enumerate(names) if name]
+    array = np.transpose(array, [i for _, i in sorted(named)] + [i for i, name in enumerate(names) if not name])
+    return array.reshape([SIZES[name] if name in names else 1 for name in ORDER])
+
+
+def names_of(shape):
+    return [None if n == 1 else n.name for n in shape]
+
+
+def number(e, arrays):
+    """An expression, laid out: with an array for each symbol that is not a size, and a mean for each mean."""
+    if isinstance(e, batch.Mean):
+        axis = ORDER.index(e.over.name)
+        return number(e.of, arrays).mean(axis=axis, keepdims=True)
+    if isinstance(e, batch.Root):
+        return np.sqrt(number(e.of, arrays))
+    if isinstance(e, batch.Largest):
+        return 0.7  # any number: it cancels
+    if isinstance(e, batch.Element):
+        return arrays[e.name]
+    symbols = sorted(e.free_symbols, key=str)
+    values = [number(s, arrays) if isinstance(s, batch.Element) else SIZES[s.name] for s in symbols]
+    return sp.lambdify(symbols, e, "numpy")(*values)
+
+
+@pytest.mark.parametrize("name", [name for name in derivations.__all__ if name != "ATTENTION"])
+def test_what_the_engine_computes_on_a_batch_is_what_it_computes_on_numbers(name):
+    d, random = getattr(derivations, name), np.random.default_rng(0)
+    prover = _Prover(d, None)
+    shapes = {a: tuple(1 if n == 1 else SIZES[n.name] for n in to) for a, to in prover.shapes.items()}
+    arrays = {a: random.uniform(0.5, 1.5, to) for a, to in shapes.items()}
+    if "t" in arrays:
+        arrays["t"] /= arrays["t"].sum(axis=-1, keepdims=True)
+    inputs = {a: Tensor(v) for a, v in arrays.items()}
+    nodes = d.forward(**inputs)
+    symbolic = d.forward(**{a: Tensor(v) for a, v in prover.inputs.items()}, **prover.constants)
+    upstream = random.normal(size=nodes[d.result].shape)
+    nodes[d.result].backward(upstream)
+    symbolic[d.result].backward(prover.upstream)
+    numbers = {a: laid_out(v, names_of(prover.shapes[a])) for a, v in arrays.items()}
+    numbers |= {d.upstream: laid_out(upstream, names_of(symbolic[d.result].shape))}
+    numbers |= {c: v for c, v in d.constants.items() if isinstance(v, float)}
+    for variable in d.variables:
+        got, expected = symbolic[variable], nodes[variable]
+        for one, other in (got.data, expected.data), (got.grad, expected.grad):
+            given = laid_out(np.asarray(other), names_of(one.shape))
+            np.testing.assert_allclose(np.broadcast_to(number(one.e, numbers), given.shape), given, rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_the_same_for_all_comes_out_and_what_adds_up_to_0_is_0():
+    x = batch.Batch(batch.Element("x", [m]), (m,))
+    c = batch.Batch(batch.Element("c"))
+    mu = x.mean(keepdims=True)
+    assert (x - mu).sum().e == 0
+    assert sp.expand((c * x).sum().e - m * c.e * mu.e) == 0
+    assert sp.expand(((x - mu) ** 2).mean().e - ((x * x).mean() - (mu * mu).mean()).e) == 0
+    assert (c + x * 0).sum().e == m * c.e
+
+
+def test_a_mean_of_means_is_the_same_in_any_order_and_across_another_factor():
+    x, w = batch.Batch(batch.Element("x", [m, k]), (m, k)), batch.Batch(batch.Element("w", [m]), (m, 1))
+    v = batch.Batch(batch.Element("v", [k]), (1, k))
+    for y in (x, x * w, x * v, x * w * v):
+        by_rows, by_columns = y.sum(axis=0).sum(), y.sum(axis=1).sum()
+        assert by_rows.e == by_columns.e == y.sum().e
+    assert ((x * w).sum(axis=0) * v).sum().e != (x * w).sum().e
+
+
+def test_a_root_is_a_symbol_whose_square_is_known():
+    a, b = batch.Batch(batch.Element("a")), batch.Batch(batch.Element("b"))
+    root = (a + b).sqrt()
+    assert batch.reduced((root * root - a - b).e) == 0
+    assert batch.reduced((1 / (a + b) - root**-2).e) == 0
+    assert batch.reduced((root**3 / (a + b) - root).e) == 0
+    assert batch.reduced((root - a - b).e) != 0
+
+
+def test_what_does_not_fit_is_said():
+    x = batch.Batch(batch.Element("x", [m]), (m,))
+    with pytest.raises(ValueError, match="do not broadcast"):
+        x + batch.Batch(batch.Element("y", [k]), (k,))
+    with pytest.raises(TypeError, match=r"numpy\.sort has no rule"):
+        np.sort(x)
+    with pytest.raises(TypeError, match="does not mix with an array of float64"):
+        np.ones(3) * x
+    with pytest.raises(TypeError, match="does not mix"):
+        Tensor(x) * np.ones(3)
+    with pytest.raises(TypeError, match="generic element"):
+        bool(x > 0)

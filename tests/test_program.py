@@ -1,0 +1,290 @@
+"""The program: what it looks like, what it gives, and what it says of bad input."""
+
+import re
+import subprocess
+import sys
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Tensor, batch_norm, grad, scalars, trace
+from micrograd_bn import functions as F
+
+SHAPES = ((32, 10), (10,), (10,), (32, 10))
+
+
+def batch(seed=0, dtype="float64"):
+    random = np.random.default_rng(seed)
+    return [random.normal(size=shape).astype(dtype) for shape in SHAPES]
+
+
+def by_engine(f, values, dy=None):
+    tensors = [Tensor(a) for a in values]
+    y = f(*tensors)
+    y.backward(dy)
+    return y.data, [t.grad for t in tensors]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_batch_norm_on_other_numbers_bit_for_bit(dtype):
+    p = trace(batch_norm, *batch(dtype=dtype)[:3])
+    *values, dy = batch(1, dtype)
+    y, gradients = by_engine(batch_norm, values, dy)
+    found, of_inputs = p.gradients(*values, dy)
+    np.testing.assert_array_equal(p(*values), y)
+    for a, b in zip((found, *of_inputs), (y, *gradients)):
+        assert a.dtype == b.dtype == dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_batch_norm_reads_as_its_derivation():
+    p = trace(batch_norm, *batch()[:3])
+    lines = p.body(backward=True).splitlines()
+    statements = [line for line in lines if not line.startswith("#")]
+    assert len(statements) <= 45
+    names = [line.partition(" = ")[0] for line in statements]
+    assert " ".join(n for n in names if not n.startswith("t")) == "mu var x_hat y dbeta dx_hat dgamma dvar dmu dx"
+    assert [line for line in lines if line.startswith("#")] == [
+        *("# (1): mu", "# (2): var", "# (3): x_hat", "# (4): y"),
+        *("# back through (4): (5), (6), (7)", "# back through (3): (8), (10), (13)", "# back through (2): (9), (12)"),
+        *("# back through (3): (8), (10), (13)", "# back through (1): (11)"),
+    ]
+    right = [line.partition(" = ")[2] for line in statements]
+    assert len(set(right)) == len(right)  # nothing twice
+    for i, name in enumerate(names):  # nothing in vain
+        assert name in ("y", "dx", "dgamma", "dbeta") or re.search(rf"\b{name}\b", "\n".join(right[i:]))
+    assert "t1 = x - mu" in p.body() and p.body() in str(p).replace("\n    ", "\n")
+
+
+def test_a_graph_that_is_there():
+    *values, dy = batch()
+    x, gamma, beta = map(Tensor, values)
+    y = batch_norm(x, gamma, beta)
+    y.backward(dy)
+    p = trace(y)
+    given = dict(zip(("x", "gamma", "beta"), values))
+    order = [name.label for name in p.inputs]
+    _, found = p.gradients(*[given[label] for label in order], dy)
+    for label, g in zip(order, found):
+        np.testing.assert_array_equal(g, {"x": x, "gamma": gamma, "beta": beta}[label].grad)
+    assert "# (3): x_hat" in str(p)
+    y.backward(dy)  # the graph is as it was
+
+
+def test_a_graph_of_single_numbers():
+    x, w = scalars([1.0, -2.0, 3.0], "x"), scalars([0.5, 0.25, -1.0], "w")
+    loss = (x @ w).relu() + (x @ w).tanh()
+    p = trace(loss)
+    y, found = p.gradients(*[name.value for name in p.inputs])
+    loss.backward()
+    assert y == loss.data
+    assert {n.label: g for n, g in zip(p.inputs, found)} == {
+        f"{label}_{i}": t.grad for label, ts in (("x", x), ("w", w)) for i, t in enumerate(ts)
+    }
+
+
+def test_what_is_captured_is_a_constant_under_its_name():
+    weights, shift = Tensor([[1.0, 2.0], [3.0, 4.0]], label="weights"), np.array([1.0, 5.0])
+    p = trace(lambda x: (x @ weights + shift).tanh(), np.zeros((1, 2)))
+    assert [name.label for name in p.constants] == ["weights", "c1"]
+    assert "def gradients(x, dy, weights, c1):" in str(p) and "3.0" not in str(p)
+    np.testing.assert_array_equal(p(np.ones((1, 2))), np.tanh(np.ones((1, 2)) @ weights.data + shift))
+    assert weights.grad is None
+
+
+@pytest.mark.parametrize("number", [Decimal("0.7"), Fraction(3, 7)])
+def test_other_kinds_of_number(number):
+    def f(a, b):
+        root = (a * b).sqrt() if isinstance(number, Decimal) else a * b
+        return root / (a + 2) - b**3 + abs(a - b) + F.where(a > b, a, b) + (a - 5).relu()
+
+    given = number + 1, number * 2
+    p = trace(f, number, number)
+    y, gradients = by_engine(f, given)
+    assert p(*given) == y and type(p(*given)) is type(number)
+    assert p.gradients(*given) == (y, tuple(gradients))
+    q = trace(lambda a: a.log().tanh() if isinstance(number, Decimal) else a / 3, number)
+    assert q(given[0]) == by_engine(lambda a: a.log().tanh() if isinstance(number, Decimal) else a / 3, given[:1])[0]
+
+
+def test_floats_that_pythons_arithmetic_refuses_are_numpys():
+    p = trace(lambda a, b: a / b + a**0.5, 1.0, 1.0)
+    with np.errstate(all="ignore"):
+        assert p(1.0, 0.0) == np.inf and np.isnan(p(-1.0, 1.0))
+        assert p.gradients(1.0, 0.0)[1][1] == -np.inf
+
+
+def test_constants_come_back_bit_for_bit():
+    for number in (0.1, 1e-320, 1 / 3, np.inf, -0.0, np.float32(0.1)):
+        p = trace(lambda a, c=number: a * 2 + c, np.zeros(2, np.float32))
+        np.testing.assert_array_equal(p(np.ones(2, np.float32)), (Tensor(np.ones(2, np.float32)) * 2 + number).data)
+
+
+def test_comparisons_are_recorded_and_not_frozen():
+    p = trace(lambda a: F.where(a > 0, a * a, -a) + a.relu() + F.maximum(a, 2.0), 1.0)
+    for number in (-3.0, 0.0, 5.0):
+        y, gradients = by_engine(lambda a: F.where(a > 0, a * a, -a) + a.relu() + F.maximum(a, 2.0), [number])
+        assert p.gradients(number) == (y, tuple(gradients))
+
+
+def decides(t):
+    if t.data[0] > 0:
+        return t * 2
+    return -t
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        decides,
+        lambda t: t * float(t.sum()),
+        lambda t: t * int(t.data.sum()),
+        lambda t: t[np.argmax(t)],
+        lambda t: t[t > 0],
+        lambda t: t if (t > 0).sum() else -t,
+        lambda t: t * np.asarray(t.data),
+        lambda t: t * sum(t.data),
+        lambda t: t * t.sum().item(),
+        lambda t: t * t.numpy(),
+    ],
+)
+def test_a_function_that_looks_inside_a_number_is_refused_with_its_line(f):
+    with pytest.raises(TypeError, match="looks inside a number") as raised:
+        trace(f, np.ones(3))
+    assert "test_program.py, line " in str(raised.value)
+    if f is decides:
+        assert "if t.data[0] > 0:" in str(raised.value)
+
+
+def test_bad_input():
+    p = trace(batch_norm, *batch()[:3])
+    x, gamma, beta, dy = batch()
+    with pytest.raises(TypeError, match=r"takes 3 values \(x, gamma, beta\), and this is 2"):
+        p(x, gamma)
+    with pytest.raises(TypeError, match=r"takes 4 values \(x, gamma, beta, dy\), the last .* gradient of shape \(32, 10\)"):
+        p.gradients(x, gamma, beta)
+    with pytest.raises(ValueError, match=r"dy: .* \(32, 10\), and this has \(10,\)"):
+        p.gradients(x, gamma, beta, dy[0])
+    with pytest.raises(ValueError, match=r"x: .* \(32, 10\), and this has \(31, 10\)"):
+        p(x[:-1], gamma, beta)
+    with pytest.raises(TypeError, match=r"x: .* float64, and this is float32"):
+        p(x.astype("float32"), gamma, beta)
+    with pytest.raises(TypeError, match="holds real numbers, and this is str"):
+        trace(lambda a: a, "one")
+    with pytest.raises(TypeError, match="returns tuple: which of them is the result"):
+        trace(lambda a: (a, a), 1.0)
+    with pytest.raises(TypeError, match="returns NoneType"):
+        trace(lambda a: None, 1.0)
+    with pytest.raises(TypeError, match="as comparisons are"):
+        trace(lambda a: a > 0, 1.0)
+    with pytest.raises(TypeError, match="an example is needed for each argument"):
+        trace(batch_norm, x)
+    with pytest.raises(OSError, match="cannot be written: there is no folder"):
+        p.save("no/such/folder/backward.py")
+    with pytest.raises(TypeError, match="takes its examples from the leaves"):
+        trace(Tensor(1.0) * 2, 1.0)
+
+
+def test_a_program_is_a_node_to_any_order():
+    p = trace(lambda a: (a**3 * 2).sum() + F.relu(a).sum(), np.ones(2))
+    x = Tensor([0.0, 2.0])
+    y = p(x) * 3
+    assert [node.primitive.name for node in y.parents] == ["<lambda>"] or y.parents[0].parents == (x,)
+    (first,) = grad(y, x)
+    (second,) = grad(first.sum(), x)
+    (third,) = grad(second.sum(), x)
+    np.testing.assert_array_equal(first.data, 3 * (6 * x.data**2 + (x.data > 0)))
+    np.testing.assert_array_equal(second.data, 36 * x.data)
+    np.testing.assert_array_equal(third.data, [36.0, 36.0])
+    q = trace(lambda a: a * F.softmax(a), np.ones(2))
+    with pytest.raises(ValueError, match=r"x|a"):
+        q(Tensor(np.ones(3)))
+
+
+def test_what_has_been_stopped_stays_a_constant_in_the_second_derivative():
+    from micrograd_bn.primitives import stop_gradient
+
+    def f(a):
+        return (stop_gradient(a) * a * a).sum()
+
+    x, p = Tensor([1.0, 3.0]), trace(f, np.ones(2))
+    for g in (f, p):
+        (first,) = grad(g(x), x)
+        (second,) = grad(first.sum(), x)
+        np.testing.assert_array_equal(second.data, 2 * x.data)
+
+
+def test_gradients_are_arrays_of_their_own():
+    p = trace(lambda a, b: a + b, np.zeros(2), np.zeros(2))
+    dy = np.ones(2)
+    _, (da, db) = p.gradients(np.zeros(2), np.zeros(2), dy)
+    da *= 5
+    assert db.tolist() == dy.tolist() == [1, 1]
+    _, (dx,) = trace(lambda a: a.sum(), np.zeros(2)).gradients([1.0, 2.0])
+    dx *= 5
+
+
+def test_a_saved_program_runs_without_the_package(tmp_path):
+    *values, dy = batch()
+    p = trace(batch_norm, *values)
+    path = p.save(tmp_path / "backward.py")
+    assert path.read_text() == str(p)
+    np.savez(tmp_path / "given.npz", *values, dy)
+    run = (
+        "import sys; sys.modules['micrograd_bn'] = None; sys.path.insert(0, '.'); import numpy as np, backward; "
+        "y, g = backward.gradients(*np.load('given.npz').values()); np.savez('found.npz', y, *g); "
+        "assert 'gamma: float64 of shape (10,)' in backward.__doc__"
+    )
+    subprocess.run([sys.executable, "-I", "-c", run], check=True, cwd=tmp_path)
+    y, gradients = by_engine(batch_norm, values, dy)
+    for a, b in zip(np.load(tmp_path / "found.npz").values(), (y, *gradients)):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_ten_thousand_nodes_take_seconds():
+    import time
+
+    def f(*values):
+        total = values[0]
+        for a in values[1:]:
+            total = (total * a).tanh()
+        return total
+
+    start = time.perf_counter()
+    values = np.linspace(0.9, 1.1, 5001).tolist()
+    p = trace(f, *values)
+    p.gradients(*values)
+    assert time.perf_counter() - start < 6  # 3 on a machine that has nothing else to do
+    assert len(p.statements) > 10_000
+
+
+def test_a_gradient_within_a_function():
+    """Its second derivative goes back through elements that were picked, and put in their places."""
+
+    def f(x):
+        (g,) = grad((x[1:] ** 3 * x[[0, 0, 1]]).sum(), x)
+        return g * g
+
+    values = [np.array([1.0, 2.0, -3.0, 0.5])]
+    y, gradients = by_engine(f, values, np.ones(4))
+    found, of_inputs = trace(f, np.zeros(4)).gradients(*values, np.ones(4))
+    np.testing.assert_array_equal(found, y)
+    np.testing.assert_array_equal(of_inputs[0], gradients[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_buffers_are_reused_and_never_given_away(dtype):
+    *values, dy = batch(dtype=dtype)
+    p, q = trace(batch_norm, *values), trace(batch_norm, *values, reuse=True)
+    assert "buffers = np.empty((4, 32, 10)" in str(q) and "buffer" not in str(p)
+    first = q.gradients(*values, dy)
+    kept = [first[0].copy(), *[g.copy() for g in first[1]]]
+    *others, other_dy = batch(7, dtype)
+    second = q.gradients(*others, other_dy)
+    for a, b, c, d in zip(
+        (first[0], *first[1]), kept, (second[0], *second[1]), (lambda y, g: (y, *g))(*p.gradients(*others, other_dy))
+    ):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(c, d)

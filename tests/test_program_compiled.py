@@ -1,0 +1,212 @@
+"""Compiled programs: the engine's bits, or within the bound of a running error analysis."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import reject
+from hypothesis import strategies as st
+
+from micrograd_bn import Tensor, batch_norm, trace
+from micrograd_bn import functions as F
+from tests.conftest import optional
+from tests.running import assert_within, running
+from tests.strategies import programs, prop
+from tests.test_program import batch, by_engine
+from tests.test_program_properties import engine
+from tests.test_properties import analysed, draw_leaves
+
+optional("numba")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def layer_norm(x, gamma, beta):
+    centered = x - x.mean(axis=-1, keepdims=True)
+    return gamma * (centered / F.sqrt((centered**2).mean(axis=-1, keepdims=True) + 1e-5)) + beta
+
+
+def rms_norm(x, gamma, beta):
+    return gamma * (x / F.sqrt((x * x).mean(axis=-1, keepdims=True) + 1e-5)) + beta
+
+
+def softmax_cross_entropy(x, gamma, beta):
+    return -((F.log_softmax(x * gamma + beta)) * 0.1).sum(axis=-1).mean()
+
+
+def relu_network(x, gamma, beta):
+    return ((x @ (gamma * x[:10, :10])).relu() * beta).tanh() @ beta
+
+
+def images(x, gamma, beta):
+    pixels = F.reshape(x, (4, 10, 8))
+    return batch_norm(pixels, F.reshape(gamma, (10, 1)), F.reshape(beta, (10, 1)), axis=(0, 2)).sum()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_batch_norm_has_the_engines_bits(dtype):
+    *values, dy = batch(dtype=dtype)
+    compiled = trace(batch_norm, *values).compile()
+    y, gradients = by_engine(batch_norm, values, dy)
+    found, of_inputs = compiled.gradients(*values, dy)
+    for a, b in zip((compiled(*values), found, *of_inputs), (y, y, *gradients)):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("function", [layer_norm, rms_norm, softmax_cross_entropy, relu_network, images])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_layers_are_within_the_rounding_of_their_sums(function, dtype):
+    *values, _ = batch(1, dtype)
+    p = trace(function, *values)
+    dy = [] if p.upstream is None else [np.cos(np.arange(p.result.value.size)).reshape(p.result.shape).astype(dtype)]
+    y, gradients = by_engine(function, values, *dy)
+    compiled = p.compile()
+    found, of_inputs = compiled.gradients(*values, *dy)
+    np.testing.assert_array_equal(compiled(*values), found)
+    for a, b in zip((found, *of_inputs), (y, *gradients)):
+        assert np.shape(a) == np.shape(b)
+        np.testing.assert_allclose(a, b, rtol=200 * np.finfo(dtype).eps, atol=200 * np.finfo(dtype).eps * np.abs(b).max())
+
+
+def test_loops_store_nothing_as_large_as_the_batch_but_results():
+    *values, _ = batch()
+    source = trace(batch_norm, *values).compile().source
+    backward = source[source.index("def gradients_1") :]
+    assert backward.count("for r in range(32):") == 5
+    assert backward.count("[r, c] = ") == 2
+    assert "x_hat = t1 / t4[c]" in backward
+    rows = trace(layer_norm, *values).compile().source
+    assert rows[rows.index("def gradients_1") :].count("for r in range(32):") == 1
+
+
+def test_what_does_not_fit_into_loops_is_numpy_between_them():
+    *values, _ = batch()
+    source = trace(relu_network, *values).compile().source
+    driver = source[source.index("def gradients(") :]
+    assert " @ " in driver and "gradients_" in driver and "np.zeros((32, 10), np.float64)" in driver
+
+
+def as_python(compiled):
+    """The loops as Python runs them, uncompiled."""
+    plain = compiled.source.replace("from numba import njit", "def njit(*_, **__):\n    return lambda function: function")
+    scope = {}
+    exec(plain, scope)
+    vars(compiled)["_module"] = SimpleNamespace(**scope)
+    return compiled
+
+
+def assert_within_the_bound(data, program, dtype, run):
+    leaves, dy = draw_leaves(data, program, dtype)
+    p = trace(lambda *tensors: program(tensors), *leaves)
+    single = p.upstream is None
+    dy = np.ones_like(dy) if single else dy
+    expected = analysed(program, leaves, dy, running(dtype))
+    with np.errstate(all="ignore"):
+        try:
+            exact = engine(program, leaves, dy)
+            y, found = run(p.compile()).gradients(*leaves, *([] if single else [dy]))
+        except (ZeroDivisionError, OverflowError):
+            reject()
+    for got, bound, own in zip((y, *found), expected, exact):
+        assert np.shape(got) == np.shape(own)
+        assert np.asarray(got).dtype == np.asarray(own).dtype
+        assert_within(got, bound)
+
+
+@prop(30, data=st.data(), program=programs(), dtype=st.sampled_from(("float32", "float64")))
+def test_loops_are_within_the_bound(data, program, dtype):
+    """As Python: compiling takes a second or two each."""
+    assert_within_the_bound(data, program, dtype, as_python)
+
+
+@prop(2, data=st.data(), program=programs(), dtype=st.sampled_from(("float32", "float64")))
+def test_compiled_programs_are_within_the_bound(data, program, dtype):
+    assert_within_the_bound(data, program, dtype, lambda compiled: compiled)
+
+
+def test_single_numbers_come_as_numbers_or_as_an_array():
+    def f(*v):
+        total = sum(a * b for a, b in zip(v[:20], v[20:]))
+        return (total.tanh() + v[0].relu()) ** 2 - F.where(v[1] > 0, v[1], total**3) / v[2] + v[3].exp() + (total * total).sqrt()
+
+    values = np.random.default_rng(0).normal(size=40).tolist()
+    y, gradients = by_engine(f, values)
+    compiled = trace(f, *[1.0] * 40).compile()
+    found, of_inputs = compiled.gradients(*values)
+    assert isinstance(found, float) and isinstance(of_inputs, tuple)
+    np.testing.assert_allclose((found, *of_inputs), (y, *gradients), rtol=1e-12)
+    again, array = compiled.gradients(np.array(values))
+    assert again == found == compiled(*values) == compiled(np.array(values))
+    assert array.tolist() == list(of_inputs)
+    with pytest.raises(TypeError, match="takes 40 values"):
+        compiled.gradients(1.0, 2.0)
+    with pytest.raises(ValueError, match=r"one array of them, and this has shape \(39,\)"):
+        compiled(np.ones(39))
+    assert trace(lambda a: a / 0.0, 1.0).compile()(1.0) == np.inf
+    assert trace(lambda a: a * 2, 1.0).compile().gradients(4.0) == (8.0, (2.0,))
+
+
+def test_bad_input_is_refused_as_the_program_does():
+    *values, dy = batch()
+    compiled = trace(batch_norm, *values).compile()
+    with pytest.raises(ValueError, match=r"dy: .* \(32, 10\), and this has \(10,\)"):
+        compiled.gradients(*values, dy[0])
+    with pytest.raises(TypeError, match="takes 3 values"):
+        compiled(values[0])
+    from decimal import Decimal
+
+    with pytest.raises(TypeError, match=r"compile.. is for floats, and .* is of object"):
+        trace(lambda a: a * 2, Decimal(1)).compile()
+
+
+def test_a_layout_does_not_matter():
+    *values, dy = batch()
+    compiled = trace(batch_norm, *values).compile()
+    expected = compiled.gradients(*values, dy)
+    found = compiled.gradients(np.asfortranarray(values[0]), *values[1:], np.repeat(dy, 2, axis=1)[:, ::2])
+    for a, b in zip((expected[0], *expected[1]), (found[0], *found[1])):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_second_process_does_not_compile(tmp_path):
+    run = (
+        "import time, numpy as np; from micrograd_bn import trace, batch_norm; "
+        "c = trace(batch_norm, np.ones((5, 3)), np.ones(3), np.ones(3)).compile(); "
+        "start = time.perf_counter(); c(np.ones((5, 3)), np.ones(3), np.ones(3)); "
+        "import numba; print(c._module.forward_1.stats.cache_hits and 'from the cache' or 'compiled')"
+    )
+    for found in ("compiled", "from the cache"):
+        done = subprocess.run(
+            [sys.executable, "-c", run],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={"XDG_CACHE_HOME": str(tmp_path), "HOME": "/"},
+        )
+        assert done.stdout.strip() == found
+
+
+def test_without_numba_compile_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    p = trace(lambda a: a * 2, 1.0)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'micrograd-bn\[fast\]'"):
+        p.compile()
+    assert p(2.0) == 4.0
+
+
+def test_the_package_does_not_import_numba():
+    run = "import sys, micrograd_bn; assert not {'numba', 'llvmlite'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", run], check=True)
+
+
+def test_a_tensor_is_for_the_program_not_for_what_is_compiled():
+    with pytest.raises(TypeError, match="this is a Tensor already"):
+        trace(lambda a: (a * 2).sum(), np.ones(2)).compile()(Tensor([1.0, 2.0]))
