@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward, fused, fused_batch_norm, grad
 from micrograd_bn.batchnorm import mean, normalize, variance
 from micrograd_bn.derivations.batch_norm import d_x_condensed
-from micrograd_bn.engine import adjoints
 from micrograd_bn.shapes import axes, unbroadcast
 from tests.running import EXACT, Running, assert_negligible, assert_within, errors, exact, fine, running
 from tests.strategies import DTYPES, EPS, MOVES, Batch, batches, exponents, layouts, programs, prop, relatives, shapes, values
