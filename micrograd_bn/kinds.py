@@ -87,9 +87,7 @@ def apply(function: Callable[..., Any], values: Sequence[Value], params: Mapping
     """``function(*values, **params)``, in NumPy's arithmetic: where Python's floats raise, inf or NaN with NumPy's warning."""
     try:
         return function(*values, **params) if params else function(*values)
-    except (ZeroDivisionError, OverflowError):
-        if not any(type(value) is float for value in values):
-            raise
+    except (ZeroDivisionError, OverflowError):  # which other kinds of number raise again
         return function(*[np.float64(value) if type(value) is float else value for value in values], **params)
     except TypeError as error:
         raise explain_kinds(error, values) from error
@@ -129,18 +127,17 @@ def by_kind(name: str) -> Callable[[Value], Value]:
     """The function of this name, for each kind of number: NumPy's, or the number's own method, or its library's function.
 
     >>> from fractions import Fraction
-    >>> by_kind("sqrt")(4.0), by_kind("sqrt")(Fraction(9, 4))
-    (2.0, 1.5)
+    >>> print(by_kind("sqrt")(4.0), by_kind("sqrt")(Fraction(9, 4)))
+    2.0 1.5
     """
     ufunc: Any = getattr(np, name)
     each: Any = np.frompyfunc(lambda number: _own(name, number), 1, 1)
 
     def function(a: Value) -> Value:
         try:
-            y = ufunc(a)
+            return ufunc(a)
         except (TypeError, AttributeError):  # it looks for a method of that name, and there is none
             return each(a)
-        return float(y) if type(a) is float or type(a) is int else y
 
     return function
 

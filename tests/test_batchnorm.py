@@ -169,6 +169,8 @@ def test_dy_has_xs_shape():
 def test_in_the_bare_engine_numpys_rules_hold_for_a_constant_column():
     with np.errstate(invalid="ignore"):
         assert np.isnan(batch_norm(np.ones((3, 1)), 1.0, 0.0, eps=0.0)).all()
+    with np.errstate(all="ignore"):
+        assert np.isnan(batch_norm_backward(np.ones((3, 1)), np.ones((3, 1)), 1.0, eps=0.0).x).all()
 
 
 def test_every_eps_that_is_not_given_is_the_same():

@@ -466,6 +466,14 @@ def test_a_single_number_may_be_indexed(index, number):
     assert type(t.grad) is type(number)
 
 
+def test_a_single_number_is_never_an_array_without_axes():
+    for number, kind in ((2.0, float), (np.float32(2), np.float32), (Decimal(2), Decimal), (np.array(2.0), float)):
+        t = Tensor(number)
+        y = t.reshape(1, 1).transpose(1, 0).reshape(())
+        y.backward()
+        assert type(y.data) is type(t.grad) is type(grad(y, [t])[0].data) is kind
+
+
 def test_an_array_of_tensors_is_made_when_asked_for_and_a_tensor_of_them_by_stack():
     a, b = Tensor(1.0), Tensor(2.0)
     array = np.array([a, b], dtype=object)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import checked
-from ..batchnorm import mean, normalize, scale_shift, variance
+from ..batchnorm import mean, normalize, normalized, scale_shift, variance
 from ..derivation import Derivation, Edge, Gradient
 from ..engine import Tensor
 from ..kinds import Value, as_data, explains_kinds
@@ -233,4 +233,6 @@ def batch_norm_backward(dy: Value, x: Value, gamma: Value, eps: Value = 1e-5, ax
     dy = dy if isinstance(dy, Tensor) else as_data(dy)
     if shape(dy) != shape(x):
         raise ValueError(f"dy is the gradient of y, so it has x's shape {shape(x)}, and this has {shape(dy)}")
-    return Gradients(**BATCH_NORM.backward(dy, x=x, gamma=gamma, beta=gamma, eps=eps, axis=axis))
+    mu, var, x_hat = normalized(x, eps, axis)
+    known = {"x": x, "gamma": gamma, "beta": gamma, "mu": mu, "var": var, "x_hat": x_hat, "y": x_hat, "eps": eps, "axis": axis}
+    return Gradients(**BATCH_NORM.backward(dy, **known))  # of y and beta only the shapes count
