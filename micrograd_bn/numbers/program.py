@@ -88,8 +88,11 @@ class Name(ArrayLike):
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Value:
         if function in (np.ones_like, np.zeros_like, np.shape, np.ndim, np.size):
             return function(self.value, *args[1:], **kwargs)  # depends on the shape alone
-        if function is np.cumsum:  # the primitive's own forward, whose third argument is a float16's dtype
+        # From a primitive's own forward, which adds up float16 in float32: that the primitive does, wherever it is run.
+        if function is np.cumsum:
             return P.cumsum(self, axis=args[1])
+        if function is np.einsum:
+            return P.einsum(*args[1:], subscripts=args[0])
         if function in (np.argmax, np.argmin, np.nonzero, np.argsort):
             _refuse()
         return super().__array_function__(function, types, args, kwargs)
@@ -164,6 +167,8 @@ class Tape:
     def write(self, primitive: P.Primitive, inputs: Sequence[Value], params: Mapping[str, Any]) -> Name:
         """The Name of what ``primitive`` makes of the inputs, written down unless it stands there already."""
         if primitive is P.getitem and isinstance(params["index"], tuple) and not params["index"]:
+            return inputs[0]  # type: ignore[no-any-return]
+        if primitive is P.astype and isinstance(inputs[0].value, (np.ndarray, np.generic)) and inputs[0].dtype == params["dtype"]:
             return inputs[0]  # type: ignore[no-any-return]
         value = _computed(primitive, inputs, params)
         if primitive in ARITHMETIC:  # what is repeated anyway need not be repeated before
