@@ -222,6 +222,13 @@ def test_the_command_line_verifies_any_derivation(tmp_path, capsys):
     )
     assert cli.main(["verify", str(batch), "--derivation", f"{own}:SCALE"]) == 0
     assert "by the engine" in capsys.readouterr().out
+    batch.write_text(
+        "a,b,c\n1,2,4\n1,1,5\n", encoding="utf-8"
+    )  # a constant column has a variance of 0, which only batch norm divides by
+    assert cli.main(["verify", str(batch), "--derivation", "rms_norm", "--eps", "0"]) == 0
+    assert "variance 0" not in capsys.readouterr().err
+    assert cli.main(["verify", str(batch), "--eps", "0"]) == 2
+    assert "divides by √(σ² + ε) = 0" in capsys.readouterr().err
     assert cli.main(["verify", str(batch), "--derivation", "no_norm"]) == 2
     assert "these are there: attention, batch_norm" in capsys.readouterr().err
     assert cli.main(["verify", str(batch), "--derivation", f"{own}:scale"]) == 2
