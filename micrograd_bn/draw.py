@@ -431,7 +431,7 @@ def _symbol(step: Step, name: str) -> str:
 
 def _number_of(step: Step, name: str) -> int | None:
     """The number of the local derivative of a step with respect to one of its variables; None where it has none."""
-    if step.derivation is None or name in step.derivation.constant:
+    if step.derivation is None or name in step.derivation.no_gradient:
         return None
     number: int = step.derivation.edge(step.output, name).number
     return number

@@ -174,9 +174,11 @@ def verify(
     own, own_upstream = drawn(first, constants.get("axis", 0), seed, d, inputs)
     inputs = {name: convert(value) for name, value in (own | inputs).items()}
     known = values_on_paper(inputs | constants, convert(own_upstream if upstream is None else as_data(upstream)), d)
+    nodes = d.forward(**{name: Tensor(value) for name, value in inputs.items()}, **constants)
+    nodes[d.result].backward(known[d.upstream])
     digits = getcontext().prec
     unit = float(np.finfo(first.dtype).eps) if first.dtype != object else 10.0 ** (1 - digits)
-    lines = (*_forward(d, known), *_edges(d, known), *_gradients(d, known))
+    lines = (*_forward(d, nodes), *_edges(d, known), *_gradients(d, nodes, known))
     rows = tuple(_row(line, ROUNDING * unit) for line in lines)
     dtype = str(first.dtype) if first.dtype != object else f"Decimal with {digits} digits"
     return Report(rows, first.shape, dtype, ROUNDING * unit, d)
@@ -205,7 +207,7 @@ def drawn(
     known = {derivation.inputs[0]: np.asarray(x, dtype=float)} | inputs | {k: np.asarray(v, dtype=float) for k, v in given.items()}
     with np.errstate(all="ignore"):
         constants = {"axis": axis} if "axis" in derivation.constants else {}
-        result = derivation.forward(**known, **constants)[derivation.result] if derivation is not BATCH_NORM else x
+        result = derivation.forward(**known, **constants)[derivation.result]
     return inputs, np.asarray(random.normal(size=np.shape(result)))
 
 
@@ -305,9 +307,8 @@ def _size(
     return found.size
 
 
-def _forward(d: Derivation, values: dict[str, Value]) -> Iterator[_Line]:
+def _forward(d: Derivation, nodes: dict[str, Value]) -> Iterator[_Line]:
     """The equations: the engine, and the same in extended precision, each on what the engine has computed before."""
-    nodes = d.forward(**{a: Tensor(v) if a in d.inputs else v for a, v in values.items() if a in (*d.inputs, *d.constants)})
     got = {name: node.data if isinstance(node, Tensor) else node for name, node in nodes.items()}
     for e in d.equations:
         with _twice_the_digits():
@@ -334,10 +335,8 @@ def _wide(term: Value, to: Shape) -> Value:
     return np.broadcast_to(term, to) if len(shape(term)) <= len(to) else term
 
 
-def _gradients(d: Derivation, values: dict[str, Value]) -> Iterator[_Line]:
-    """The gradients and the condensed forms: a pass through the composed graph, against the formulas."""
-    nodes = d.forward(**{a: Tensor(v) if a in d.inputs else v for a, v in values.items() if a in (*d.inputs, *d.constants)})
-    nodes[d.result].backward(values[d.upstream])
+def _gradients(d: Derivation, nodes: dict[str, Value], values: dict[str, Value]) -> Iterator[_Line]:
+    """The gradients and the condensed forms: the engine's pass through the composed graph, against the formulas."""
     for entry in d.gradients:
         number = " ".join(f"({n})" for n in entry.numbers)
         yield number, entry, nodes[entry.variable].grad, values[f"d{entry.variable}"], _size(d, entry.function, values)
