@@ -431,6 +431,24 @@ class Derivation:
         return found.get(leaf, leaf.data * 0)
 
 
+def made_by(nodes: Iterable[Tensor]) -> dict[Tensor, Step]:
+    """Which numbered equation each node belongs to: the results, and what they are computed from up to the equation's variables."""
+    groups: dict[Tensor, Step] = {}
+    variables: dict[int, set[Tensor]] = {}  # of the single numbers of an array, thousands share one
+    for node in nodes:
+        step = node.equation
+        if step is None:
+            continue
+        if id(step.values) not in variables:
+            variables[id(step.values)] = {t for value in step.values for _, t in _tensors(value)}
+        inner = [node]
+        while inner:
+            a = inner.pop()
+            groups[a] = step
+            inner += [b for b in a.parents if b not in variables[id(step.values)] and b not in groups]
+    return groups
+
+
 def evaluate(function: Formula, values: Mapping[str, Any]) -> Value:
     """Call a function of the table with the values that it names: variables, constants, and gradients as "dy", "dx_hat", …
 
