@@ -72,7 +72,7 @@ class Tensor(ArrayLike):
         """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows."""
         data = apply(primitive.forward, _values(inputs), params)
         node = _new(Tensor)
-        node.data = data if type(data) is float else _single(data)
+        node.data = data if type(data) is float else as_single(data)
         node.grad = node.label = node.equation = None
         node.primitive, node.inputs, node.params = primitive, inputs, params
         return node
@@ -212,7 +212,7 @@ def _values(inputs: tuple[Value, ...]) -> Sequence[Any]:
     return [a.data if isinstance(a, Tensor) else a for a in inputs]
 
 
-def _single(data: Any) -> Any:
+def as_single(data: Any) -> Any:
     """A single number as such, not as an array without axes; as Python's own float, which computes twice as fast as float64."""
     if type(data) is np.ndarray and not data.shape:
         data = data[()]
@@ -227,7 +227,7 @@ def _leaf(kind: type[Tensor], data: Any, label: str | None, grad: Any) -> Tensor
 
 def _fitted(term: Any, a: Tensor) -> Any:
     """A term in the shape of the node that it goes to, where broadcasting had repeated that."""
-    return None if term is None else _single(unbroadcast(term, a.shape))
+    return None if term is None else as_single(unbroadcast(term, a.shape))
 
 
 def _seed(output: Tensor, gradient: Any) -> Any:

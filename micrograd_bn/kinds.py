@@ -110,9 +110,10 @@ OPERATORS: dict[Any, Callable[..., Any]] = {
 
 def zero(like: Value) -> Value:
     """0, as the kind of number that ``like`` is, or is made of."""
-    like = like.data if is_tensor(like) else like
     if type(like) is float:
         return 0.0
+    if is_tensor(like):
+        return zero(like.data)
     if hasattr(like, "shape") and like.dtype.kind == "O" and 0 not in like.shape:
         like = like[(0,) * len(like.shape)]
     dtype = getattr(like, "dtype", np.dtype(object))

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from .. import primitives as P
+from ..engine import as_single
 from ..files import write_whole
 from ..shapes import axes
 from .program import FULL, Name, Program, function_source, literal, statement
@@ -88,7 +89,7 @@ class Compiled:
         """The result; see ``Program``."""
         if self.single:
             return self._module.forward(self._row(values))
-        return _number(self._module.forward(*self.program.fitted(values), *self._constants))
+        return as_single(self._module.forward(*self.program.fitted(values), *self._constants))
 
     def gradients(self, *values: Any) -> tuple[Any, Any]:
         """The result and the gradient of each input; see ``Program``."""
@@ -97,7 +98,7 @@ class Compiled:
             y = self._module.gradients(self._row(values), found)
             return y, found if np.shape(values[0]) else tuple(found.tolist())
         y, gradients = self._module.gradients(*self.program.fitted(values, backward=True), *self._constants)
-        return _number(y), tuple(map(_number, gradients))
+        return as_single(y), tuple(map(as_single, gradients))
 
     @cached_property
     def _constants(self) -> list[Any]:
@@ -118,10 +119,6 @@ class Compiled:
         except TypeError:
             row = np.array(self.program.fitted(values))  # which says what does not fit
         return row if row.size == n else self.program.fitted(values)
-
-
-def _number(value: Any) -> Any:
-    return float(value) if type(value) is np.float64 else value
 
 
 # ---- Where the source is kept, so that Numba finds what it has compiled before

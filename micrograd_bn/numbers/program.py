@@ -27,7 +27,7 @@ import numpy as np
 from .. import primitives as P
 from ..derivation import made_by
 from ..dispatch import ArrayLike
-from ..engine import Step, Tensor, adjoints, in_order
+from ..engine import Step, Tensor, adjoints, as_single, in_order
 from ..files import AnyPath, write_whole
 from ..kinds import Value, apply, as_data, one
 from ..shapes import Shape, shape
@@ -729,12 +729,12 @@ class Program:
         if any(isinstance(a, Tensor) for a in values):
             fitted = self.fitted([a.data if isinstance(a, Tensor) else a for a in values])
             return Tensor.record(self._primitive, tuple(a if isinstance(a, Tensor) else b for a, b in zip(values, fitted)))
-        return _plain(self._run(0, self.fitted(values)))
+        return as_single(self._run(0, self.fitted(values)))
 
     def gradients(self, *values: Any) -> tuple[Any, tuple[Any, ...]]:
         """The result and the gradient of each input; the upstream gradient comes last, where the result is no single number."""
         y, gradients = self._run(1, self.fitted(values, backward=True))
-        return _plain(y), tuple(map(_plain, gradients))
+        return as_single(y), tuple(map(as_single, gradients))
 
     def _run(self, which: int, values: Sequence[Any]) -> Any:
         constants = [name.value for name in self.constants]
@@ -785,10 +785,6 @@ class Program:
 
 VIEWS = ("reshape", "transpose", "broadcast", "getitem")
 IMPORTS = (("Decimal", "from decimal import Decimal\n"), ("Fraction", "from fractions import Fraction\n"))
-
-
-def _plain(value: Any) -> Any:
-    return float(value) if type(value) is np.float64 else value
 
 
 def _checked(value: Any, name: Name) -> Any:
