@@ -42,7 +42,7 @@ class Row(NamedTuple):
     error: float  # the largest absolute difference
     relative: float  # the largest difference in proportion to the terms that are added up, so that a sum of 0 has a scale
     ok: bool
-    by_engine: bool = False  # the table has no formula for this edge, so there is nothing to hold the engine against
+    by_engine: bool = False  # the table has no formula here, so there is nothing to hold the engine against
 
 
 class Report(NamedTuple):
@@ -76,13 +76,17 @@ class Report(NamedTuple):
 
         equations, edges = self.derivation.equations, self.derivation.edges
         first, last = edges[0].number, edges[-1].number
+        held = [row for row in self.rows if not row.by_engine]
+        alone = len(self.rows) - len(held)
         table = Table(
             box=box.SIMPLE_HEAD,
             title=f"{self._what()} of shape {self.shape}, {self.dtype}: engine against derivation",
             title_justify="left",
-            caption=f"{sum(row.ok for row in self.rows)} of {len(self.rows)} rows agree within rounding"
+            caption=f"{sum(row.ok for row in held)} of {len(held)} rows agree within rounding"
             f": relative ≤ {self.tolerance:.1e}, {ROUNDING} machine epsilons.\n"
-            f"Relative to the size of the terms added up. ({first}) to ({last}): gradients pulled back.",
+            f"Relative to the size of the terms added up. ({first}) to ({last}): gradients pulled back."
+            + f"\n{alone} rows have no formula to hold the engine against: write one as an Edge."
+            * bool(alone),
             caption_justify="left",
         )
         table.add_column("equation", justify="right", no_wrap=True)
@@ -95,7 +99,8 @@ class Report(NamedTuple):
             verdict = "[green]✓[/]" if row.ok else "[bold red]✗ differs[/]"
             if row.by_engine:
                 verdict = "by the engine"
-            cells = (row.number, row.name, row.formula, _short(row.error), _short(row.relative), verdict)
+            errors = ("", "") if row.by_engine else (_short(row.error), _short(row.relative))
+            cells = (row.number, row.name, row.formula, *errors, verdict)
             table.add_row(*cells, end_section=i in (len(equations) - 1, len(equations) + len(edges) - 1))
         return table
 
@@ -179,7 +184,7 @@ def verify(
     digits = getcontext().prec
     unit = float(np.finfo(first.dtype).eps) if first.dtype != object else 10.0 ** (1 - digits)
     lines = (*_forward(d, nodes), *_edges(d, known), *_gradients(d, nodes, known))
-    rows = tuple(_row(line, ROUNDING * unit) for line in lines)
+    rows = tuple(_row(line, ROUNDING * unit, d) for line in lines)
     dtype = str(first.dtype) if first.dtype != object else f"Decimal with {digits} digits"
     return Report(rows, first.shape, dtype, ROUNDING * unit, d)
 
@@ -268,16 +273,22 @@ def _check_finite(values: dict[str, Value], hint: str = "") -> None:
 _Line: TypeAlias = tuple[str, Equation | Edge | Gradient, Value, Value, Value]
 
 
-def _row(line: _Line, tolerance: float) -> Row:
+def _row(line: _Line, tolerance: float, d: Derivation) -> Row:
     number, entry, got, expected, scale = line
-    by_engine = isinstance(entry, Edge) and entry.function is None
     if np.shape(got) != np.shape(expected):
         raise ValueError(f"{number} {entry.name}: the formula gives shape {np.shape(expected)}, and {np.shape(got)} is due")
     with np.errstate(divide="ignore"), _twice_the_digits():
         error = np.asarray(np.abs(_precise(got) - _precise(expected)))
         relative = np.divide(error, np.abs(_precise(scale)), out=np.zeros_like(error), where=error != 0)
     worst = float(relative.max(initial=0))
-    return Row(number, entry.name, entry.text, float(error.max(initial=0)), worst, worst <= tolerance, by_engine)
+    return Row(number, entry.name, entry.text, float(error.max(initial=0)), worst, worst <= tolerance, _by_engine(entry, d))
+
+
+def _by_engine(entry: Equation | Edge | Gradient, d: Derivation) -> bool:
+    """Whether no author's formula is in this: an edge without one, or a gradient none of whose edges has one."""
+    if entry in d.gradients:
+        return all(_by_engine(edge, d) for edge in d.leaving(entry.variable))
+    return isinstance(entry, Edge) and entry.function is None
 
 
 def _precise(value: Value) -> Array:
