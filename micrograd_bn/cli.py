@@ -373,7 +373,8 @@ def _read_batch(options: argparse.Namespace, rows: int | None = None) -> tuple[B
         _note(batch, f"the first {rows} of {len(batch.data)} rows; --rows takes another number of them")
     rows = wanted or rows
     batch = batch._replace(data=batch.data[:rows].astype(dtype))
-    constant = _constant(batch)
+    of_batch_norm = getattr(options, "derivation", "batch_norm") == "batch_norm"  # others may have no variance
+    constant = _constant(batch) if of_batch_norm else ""
     if constant and options.eps == 0:
         raise Unusable(f"{batch.name}: {constant} and --eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an --eps > 0")
     if constant:

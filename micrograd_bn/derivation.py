@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
+from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
 from .kinds import Value, as_data, explains_kinds
 from .shapes import broadcast_shape, shape, unbroadcast
@@ -104,9 +105,14 @@ def equation(
         @wraps(function)
         def numbered(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
             result = explained(*args, **kwargs)
-            if isinstance(result, Tensor) or (isinstance(result, np.ndarray) and result.dtype.kind == "O"):
-                values = (*args, *[kwargs[name] for name in inputs[len(args) :]])[: len(inputs)]  # they come before the constants
-                _mark(result, Step(number, output, inputs, values, text, getattr(numbered, "derivation", None)))
+            step = None
+            for place, t in _tensors(result):
+                if step is None:
+                    values = (*args, *[kwargs[name] for name in inputs[len(args) :]])[
+                        : len(inputs)
+                    ]  # they come before the constants
+                    step = Step(number, output, inputs, values, text, getattr(numbered, "derivation", None))
+                t.label, t.equation = output + place, step
             return result
 
         entry = numbered.entry = Equation(number, output, text, latex, numbered)  # type: ignore[attr-defined]
@@ -116,14 +122,13 @@ def equation(
     return decorate
 
 
-def _mark(result: Any, step: Step) -> None:
-    """Let a Tensor, or each of an array of scalar Tensors, remember the equation that it is the result of."""
+def _tensors(result: Any) -> list[tuple[str, Tensor]]:
+    """A Tensor, or each of an array of scalar Tensors, with its place: "", or "[0,1]"."""
     if isinstance(result, Tensor):
-        result.label, result.equation = step.output, step
-    else:
-        for index, element in np.ndenumerate(result):
-            if isinstance(element, Tensor):
-                element.label, element.equation = f"{step.output}[{','.join(map(str, index))}]", step
+        return [("", result)]
+    if not holds_tensors(result):
+        return []
+    return [(f"[{','.join(map(str, i))}]", t) for i, t in np.ndenumerate(result) if isinstance(t, Tensor)]
 
 
 # ---- The table
@@ -140,7 +145,7 @@ class Derivation:
                 is a batch (m, k), and every other (k,). "kept" is the first one's shape with size 1 along the constant ``axis``.
     domains     what an input's numbers are, where they are not any: "scale" (near 1), "positive", or "probabilities" (along the
                 last axis).
-    constant    inputs that have no gradient.
+    no_gradient inputs that have no gradient.
     symbols     {name: (on the terminal, in LaTeX)} where that is not what follows from the name: x_hat is x̂, mu is μ.
     texts       {variable: (text, LaTeX)} of a gradient that is written otherwise than the sum over its edges.
     condensed   further forms of a gradient, as ``Gradient``s whose function may name any variable, gradient and constant.
@@ -170,7 +175,7 @@ class Derivation:
         edges: Iterable[Edge] = (),
         shapes: Mapping[str, tuple[str, ...] | str] | None = None,
         domains: Mapping[str, str] | None = None,
-        constant: Iterable[str] = (),
+        no_gradient: Iterable[str] = (),
         symbols: Mapping[str, Symbol] | None = None,
         texts: Mapping[str, Symbol] | None = None,
         condensed: Iterable[Gradient] = (),
@@ -191,10 +196,10 @@ class Derivation:
         self.constants = {k: v for e in self.equations for k, v in e.constants.items()} | dict(defaults or {})
         self.result = self.equations[-1].output
         self.upstream = f"d{self.result}"
-        self.constant, self.domains = frozenset(constant), dict(domains or {})
+        self.no_gradient, self.domains = frozenset(no_gradient), dict(domains or {})
         self.shapes: dict[str, tuple[str, ...] | str] = {a: ("k",) if i else ("m", "k") for i, a in enumerate(self.inputs)}
         self.shapes |= shapes or {}
-        self.edges = self._complete(list(edges))
+        self.edges = self._all_edges(list(edges))
         self.gradients = tuple(self._gradient(variable, dict(texts or {})) for variable in self._order())
         self.condensed = tuple(replace(g, name=f"d{self.symbol(g.variable)[0]}") for g in condensed)
         for function in functions:
@@ -249,9 +254,9 @@ class Derivation:
             known.add(e.output)
             numbers[e.number] = e.output
 
-    def _complete(self, given: list[Edge]) -> tuple[Edge, ...]:
+    def _all_edges(self, given: list[Edge]) -> tuple[Edge, ...]:
         """The author's edges, and one by the engine for each pair that has none."""
-        pairs = {(e.output, a) for e in self.equations for a in e.inputs if a not in self.constant}
+        pairs = {(e.output, a) for e in self.equations for a in e.inputs if a not in self.no_gradient}
         for edge in given:
             if (edge.output, edge.input) not in pairs:
                 raise ValueError(
@@ -296,7 +301,7 @@ class Derivation:
         order: list[str] = []
         for i, e in reversed(list(enumerate(self.equations))):
             earlier = {a for before in self.equations[:i] for a in before.inputs}
-            order += [a for a in e.inputs if a not in earlier and a not in self.constant and a not in order]
+            order += [a for a in e.inputs if a not in earlier and a not in self.no_gradient and a not in order]
         return order
 
     def leaving(self, variable: str) -> list[Edge]:
@@ -360,13 +365,6 @@ class Derivation:
 
     def complete(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The inputs and constants, with defaults for constants that are not given. TypeError for what is missing or too much."""
-        found = self.constants | dict(self.named(values))
-        if self._check:
-            self._check(found)
-        return found
-
-    def named(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
-        """The same, if their names are right."""
         missing = [a for a in self.inputs if a not in values]
         unknown = [a for a in values if a not in self.inputs and a not in self.constants]
         if missing or unknown:
@@ -374,15 +372,18 @@ class Derivation:
             wrong += [f"{', '.join(map(repr, unknown))} is not among them"] if unknown else []
             known = ", ".join([*self.inputs, *(f"{k}={v!r}" for k, v in self.constants.items())])
             raise TypeError(f"{self.name} is a function of {known}: {' and '.join(wrong)}")
-        return values
+        found = self.constants | dict(values)
+        if self._check:
+            self._check(found)
+        return found
 
     def forward(self, **values: Value) -> dict[str, Value]:
         """All variables and constants by name, from the inputs, of any kind of number."""
         found = self.complete(values)
         for e in self.equations:
             result = evaluate(e.function, found)
-            for t in [result] if isinstance(result, Tensor) else result.flat if _holds_tensors(result) else ():
-                if isinstance(t, Tensor) and t.equation is not None:
+            for _, t in _tensors(result):
+                if t.equation is not None:
                     t.equation = t.equation._replace(derivation=self)
             found[e.output] = result
         return found
@@ -430,8 +431,22 @@ class Derivation:
         return found.get(leaf, leaf.data * 0)
 
 
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "O"
+def made_by(nodes: Iterable[Tensor]) -> dict[Tensor, Step]:
+    """Which numbered equation each node belongs to: the results, and what they are computed from up to the equation's variables."""
+    groups: dict[Tensor, Step] = {}
+    variables: dict[int, set[Tensor]] = {}  # of the single numbers of an array, thousands share one
+    for node in nodes:
+        step = node.equation
+        if step is None:
+            continue
+        if id(step.values) not in variables:
+            variables[id(step.values)] = {t for value in step.values for _, t in _tensors(value)}
+        inner = [node]
+        while inner:
+            a = inner.pop()
+            groups[a] = step
+            inner += [b for b in a.parents if b not in variables[id(step.values)] and b not in groups]
+    return groups
 
 
 def evaluate(function: Formula, values: Mapping[str, Any]) -> Value:

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import functions as F
 from . import primitives as P
-from .kinds import Value, as_constant, is_number, is_tensor
+from .kinds import Value, as_constant, boxed, is_number, is_tensor
 from .shapes import shape
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class ArrayLike:
             raise _no_primitive(ufunc.__name__ + ("" if method == "__call__" else "." + method), kwargs)
         inputs = tuple(np.asarray(a) if isinstance(a, (list, tuple)) else a for a in inputs)
         if any(holds_tensors(a) for a in inputs):  # an array of Tensors is a container: NumPy goes through its elements
-            return ufunc(*[_boxed(a) if isinstance(a, ArrayLike) else a for a in inputs])
+            return ufunc(*[boxed(a) if isinstance(a, ArrayLike) else a for a in inputs])
         if not all(is_number(a) for a in inputs):
             return NotImplemented
         return UFUNCS[ufunc](*inputs)
@@ -119,10 +119,8 @@ class ArrayLike:
         return own(*args, **kwargs)
 
     def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
-        if (
-            dtype is not None and np.dtype(dtype).kind == "O" and not shape(self)
-        ):  # NumPy makes an array of Tensors, if it is told to
-            return _boxed(self)
+        if dtype is not None and np.dtype(dtype) == object and not shape(self):  # NumPy makes an array of Tensors, if it is told to
+            return boxed(self)
         raise TypeError(
             "a Tensor does not turn into an array by itself, for its history would be lost: use its .data, or "
             "np.stack([a, b]) for one Tensor of several; if a masked array wants it, fill that first, m.filled(value)"
@@ -203,9 +201,3 @@ def _index(index: Any) -> Any:
 def holds_tensors(value: Any) -> bool:
     """Whether this is an array of Tensors, as ``scalars`` makes them: a container, not data."""
     return isinstance(value, np.ndarray) and value.dtype == object and value.size > 0 and isinstance(value.flat[0], ArrayLike)
-
-
-def _boxed(tensor: Any) -> np.ndarray[Any, Any]:
-    box = np.empty((), dtype=object)
-    box[()] = tensor
-    return box

@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from graphlib import TopologicalSorter
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from .derivation import made_by
 from .dispatch import holds_tensors
-from .engine import Step, Tensor, adjoints
+from .engine import Step, Tensor, adjoints, in_order
 from .faults import all_finite, described, find_not_finite, listed, outdated
 from .files import AnyPath, write_whole
 from .kinds import Array, Value
@@ -170,7 +170,8 @@ class Picture:
         self.values, self.gradients = show in ("values", "both"), show in ("gradients", "both")
         self.roots = roots
         self.nodes = self._visible(roots, max_nodes)
-        self.groups = self._groups()
+        groups = made_by(self.nodes)
+        self.groups = {node: groups[node] for node in self.nodes if node in groups}
         self.names = self._names()
         self.runs = self._runs()
         self.ids = self._ids()
@@ -238,22 +239,6 @@ class Picture:
         for number, a in inputs:
             term, size = next(terms) if isinstance(a, Tensor) else (None, None)
             yield number, a, term, self.rounding.of_gradient(size)
-
-    def _groups(self) -> dict[Tensor, Step]:
-        """Which numbered equation each Tensor was made by, inner results included."""
-        groups: dict[Tensor, Step] = {}
-        for node in self.nodes:
-            if node.equation is None:
-                continue
-            outside: set[Value] = set()
-            for value in node.equation.inputs.values():
-                outside.update([value] if isinstance(value, Tensor) else getattr(value, "flat", ()))
-            stack = [node]
-            while stack:
-                inner = stack.pop()
-                groups[inner] = node.equation
-                stack.extend(a for a in inner.parents if a not in outside and a not in groups)
-        return {node: groups[node] for node in self.nodes if node in groups}
 
     def _names(self) -> dict[Tensor, str]:
         """What each Tensor is called: its label, or the part it plays in an equation; a variable by the derivation's symbol."""
@@ -362,7 +347,7 @@ class Picture:
         if step is not None:
             formula = self.formula(step)
             name = formula if name == _symbol(step, step.output) else f"{name}:  {formula}"
-        group.node(own, self._record(name, node.data, node.grad, self.rounding.of(node)), **self._mark(node.data, node.grad))
+        group.node(own, **self._box(name, node.data, node.grad, self.rounding.of(node)))
         if target != own:
             group.node(target, _operation(node), shape="circle", fixedsize="false", margin="0.02", fillcolor="#dbe7f5")
             dot.edge(target, own)
@@ -372,7 +357,7 @@ class Picture:
             elif step is not None:  # a variable of the equation that is no Tensor: a constant
                 constant = f"{own} {i}"
                 symbol = _symbol(step, step.names[i])
-                dot.node(constant, self._record(symbol, value, None), style="filled,dashed", **self._mark(value, None))
+                dot.node(constant, style="filled,dashed", **self._box(symbol, value, None))
                 dot.edge(constant, target, self._arrow(number, None))
 
     def _notes(self) -> Iterator[tuple[str, list[str]]]:
@@ -399,15 +384,16 @@ class Picture:
         self.written.add("not finite")
         return WRONG
 
-    def _record(self, name: str, data: Value, grad: Value, rounding: tuple[Value, Value] = (0, 0)) -> str:
-        size = "×".join(map(str, shape(data)))
-        fields = ["   ".join(filter(None, (name, size, "not finite" if self._mark(data, grad) else "")))]
+    def _box(self, name: str, data: Value, grad: Value, rounding: tuple[Value, Value] = (0, 0)) -> dict[str, str]:
+        """A box's label, and how it is drawn."""
+        size, mark = "×".join(map(str, shape(data))), self._mark(data, grad)
+        fields = ["   ".join(filter(None, (name, size, "not finite" if mark else "")))]
         if self.values:
             fields += [self._text(data, rounding[0])]
         if self.gradients and grad is not None:
             fields += ["grad  " + self._text(grad, rounding[1])]
         label = "|".join(_escaped(field) for field in fields if field) or " "
-        return "{" + label + "}" if self.direction == "TB" else label
+        return {"label": "{" + label + "}" if self.direction == "TB" else label, **mark}
 
     def _arrow(self, number: int | None, term: Value, rounding: Value = 0) -> str:
         lines = [f"({number})"] if number is not None else []
@@ -431,7 +417,7 @@ def _symbol(step: Step, name: str) -> str:
 
 def _number_of(step: Step, name: str) -> int | None:
     """The number of the local derivative of a step with respect to one of its variables; None where it has none."""
-    if step.derivation is None or name in step.derivation.constant:
+    if step.derivation is None or name in step.derivation.no_gradient:
         return None
     number: int = step.derivation.edge(step.output, name).number
     return number
@@ -466,13 +452,7 @@ class Rounding:
     def __init__(self, roots: list[Tensor]):
         self.twins: dict[Tensor, Tensor] = {}
         self.sizes: dict[Tensor, Value] = {}  # of the terms that a value adds up
-        graph: dict[Tensor, tuple[Tensor, ...]] = {}
-        todo = list(roots)
-        while todo:
-            node = todo.pop()
-            if node not in graph:
-                graph[node] = node.parents
-                todo += node.parents
+        graph = in_order(roots)
         if not all(isinstance(node.data, (float, np.floating, np.ndarray)) for node in graph):
             return
         kinds = {np.asarray(node.data).dtype for node in graph}
@@ -480,7 +460,7 @@ class Rounding:
             return
         self.unit = max(np.finfo(kind).eps for kind in kinds)
         with np.errstate(all="ignore"):
-            for node in TopologicalSorter(graph).static_order():
+            for node in graph:
                 self._add(node)
             ends = {self.twins[root]: np.abs(root.grad) for root in roots if root.grad is not None}
             if ends:

@@ -72,7 +72,7 @@ class Tensor(ArrayLike):
         """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows."""
         data = apply(primitive.forward, _values(inputs), params)
         node = _new(Tensor)
-        node.data = data if type(data) is float else _single(data)
+        node.data = data if type(data) is float else as_single(data)
         node.grad = node.label = node.equation = None
         node.primitive, node.inputs, node.params = primitive, inputs, params
         return node
@@ -159,7 +159,7 @@ class Tensor(ArrayLike):
         wants a lock; ``grad`` needs none, for it leaves ``.grad`` alone.
         """
         seen: set[int] = set()
-        for node, g in adjoints(self, _seed(self, _data(gradient))).items():
+        for node, g in adjoints(self, _seed(self, data_of(gradient))).items():
             if isinstance(g, np.ndarray):
                 # A leaf's array is its own, so that `w.grad *= 0.5` is safe: a view, and what others hold too, is copied.
                 if not node.inputs and (g.base is not None or id(g) in seen or node is self):
@@ -199,7 +199,8 @@ class Tensor(ArrayLike):
         return tuple(_fitted(term, a) for a, term in zip(self.inputs, self.pull_back(self.grad)) if isinstance(a, Tensor))
 
 
-def _data(value: Value) -> Any:
+def data_of(value: Value) -> Any:
+    """What a Tensor holds; a constant is its own data."""
     return value.data if isinstance(value, Tensor) else value
 
 
@@ -211,7 +212,7 @@ def _values(inputs: tuple[Value, ...]) -> Sequence[Any]:
     return [a.data if isinstance(a, Tensor) else a for a in inputs]
 
 
-def _single(data: Any) -> Any:
+def as_single(data: Any) -> Any:
     """A single number as such, not as an array without axes; as Python's own float, which computes twice as fast as float64."""
     if type(data) is np.ndarray and not data.shape:
         data = data[()]
@@ -226,7 +227,7 @@ def _leaf(kind: type[Tensor], data: Any, label: str | None, grad: Any) -> Tensor
 
 def _fitted(term: Any, a: Tensor) -> Any:
     """A term in the shape of the node that it goes to, where broadcasting had repeated that."""
-    return None if term is None else _single(unbroadcast(term, a.shape))
+    return None if term is None else as_single(unbroadcast(term, a.shape))
 
 
 def _seed(output: Tensor, gradient: Any) -> Any:
@@ -284,6 +285,21 @@ def _uses(output: Tensor, stop: Collection[Tensor]) -> dict[Tensor, int]:
                     uses[a] = 1
                     found.append(a)
     return uses
+
+
+def in_order(roots: Iterable[Tensor]) -> list[Tensor]:
+    """All nodes that lead to the roots, each after its inputs; of several inputs the first comes first, as Python computes them."""
+    order: dict[Tensor, None] = {}
+    opened: set[Tensor] = set()
+    stack = list(roots)[::-1]
+    while stack:
+        node = stack[-1]
+        if node in opened or not node.inputs:
+            order[stack.pop()] = None
+        else:
+            opened.add(node)
+            stack.extend([a for a in reversed(node.inputs) if isinstance(a, Tensor) and a not in order])
+    return list(order)
 
 
 def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .engine import Tensor
+from .engine import Tensor, data_of, in_order
 from .kinds import Array, Value, apply
 from .shapes import shape
 
@@ -66,7 +66,7 @@ def first_not_finite(y: Tensor | Array) -> NotFinite | None:
 
 def find_not_finite(roots: Sequence[Tensor], names: Mapping[Tensor, str]) -> NotFinite | None:
     """``first_not_finite`` of several results; ``names`` are the nodes' where they have others than their labels."""
-    order = _in_order(roots)
+    order = in_order(roots)
     with np.errstate(all="ignore"):
         for node in order:
             if not all_finite(node.data):
@@ -94,14 +94,14 @@ def outdated(roots: Tensor | Sequence[Tensor]) -> list[Tensor]:
     ["mul of 'w' and 2"]
     """
     with np.errstate(all="ignore"):
-        return [node for node in _in_order([roots] if isinstance(roots, Tensor) else roots) if _is_outdated(node)]
+        return [node for node in in_order([roots] if isinstance(roots, Tensor) else roots) if _is_outdated(node)]
 
 
 def _is_outdated(node: Tensor) -> bool:
     if node.primitive is None or not all(map(_of_floats, (node, *node.parents))):
         return False
     try:
-        now = _apply(node.primitive.forward, [_data(a) for a in node.inputs], node.params)
+        now = _apply(node.primitive.forward, [data_of(a) for a in node.inputs], node.params)
     except (ValueError, IndexError):  # an input has another shape by now
         return True
     before, now = np.asarray(node.data), np.asarray(now)
@@ -117,21 +117,6 @@ def _of_floats(node: Tensor) -> bool:
 def _apply(function: Callable[..., Any], values: Sequence[Value], params: Mapping[str, Any]) -> Any:
     """A primitive's function once more, for a look: what a fused forward leaves in a dict for its VJP stays as it is."""
     return apply(function, values, {name: dict(value) if type(value) is dict else value for name, value in params.items()})
-
-
-def _in_order(roots: Sequence[Tensor]) -> list[Tensor]:
-    """All nodes that lead to the roots, each after its inputs; of several inputs the first comes first, as Python computes them."""
-    order: dict[Tensor, None] = {}
-    opened: set[Tensor] = set()
-    stack = list(reversed(roots))
-    while stack:
-        node = stack[-1]
-        if node in opened or not node.inputs:
-            order[stack.pop()] = None
-        else:
-            opened.add(node)
-            stack.extend([a for a in reversed(node.inputs) if isinstance(a, Tensor) and a not in order])
-    return list(order)
 
 
 # ---- What is finite
@@ -198,7 +183,7 @@ def listed(words: Sequence[str]) -> str:
 def _why_value(node: Tensor, index: tuple[int, ...], number: Any, names: Mapping[Tensor, str]) -> str:
     if node.primitive is None:
         return ": nothing computed it, so it came in with the data"
-    values = [_data(a) for a in node.inputs]
+    values = [data_of(a) for a in node.inputs]
     if not all(map(all_finite, values)):
         return ": the constant is not finite"
     numbers = _numbers_at(node, index, values)
@@ -218,7 +203,7 @@ def _why_gradient(
         terms = [term for a, term in zip(user.parents, user.contributions()) if a is node and term is not None]
         if all(map(all_finite, terms)):
             continue
-        numbers = _numbers_at(user, index, [user.grad, user.data, *map(_data, user.inputs)]) if user.shape == node.shape else []
+        numbers = _numbers_at(user, index, [user.grad, user.data, *map(data_of, user.inputs)]) if user.shape == node.shape else []
         alone = _try(user.primitive.vjp, numbers, user.params) if numbers else None
         if alone and any(a is node and not _try(all_finite, [term], {}) for a, term in zip(user.inputs, alone)):
             where = f", where {listed([f'its own gradient is {_number(numbers[0])}', *_there(user, numbers[2:], names)])}"
@@ -265,7 +250,3 @@ def _there(node: Tensor, numbers: Sequence[Any], names: Mapping[Tensor, str]) ->
 def _range(value: Value) -> str:
     least, most = _number(np.min(value)), _number(np.max(value))
     return f"from {least} to {most}" if least != most else least
-
-
-def _data(value: Value) -> Value:
-    return value.data if isinstance(value, Tensor) else value

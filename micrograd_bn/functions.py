@@ -185,19 +185,6 @@ def argmax(a: Value, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmax(a.data if is_tensor(a) else a, axis=axis, keepdims=keepdims)
 
 
-def _places(a: Value, axis: int | Iterable[int]) -> tuple[int, ...]:
-    """The axes of ``a`` that are meant, counted from the start."""
-    return axes(len(shape(a)), tuple(axis) if isinstance(axis, Iterable) else axis)
-
-
-def _others(a: Value, places: Collection[int]) -> list[int]:
-    return [i for i in range(len(shape(a))) if i not in places]
-
-
-def _arrays(values: Iterable[Value]) -> list[Value]:
-    return [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in values]
-
-
 def cumsum(a: Value, axis: int | None = None) -> Value:
     """The sums of the first, the first two, … numbers along ``axis``; None is of all of them in a row."""
     if axis is None:
@@ -358,3 +345,19 @@ def astype(a: Value, dtype: DTypeLike) -> Value:
     if np.dtype(dtype).kind != "f":
         raise TypeError(f"a Tensor's numbers are floats, others have no derivative, and this is {np.dtype(dtype)}: use .data")
     return P.astype(a, dtype=np.dtype(dtype))
+
+
+# ---- What they share
+
+
+def _places(a: Value, axis: int | Iterable[int]) -> tuple[int, ...]:
+    """The axes of ``a`` that are meant, counted from the start."""
+    return axes(len(shape(a)), tuple(axis) if isinstance(axis, Iterable) else axis)
+
+
+def _others(a: Value, places: Collection[int]) -> list[int]:
+    return [i for i in range(len(shape(a))) if i not in places]
+
+
+def _arrays(values: Iterable[Value]) -> list[Value]:
+    return [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -95,12 +96,24 @@ def apply(function: Callable[..., Any], values: Sequence[Value], params: Mapping
 
 # ---- What each kind of number does in its own way
 
+# For a kind of our own: the operator that NumPy's function of arrays stands for.
+OPERATORS: dict[Any, Callable[..., Any]] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+    np.negative: operator.neg,
+    np.power: operator.pow,
+    np.matmul: operator.matmul,
+}
+
 
 def zero(like: Value) -> Value:
     """0, as the kind of number that ``like`` is, or is made of."""
-    like = like.data if is_tensor(like) else like
     if type(like) is float:
         return 0.0
+    if is_tensor(like):
+        return zero(like.data)
     if hasattr(like, "shape") and like.dtype.kind == "O" and 0 not in like.shape:
         like = like[(0,) * len(like.shape)]
     dtype = getattr(like, "dtype", np.dtype(object))
@@ -179,6 +192,13 @@ def is_boolean(value: Any) -> bool:
     if hasattr(value, "dtype"):
         return bool(value.dtype == bool)
     return isinstance(value, bool) or (hasattr(value, "__bool__") and not isinstance(value, (Number, type(None))))
+
+
+def boxed(value: Any) -> Array:
+    """A number that is no array's own, as an array without axes: NumPy goes through such arrays element by element."""
+    box = np.empty((), dtype=object)
+    box[()] = value
+    return box
 
 
 def _name(value: Any) -> str:

@@ -23,7 +23,8 @@ import numpy as np
 from .kinds import Value, as_constant, by_kind, is_boolean, is_tensor, one, power, zero
 from .shapes import Shape, array, axes, count, expanded, shape, spread, total, unbroadcast
 
-NONE: Mapping[str, Any] = {}
+NONE: Mapping[str, Any] = {}  # the parameters of a primitive that takes none
+PLAIN = (float, bool, int)  # no Tensors, known without asking them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +39,7 @@ class Primitive:
     def __call__(self, *inputs: Value, **params: Any) -> Value:
         tensor = None
         for value in inputs:
-            if type(value) is not float and is_tensor(value):
+            if type(value) not in PLAIN and is_tensor(value):
                 tensor = value  # the last of them: the first may be a condition
         if tensor is None:
             return self.forward(*inputs, **params)
@@ -76,7 +77,7 @@ def _pow_vjp(g: Value, y: Value, a: Value, exponent: Value) -> tuple[Value]:
         return (g * (exponent * a ** np.where(exponent == 0, 1, exponent - 1)),)
     # 0 and 1 on their own for the same reason, and because Decimal has no 0 ** 0. 2: a product is faster than a power.
     if exponent == 0:
-        return (where(False, g, zero(g)),)
+        return (where(False, g, zero(g)),)  # 0 in g's shape, even where g is infinite
     if exponent == 1:
         return (g,)
     if exponent == 2:
@@ -116,8 +117,8 @@ expm1 = Primitive("expm1", "expm1",
                   lambda g, y, a: (g * (y + 1),))
 
 log: Primitive = Primitive("log", "log",
-                by_kind("log"),
-                lambda g, y, a: (g / a,))
+                           by_kind("log"),
+                           lambda g, y, a: (g / a,))
 
 log1p = Primitive("log1p", "log1p",
                   by_kind("log1p"),
@@ -128,8 +129,8 @@ sin = Primitive("sin", "sin",
                 lambda g, y, a: (g * cos(a),))
 
 cos: Primitive = Primitive("cos", "cos",
-                by_kind("cos"),
-                lambda g, y, a: (-(g * sin(a)),))
+                           by_kind("cos"),
+                           lambda g, y, a: (-(g * sin(a)),))
 
 tanh = Primitive("tanh", "tanh",
                  by_kind("tanh"),
@@ -156,8 +157,8 @@ def _where(condition: Value, a: Value, b: Value) -> Value:
 
 
 where: Primitive = Primitive("where", "where",
-                  _where,
-                  lambda g, y, condition, a, b: (None, where(condition, g, zero(g)), where(condition, zero(g), g)))
+                             _where,
+                             lambda g, y, condition, a, b: (None, where(condition, g, zero(g)), where(condition, zero(g), g)))
 
 def _relu(a: Value) -> Value:
     return np.maximum(a, zero(a)) if hasattr(a, "shape") else builtins.max(a, zero(a))
@@ -242,8 +243,8 @@ def _cumsum(a: Value, axis: int) -> Value:
 
 
 cumsum: Primitive = Primitive("cumsum", "cumsum",
-                   _cumsum,
-                   lambda g, y, a, axis: (_flip(cumsum(_flip(g, axis), axis=axis), axis),))
+                              _cumsum,
+                              lambda g, y, a, axis: (_flip(cumsum(_flip(g, axis), axis=axis), axis),))
 
 
 def _before(a: Value) -> Value:
@@ -273,8 +274,8 @@ prod = Primitive("prod", "Π",
 # ---- Shapes and types
 
 astype: Primitive = Primitive("astype", "astype",
-                   lambda a, dtype: np.asarray(a, dtype)[()] if not hasattr(a, "astype") else a.astype(dtype),
-                   lambda g, y, a, dtype: (astype(g, dtype=getattr(a, "dtype", np.dtype(float))),))
+                              lambda a, dtype: np.asarray(a, dtype)[()] if not hasattr(a, "astype") else a.astype(dtype),
+                              lambda g, y, a, dtype: (astype(g, dtype=getattr(a, "dtype", np.dtype(float))),))
 
 reshape = Primitive("reshape", "reshape",
                     lambda a, to: np.reshape(a, to),
@@ -296,8 +297,8 @@ def _concatenate_vjp(g: Value, y: Value, *arrays: Value, axis: int) -> tuple[Val
 
 
 concatenate: Primitive = Primitive("concatenate", "concat",
-                        lambda *arrays, axis: np.concatenate(arrays, axis=axis),
-                        _concatenate_vjp)
+                                   lambda *arrays, axis: np.concatenate(arrays, axis=axis),
+                                   _concatenate_vjp)
 
 
 # ---- Products
@@ -353,8 +354,8 @@ def _einsum(*arrays: Value, subscripts: str) -> Value:
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 einsum: Primitive = Primitive("einsum", "einsum",
-                   _einsum,
-                   _einsum_vjp)
+                              _einsum,
+                              _einsum_vjp)
 
 
 # ---- Elements
@@ -394,8 +395,8 @@ def _scatter_by_axis(a: Value, index: Any, to: Shape) -> Value:
 
 
 scatter: Primitive = Primitive("scatter", "scatter",
-                    _scatter,
-                    lambda g, y, a, index, to: (g[index],))
+                               _scatter,
+                               lambda g, y, a, index, to: (g[index],))
 
 getitem = Primitive("getitem", "[ ]",
                     lambda a, index: array(a)[index],

@@ -48,9 +48,9 @@ def total(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The sum of ``a`` over ``axis``. float16 is added up in float32: from 2048 on, its own sums of ones would stand still."""
     if type(a) is np.ndarray and a.dtype.char in "fde":
         add: Any = np.add.reduce  # what a.sum() calls in the end, in half the time
-        return (
-            add(a, axis, np.float32, None, keepdims).astype(a.dtype) if a.dtype.char == "e" else add(a, axis, None, None, keepdims)
-        )
+        if a.dtype.char == "e":
+            return add(a, axis, np.float32, None, keepdims).astype(a.dtype)
+        return add(a, axis, None, None, keepdims)
     return array(a).sum(axis=axis, keepdims=keepdims)
 
 

@@ -106,9 +106,20 @@ def test_a_users_derivation_has_a_report_that_says_where_the_engine_is_alone():
     assert report.ok
     assert [(row.number, row.name, row.by_engine) for row in report.rows] == [
         ("(1)", "n", False), ("(2)", "w", False), ("(3)", "∂w/∂v", True), ("(4)", "∂w/∂g", True), ("(5)", "∂w/∂n", True),
-        ("(6)", "∂n/∂v", True), ("(4)", "dg", False), ("(5)", "dn", False), ("(3) (6)", "dv", False),
+        ("(6)", "∂n/∂v", True), ("(4)", "dg", True), ("(5)", "dn", True), ("(3) (6)", "dv", True),
     ]  # fmt: skip
-    assert "by the engine" in str(report)
+    assert str(report).count("by the engine") == 7
+    assert "2 of 2 rows agree" in str(report)
+    assert "7 rows have no formula to hold the engine against" in str(report)
+
+
+def test_a_gradient_with_one_formula_among_its_edges_is_held_against_the_engine():
+    edges = [Edge(3, "w", "v", "g/√n", "", lambda dw, g, n: dw * (g / n**0.5))]
+    report = verify(
+        random.normal(size=(3, 4)), derivation=Derivation("w", [squared_length, weight], edges, shapes={"g": ("m", "1")})
+    )
+    assert report.ok
+    assert [row.name for row in report.rows if not row.by_engine] == ["n", "w", "∂w/∂v", "dv"]
 
 
 def test_a_users_derivation_is_drawn_at_all_zooms_with_numbers_and_terms_that_add_up():
@@ -222,6 +233,13 @@ def test_the_command_line_verifies_any_derivation(tmp_path, capsys):
     )
     assert cli.main(["verify", str(batch), "--derivation", f"{own}:SCALE"]) == 0
     assert "by the engine" in capsys.readouterr().out
+    batch.write_text(
+        "a,b,c\n1,2,4\n1,1,5\n", encoding="utf-8"
+    )  # a constant column has a variance of 0, which only batch norm divides by
+    assert cli.main(["verify", str(batch), "--derivation", "rms_norm", "--eps", "0"]) == 0
+    assert "variance 0" not in capsys.readouterr().err
+    assert cli.main(["verify", str(batch), "--eps", "0"]) == 2
+    assert "divides by √(σ² + ε) = 0" in capsys.readouterr().err
     assert cli.main(["verify", str(batch), "--derivation", "no_norm"]) == 2
     assert "these are there: attention, batch_norm" in capsys.readouterr().err
     assert cli.main(["verify", str(batch), "--derivation", f"{own}:scale"]) == 2

@@ -67,7 +67,7 @@ SOFTMAX_CROSS_ENTROPY = Derivation(
     ],
     shapes={"t": ("m", "k")},
     domains={"t": "probabilities"},
-    constant=["t"],
+    no_gradient=["t"],
     symbols={"z": ("z", "z_j"), "log_p": ("log p", r"\log p_j")},
     condensed=[Gradient((5, 7), "z", "dl (p − t) / m", r"dz_{ij} = dl \, \frac{p_{ij} - t_{ij}}{m}", d_z_condensed)],
 )

@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 import sympy as sp
 
-from ..kinds import Array, Value
+from ..kinds import OPERATORS, Value, boxed
 from ..shapes import Axis, Shape, axes, broadcast_shape
 
 Expression = Any  # SymPy's
@@ -326,7 +326,7 @@ class Batch:
         if given is not None and given.dtype != object:
             raise TypeError(f"a Batch is an expression of symbols, and does not mix with an array of {given.dtype}")
         if given is not None:
-            return ufunc(*[_boxed(a) if isinstance(a, Batch) else a for a in inputs], **kwargs)
+            return ufunc(*[boxed(a) if isinstance(a, Batch) else a for a in inputs], **kwargs)
         name, function = ufunc.__name__, OPERATORS.get(ufunc)
         if function:
             return function(*inputs)
@@ -339,7 +339,7 @@ class Batch:
             return FUNCTIONS[function](*args, **kwargs)
         if not any(isinstance(a, np.ndarray) for a in args):
             raise _no_rule(function.__name__)
-        return function(*[_boxed(a) if isinstance(a, Batch) else a for a in args], **kwargs)  # an array of single numbers
+        return function(*[boxed(a) if isinstance(a, Batch) else a for a in args], **kwargs)  # an array of single numbers
 
     def _broadcast_to(self, shape: Shape) -> Batch:
         return Batch(self.e, shape)
@@ -354,15 +354,6 @@ class Batch:
 
 
 HOW = "prove it for a size that is a number, as in prove(m=3)"
-OPERATORS: dict[Any, Callable[..., Any]] = {
-    np.add: operator.add,
-    np.subtract: operator.sub,
-    np.multiply: operator.mul,
-    np.divide: operator.truediv,
-    np.negative: operator.neg,
-    np.power: operator.pow,
-    np.matmul: operator.matmul,
-}
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: Batch.sum,
     np.mean: Batch.mean,
@@ -379,9 +370,3 @@ def _no_rule(name: str) -> TypeError:
 
 def _sympified(value: Any) -> Expression:
     return sp.Rational(value) if isinstance(value, (float, Fraction)) else sp.sympify(value)
-
-
-def _boxed(a: Batch) -> Array:
-    box = np.empty((), dtype=object)
-    box[()] = a
-    return box

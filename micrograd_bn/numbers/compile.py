@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from .. import primitives as P
+from ..engine import as_single
 from ..files import write_whole
 from ..shapes import axes
 from .program import FULL, Name, Program, function_source, literal, statement
@@ -94,7 +95,7 @@ class Compiled:
         """The result; see ``Program``."""
         if self.single:
             return self._machine(self._fill(values))[0]
-        return _number(self._module.forward(*self.program.fitted(values), *self._constants))
+        return as_single(self._module.forward(*self.program.fitted(values), *self._constants))
 
     def gradients(self, *values: Any) -> tuple[Any, Any]:
         """The result and the gradient of each input; see ``Program``."""
@@ -102,7 +103,7 @@ class Compiled:
             y, found = self._machine(self._fill(values))
             return y, found.copy() if _is_row(values) else tuple(found.tolist())
         y, gradients = self._module.gradients(*self.program.fitted(values, backward=True), *self._constants)
-        return _number(y), tuple(map(_number, gradients))
+        return as_single(y), tuple(map(as_single, gradients))
 
     @cached_property
     def _constants(self) -> list[Any]:
@@ -134,10 +135,6 @@ class Compiled:
 
 def _is_row(values: Sequence[Any]) -> bool:
     return len(values) == 1 and (isinstance(values[0], (list, tuple)) or getattr(values[0], "ndim", 0) > 0)
-
-
-def _number(value: Any) -> Any:
-    return float(value) if type(value) is np.float64 else value
 
 
 # ---- Where the source is kept, so that Numba finds what it has compiled before

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from .. import primitives as P
-from ..derivation import Derivation
+from ..derivation import Derivation, made_by
 from ..dispatch import ArrayLike
-from ..engine import Step, Tensor, adjoints
+from ..engine import Step, Tensor, adjoints, as_single, in_order
 from ..files import AnyPath, write_whole
 from ..kinds import Value, apply, as_data, one
 from ..shapes import Shape, shape
@@ -416,9 +416,9 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
     if isinstance(f, Tensor):
         if examples:
             raise TypeError("trace(y) of a graph takes its examples from the leaves: give no others")
-        title, order = f.label or "the graph", ordered(f)
+        title, order = f.label or "the graph", in_order([f])
         leaves = [node for node in order if not node.inputs]
-        called = {a: name for step in _groups(f).values() for name, a in step.inputs.items() if isinstance(a, Tensor)}
+        called = {a: name for step in made_by(in_order([f])).values() for name, a in step.inputs.items() if isinstance(a, Tensor)}
         examples, labels = tuple(a.data for a in leaves), [a.label or called.get(a, "") for a in leaves]
     else:
         f = _by_position(f) if isinstance(f, Derivation) else f
@@ -435,10 +435,10 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
         )
     given = tensors
     if not isinstance(f, Tensor):  # what f holds as Tensors is given, too
-        leaves = [node for node in ordered(y) if not node.inputs and isinstance(node.data, np.ndarray) and node.shape]
+        leaves = [node for node in in_order([y]) if not node.inputs and isinstance(node.data, np.ndarray) and node.shape]
         given = [_tensor(tape.constant(node.data), node.label) for node in leaves]
     new = replayed(y, dict(zip(leaves, given)))
-    groups = {new[node]: step for node, step in _groups(y).items()}
+    groups = {new[node]: step for node, step in made_by(in_order([y])).items()}
     return _program(title, tape, names, tensors, new[y], groups, example, reuse)
 
 
@@ -471,7 +471,7 @@ def _program(
     example: Any,
     reuse: bool,
 ) -> Program:
-    order = ordered(y)
+    order = in_order([y])
     for node in order:
         data, step = node.data, groups.get(node)
         if isinstance(data, Name):
@@ -517,24 +517,10 @@ def _marked(tape: Tape, vjp: Any, step: Step | None) -> Any:
     return vjp and marked
 
 
-def ordered(y: Tensor) -> list[Tensor]:
-    """The nodes that ``y`` depends on and y itself, each after those that it is computed from."""
-    order: dict[Tensor, None] = {}
-    stack: list[tuple[Tensor, bool]] = [(y, False)]
-    while stack:
-        node, done = stack.pop()
-        if done:
-            order[node] = None
-        elif node not in order:
-            stack.append((node, True))
-            stack.extend((a, False) for a in reversed(node.parents) if a not in order)
-    return list(order)
-
-
 def replayed(y: Tensor, leaves: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]:
     """The graph of ``y`` once more, on other leaves: each node, and what has taken its place."""
     new = dict(leaves)
-    for node in ordered(y):
+    for node in in_order([y]):
         if node not in new:
             inputs = tuple(new.get(a, a) if isinstance(a, Tensor) else a for a in node.inputs)
             new[node] = node
@@ -542,25 +528,6 @@ def replayed(y: Tensor, leaves: Mapping[Tensor, Tensor]) -> dict[Tensor, Tensor]
                 new[node] = Tensor.record(node.primitive, inputs, node.params)
                 new[node].label = node.label
     return new
-
-
-def _groups(y: Tensor) -> dict[Tensor, Step]:
-    """Which numbered equation each node belongs to: the results, and what they are computed from up to the equation's variables."""
-    groups: dict[Tensor, Step] = {}
-    variables: dict[int, set[Any]] = {}  # of the single numbers of an array, thousands share one
-    for node in ordered(y):
-        step = node.equation
-        if step is None:
-            continue
-        if id(step.values) not in variables:
-            each = (v.flat if isinstance(v, np.ndarray) and v.dtype == object else [v] for v in step.values)
-            variables[id(step.values)] = {a for values in each for a in values if isinstance(a, Tensor)}
-        inner = [node]
-        while inner:
-            a = inner.pop()
-            groups[a] = step
-            inner += [b for b in a.parents if b not in variables[id(step.values)] and b not in groups]
-    return groups
 
 
 def edge_numbers(step: Step) -> list[int]:
@@ -827,12 +794,12 @@ class Program:
         if any(isinstance(a, Tensor) for a in values):
             fitted = self.fitted([a.data if isinstance(a, Tensor) else a for a in values])
             return Tensor.record(self._primitive, tuple(a if isinstance(a, Tensor) else b for a, b in zip(values, fitted)))
-        return _plain(self._run(0, self.fitted(values)))
+        return as_single(self._run(0, self.fitted(values)))
 
     def gradients(self, *values: Any) -> tuple[Any, tuple[Any, ...]]:
         """The result and the gradient of each input; the upstream gradient comes last, where the result is no single number."""
         y, gradients = self._run(1, self.fitted(values, backward=True))
-        return _plain(y), gradients if {*map(type, gradients)} == {float} else tuple(map(_plain, gradients))
+        return as_single(y), gradients if {*map(type, gradients)} == {float} else tuple(map(as_single, gradients))
 
     def _run(self, which: int, values: Sequence[Any]) -> Any:
         constants = [name.value for name in self.constants]
@@ -906,10 +873,6 @@ def _highlighted(source: str) -> str:
 
 VIEWS = ("reshape", "transpose", "broadcast", "getitem")
 IMPORTS = (("Decimal", "from decimal import Decimal\n"), ("Fraction", "from fractions import Fraction\n"))
-
-
-def _plain(value: Any) -> Any:
-    return float(value) if type(value) is np.float64 else value
 
 
 def _checked(value: Any, name: Name) -> Any:

@@ -6,13 +6,13 @@ numbers rounds its result, however large they are; where a sum cancels, its term
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..kinds import Value, by_kind
+from .. import primitives as P
+from ..kinds import OPERATORS, Value
 from ..shapes import Axis, Shape, shape, total
 
 
@@ -70,8 +70,13 @@ class Sized:
         return sized(other) / self
 
     def __pow__(self, exponent: Value) -> Sized:
-        slope = abs(exponent) * abs(self.value) ** max(exponent - 1, 0)
-        return _rounded(self.value**exponent, slope * self.size)
+        return self._carried(P.pow, exponent=exponent)
+
+    def _carried(self, primitive: P.Primitive, **params: Any) -> Sized:
+        """A function of each number carries along what its slope, the primitive's own VJP, makes of it."""
+        value = primitive.forward(self.value, **params)
+        (slope,) = primitive.vjp(1, value, self.value, **params) if primitive.vjp else (0,)
+        return _rounded(value, abs(slope) * self.size)
 
     def __matmul__(self, other: Value) -> Sized:
         other = sized(other)
@@ -110,19 +115,19 @@ class Sized:
     def __ge__(self, other: Value) -> Any:
         return self.value >= sized(other).value
 
-    # ---- NumPy's functions: what moves numbers, moves their sizes; of others, the slope says how large what comes along is
+    # ---- NumPy's functions: what moves numbers, moves their sizes
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Value, **kwargs: Any) -> Any:
         if ufunc in OPERATORS:
-            return OPERATORS[ufunc](sized(inputs[0]), inputs[1])
+            return OPERATORS[ufunc](sized(inputs[0]), *inputs[1:])
         if ufunc in (np.maximum, np.minimum):
             a, b = map(sized, inputs)
             return Sized(ufunc(a.value, b.value), np.maximum(a.size, b.size))
-        name = ufunc.__name__
-        if name not in SLOPES:
-            raise TypeError(f"the size of numpy.{name} is not known here: give it its slope, in SLOPES")
-        value = by_kind(name)(self.value)
-        return _rounded(value, abs(SLOPES[name](self.value, value)) * self.size)
+        if not hasattr(P, ufunc.__name__):
+            raise TypeError(
+                f"the size of numpy.{ufunc.__name__} is not known here, for it is no primitive, which would have a slope"
+            )
+        return self._carried(getattr(P, ufunc.__name__))
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         if function in (np.max, np.sum, np.mean):
@@ -130,25 +135,6 @@ class Sized:
         values = [a.value if isinstance(a, Sized) else a for a in args]
         sizes = [np.broadcast_to(a.size, a.shape) if isinstance(a, Sized) else a for a in args]
         return Sized(function(*values, **kwargs), function(*sizes, **kwargs))
-
-
-OPERATORS: dict[Any, Callable[[Any, Any], Any]] = {
-    np.add: operator.add,
-    np.subtract: operator.sub,
-    np.multiply: operator.mul,
-    np.divide: operator.truediv,
-    np.matmul: operator.matmul,
-}
-SLOPES: dict[str, Callable[[Any, Any], Any]] = {
-    "sqrt": lambda a, y: 1 / (2 * y),
-    "exp": lambda a, y: y,
-    "log": lambda a, y: 1 / a,
-    "expm1": lambda a, y: y + 1,
-    "log1p": lambda a, y: 1 / (1 + a),
-    "sin": lambda a, y: by_kind("cos")(a),
-    "cos": lambda a, y: by_kind("sin")(a),
-    "tanh": lambda a, y: 1 - y * y,
-}
 
 
 def sized(value: Value) -> Sized:
