@@ -14,11 +14,10 @@ from fractions import Fraction
 from typing import Any
 from zlib import crc32
 
-import numpy as np
 import sympy as sp
 
-from ..kinds import OPERATORS, Value, boxed
-from ..shapes import Axis, Shape, axes, broadcast_shape
+from ..kinds import Value
+from .generic import HOW, Generic
 
 Expression = Any  # SymPy's
 
@@ -210,7 +209,7 @@ def sample(e: Expression) -> Expression:
 # ---- The kind of number
 
 
-class Batch:
+class Batch(Generic):
     """An array of numbers whose axes are as long as symbols: an expression of the generic element.
 
     >>> m, x = sp.Symbol("m", integer=True, positive=True), sp.Symbol("x")
@@ -219,57 +218,29 @@ class Batch:
     (Batch(x - mean_m(x)), Batch(0))
     """
 
-    dtype = np.dtype(object)
+    @staticmethod
+    def expression(value: Any) -> Expression:
+        """A number, exactly, or an expression as it is."""
+        return sp.Rational(value) if isinstance(value, (float, Fraction)) else sp.sympify(value)
 
-    def __init__(self, e: Expression, shape: Shape = ()):
-        self.e, self.shape = _sympified(e), shape
-
-    def __repr__(self) -> str:
-        return f"Batch({self.e})"
+    power = staticmethod(power)
 
     @staticmethod
-    def _operator(
-        function: Callable[[Expression, Expression], Expression], reflected: bool = False
-    ) -> Callable[[Batch, Value], Any]:
-        def method(self: Batch, other: Value) -> Any:
-            if hasattr(other, "record") or isinstance(other, np.ndarray):
-                return NotImplemented
-            other = other if isinstance(other, Batch) else Batch(other)
-            first, second = (other, self) if reflected else (self, other)
-            return Batch(function(first.e, second.e), broadcast_shape(first.shape, second.shape))
+    def total(e: Expression, n: Any) -> Expression:
+        """A sum is so many means as there are numbers."""
+        return n * mean(e, n)
 
-        return method
-
-    __add__, __radd__ = _operator(operator.add), _operator(operator.add, True)
-    __sub__, __rsub__ = _operator(operator.sub), _operator(operator.sub, True)
-    __mul__, __rmul__ = _operator(operator.mul), _operator(operator.mul, True)
-    __truediv__ = _operator(lambda a, b: a * power(b, sp.Integer(-1)))
-    __rtruediv__ = _operator(lambda a, b: a * power(b, sp.Integer(-1)), True)
-    __pow__ = _operator(power)
-
-    def __neg__(self) -> Batch:
-        return Batch(-self.e, self.shape)
-
-    def __matmul__(self, other: Value) -> Any:
-        if not isinstance(other, Batch):
-            return NotImplemented
-        *rows, n = self.shape
-        inner, *columns = other.shape
-        if len(rows) > 1 or len(columns) > 1 or n != inner or set(rows) & set(columns):
-            raise TypeError(f"a matrix product of {self.shape} and {other.shape} has a size twice: {HOW}")
-        return Batch(n * mean(self.e * other.e, n), (*rows, *columns))
-
-    def __getitem__(self, index: Any) -> Batch:
-        if index != (0,) * len(self.shape):
-            raise TypeError(f"a batch of any size has a generic element, and no element {index!r}: {HOW}")
-        return Batch(self.e)
+    @staticmethod
+    def largest(e: Expression, n: Any) -> Expression:
+        """A symbol of which no more is known: a proof in which it does not cancel fails."""
+        return Largest(f"max_{n}({e})", axes_of(e) - {n})
 
     @staticmethod
     def _comparison(compare: Callable[[Expression, Expression], Any]) -> Callable[[Batch, Value], bool]:
         def method(self: Batch, other: Value) -> bool:
             if self.shape:
                 raise TypeError(f"which number is larger depends on the numbers, and a Batch is a generic element: {HOW}")
-            return bool(compare(sample(self.e), sample(other.e if isinstance(other, Batch) else _sympified(other))))
+            return bool(compare(sample(self.e), sample(other.e if isinstance(other, Batch) else Batch.expression(other))))
 
         return method
 
@@ -277,10 +248,6 @@ class Batch:
     __gt__, __ge__ = _comparison(operator.gt), _comparison(operator.ge)
 
     # ---- functions of the generic element: SymPy's own, which SymPy differentiates
-
-    def sqrt(self) -> Batch:
-        """The square root."""
-        return Batch(power(self.e, sp.Rational(1, 2)), self.shape)
 
     def exp(self) -> Batch:
         """e to the power of each."""
@@ -295,78 +262,3 @@ class Batch:
         return lambda self: Batch(function(self.e), self.shape)
 
     tanh, sin, cos = _function(sp.tanh), _function(sp.sin), _function(sp.cos)
-
-    # ---- reductions
-
-    def _reduced(self, axis: Axis, keepdims: bool, reduce: Callable[[Expression, Any], Expression]) -> Batch:
-        e, gone = self.e, axes(len(self.shape), axis)
-        for n in sorted((self.shape[i] for i in gone if self.shape[i] != 1), key=str, reverse=True):
-            e = reduce(e, n)
-        left = [1 if i in gone else n for i, n in enumerate(self.shape) if keepdims or i not in gone]
-        return Batch(e, tuple(left))
-
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Batch:
-        """The sum: so many means as there are numbers."""
-        return self._reduced(axis, keepdims, lambda e, n: n * mean(e, n))
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Batch:
-        """The mean."""
-        return self._reduced(axis, keepdims, mean)
-
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Batch:
-        """The largest, a symbol of which no more is known: a proof in which it does not cancel fails."""
-        return self._reduced(axis, keepdims, lambda e, n: Largest(f"max_{n}({e})", axes_of(e) - {n}))
-
-    # ---- NumPy's functions
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Value, **kwargs: Any) -> Any:
-        if any(hasattr(a, "record") for a in inputs):
-            return NotImplemented
-        given = next((a for a in inputs if isinstance(a, np.ndarray)), None)
-        if given is not None and given.dtype != object:
-            raise TypeError(f"a Batch is an expression of symbols, and does not mix with an array of {given.dtype}")
-        if given is not None:
-            return ufunc(*[boxed(a) if isinstance(a, Batch) else a for a in inputs], **kwargs)
-        name, function = ufunc.__name__, OPERATORS.get(ufunc)
-        if function:
-            return function(*inputs)
-        if method != "__call__" or not hasattr(Batch, name):
-            raise _no_rule(name)
-        return getattr(inputs[0], name)()
-
-    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-        if function in FUNCTIONS:
-            return FUNCTIONS[function](*args, **kwargs)
-        if not any(isinstance(a, np.ndarray) for a in args):
-            raise _no_rule(function.__name__)
-        return function(*[boxed(a) if isinstance(a, Batch) else a for a in args], **kwargs)  # an array of single numbers
-
-    def _broadcast_to(self, shape: Shape) -> Batch:
-        return Batch(self.e, shape)
-
-    def _reshape(self, shape: Shape) -> Batch:
-        if [n for n in shape if n != 1] != [n for n in self.shape if n != 1]:
-            raise TypeError(f"a batch of shape {self.shape} becomes {tuple(shape)} only where its sizes are numbers: {HOW}")
-        return Batch(self.e, tuple(shape))
-
-    def _transpose(self, order: Iterable[int] | None = None) -> Batch:
-        return Batch(self.e, tuple([self.shape[i] for i in order]) if order is not None else self.shape[::-1])
-
-
-HOW = "prove it for a size that is a number, as in prove(m=3)"
-FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.sum: Batch.sum,
-    np.mean: Batch.mean,
-    np.max: Batch.max,
-    np.broadcast_to: Batch._broadcast_to,
-    np.reshape: Batch._reshape,
-    np.transpose: Batch._transpose,
-}
-
-
-def _no_rule(name: str) -> TypeError:
-    return TypeError(f"numpy.{name} has no rule for a batch of any size: give Batch a method {name}, or {HOW}")
-
-
-def _sympified(value: Any) -> Expression:
-    return sp.Rational(value) if isinstance(value, (float, Fraction)) else sp.sympify(value)

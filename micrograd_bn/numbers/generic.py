@@ -1,0 +1,156 @@
+"""An array of any size as a kind of number: by its generic element, an expression of whatever algebra a kind brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..kinds import OPERATORS, Value, boxed
+from ..shapes import Axis, Shape, axes, broadcast_shape
+
+Expression = Any  # of the algebra: it has operators
+_Kind = TypeVar("_Kind", bound="Generic")
+
+HOW = "take a size that is a number, as in prove(m=3)"
+
+
+class Generic:
+    """An array of numbers whose axes are as long as symbols: ``e`` is its generic element, and holds for each.
+
+    A kind says how its algebra goes on: ``expression`` makes one of a number, ``power`` and ``total``, a sum along an axis, are
+    of expressions. Its other methods, such as ``exp``, are what NumPy's functions of that name do.
+    """
+
+    dtype = np.dtype(object)
+    expression: Callable[[Any], Expression]
+    power: Callable[[Expression, Expression], Expression]
+    total: Callable[[Expression, Any], Expression]
+    largest: Callable[[Expression, Any], Expression]
+
+    def __init__(self, e: Any, shape: Shape = ()):
+        self.e, self.shape = type(self).expression(e), shape
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.e})"
+
+    @staticmethod
+    def _operator(
+        function: Callable[[Any, Expression, Expression], Expression], reflected: bool = False
+    ) -> Callable[[Any, Value], Any]:
+        def method(self: _Kind, other: Value) -> Any:
+            if hasattr(other, "record") or isinstance(other, np.ndarray):
+                return NotImplemented
+            kind = type(self)
+            other = other if isinstance(other, kind) else kind(other)
+            first, second = (other, self) if reflected else (self, other)
+            return kind(function(kind, first.e, second.e), broadcast_shape(first.shape, second.shape))
+
+        return method
+
+    __add__, __radd__ = _operator(lambda k, a, b: a + b), _operator(lambda k, a, b: a + b, True)
+    __sub__, __rsub__ = _operator(lambda k, a, b: a - b), _operator(lambda k, a, b: a - b, True)
+    __mul__, __rmul__ = _operator(lambda k, a, b: a * b), _operator(lambda k, a, b: a * b, True)
+    __truediv__ = _operator(lambda k, a, b: a * k.power(b, k.expression(-1)))
+    __rtruediv__ = _operator(lambda k, a, b: a * k.power(b, k.expression(-1)), True)
+    __pow__ = _operator(lambda k, a, b: k.power(a, b))
+
+    def __neg__(self: _Kind) -> _Kind:
+        return type(self)(-self.e, self.shape)
+
+    def __matmul__(self, other: Value) -> Any:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        *rows, n = self.shape
+        inner, *columns = other.shape
+        if len(rows) > 1 or len(columns) > 1 or n != inner or set(rows) & set(columns):
+            raise TypeError(f"a matrix product of {_named(self.shape)} and {_named(other.shape)} has a size twice: {HOW}")
+        return type(self)(type(self).total(self.e * other.e, n), (*rows, *columns))
+
+    def __getitem__(self: _Kind, index: Any) -> _Kind:
+        if index != (0,) * len(self.shape):
+            raise TypeError(f"an array of any size has a generic element, and no element {index!r}: {HOW}")
+        return type(self)(self.e)
+
+    def sqrt(self: _Kind) -> _Kind:
+        """The square root."""
+        return type(self)(type(self).power(self.e, type(self).expression(Fraction(1, 2))), self.shape)
+
+    # ---- reductions
+
+    def _reduced(self: _Kind, axis: Axis, keepdims: bool, reduce: Callable[[Expression, Any], Expression]) -> _Kind:
+        e, gone = self.e, axes(len(self.shape), axis)
+        for n in sorted((self.shape[i] for i in gone if self.shape[i] != 1), key=str, reverse=True):
+            e = reduce(e, n)
+        left = [1 if i in gone else n for i, n in enumerate(self.shape) if keepdims or i not in gone]
+        return type(self)(e, tuple(left))
+
+    def sum(self: _Kind, axis: Axis = None, keepdims: bool = False) -> _Kind:
+        """The sum."""
+        return self._reduced(axis, keepdims, type(self).total)
+
+    def mean(self: _Kind, axis: Axis = None, keepdims: bool = False) -> _Kind:
+        """The mean: the sum, divided by how many there are."""
+        kind = type(self)
+        return self._reduced(axis, keepdims, lambda e, n: kind.total(e, n) * kind.power(kind.expression(n), kind.expression(-1)))
+
+    def max(self: _Kind, axis: Axis = None, keepdims: bool = False) -> _Kind:
+        """The largest, of which no more is known."""
+        return self._reduced(axis, keepdims, type(self).largest)
+
+    # ---- NumPy's functions
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Value, **kwargs: Any) -> Any:
+        if any(hasattr(a, "record") for a in inputs):
+            return NotImplemented
+        kind = type(self)
+        given = next((a for a in inputs if isinstance(a, np.ndarray)), None)
+        if given is not None and given.dtype != object:
+            raise TypeError(f"a {kind.__name__} is an expression of symbols, and does not mix with an array of {given.dtype}")
+        if given is not None:
+            return ufunc(*[boxed(a) if isinstance(a, kind) else a for a in inputs], **kwargs)
+        name, function = ufunc.__name__, OPERATORS.get(ufunc)
+        if function:
+            return function(*inputs)
+        if method != "__call__" or not hasattr(kind, name):
+            raise self._no_rule(name)
+        return getattr(inputs[0], name)()
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        if function in FUNCTIONS:
+            return getattr(type(self), FUNCTIONS[function])(*args, **kwargs)
+        if not any(isinstance(a, np.ndarray) for a in args):
+            raise self._no_rule(function.__name__)
+        return function(*[boxed(a) if isinstance(a, type(self)) else a for a in args], **kwargs)  # an array of single numbers
+
+    def _no_rule(self, name: str) -> TypeError:
+        kind = type(self).__name__
+        return TypeError(f"numpy.{name} has no rule for a batch of any size: give {kind} a method {name}, or {HOW}")
+
+    def _broadcast_to(self: _Kind, shape: Shape) -> _Kind:
+        return type(self)(self.e, shape)
+
+    def _reshape(self: _Kind, shape: Shape) -> _Kind:
+        if [n for n in shape if n != 1] != [n for n in self.shape if n != 1]:
+            shapes = f"{_named(self.shape)} becomes {_named(shape)}"
+            raise TypeError(f"an array of shape {shapes} only where its sizes are numbers: {HOW}")
+        return type(self)(self.e, tuple(shape))
+
+    def _transpose(self: _Kind, order: Iterable[int] | None = None) -> _Kind:
+        return type(self)(self.e, tuple([self.shape[i] for i in order]) if order is not None else self.shape[::-1])
+
+
+FUNCTIONS: dict[Any, str] = {
+    np.sum: "sum",
+    np.mean: "mean",
+    np.max: "max",
+    np.broadcast_to: "_broadcast_to",
+    np.reshape: "_reshape",
+    np.transpose: "_transpose",
+}
+
+
+def _named(shape: Iterable[Any]) -> str:
+    return f"({', '.join(map(str, shape))})"
