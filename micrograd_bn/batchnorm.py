@@ -14,7 +14,7 @@ from .primitives import sqrt
 from .shapes import Axis
 
 
-@equation(1, "mu", "1/m Σ x", r"\mu_B = \frac{1}{m} \sum_{i=1}^m x_i")
+@equation(1, "mu")
 def mean(x: Value, axis: Axis = 0) -> Value:
     """Equation (1), the batch mean: mu = 1/m Σ x, over ``axis``, which stays as size 1.
 
@@ -25,7 +25,7 @@ def mean(x: Value, axis: Axis = 0) -> Value:
     return x.mean(axis=axis, keepdims=True)
 
 
-@equation(2, "var", "1/m Σ (x − μ)²", r"\sigma_B^2 = \frac{1}{m} \sum_{i=1}^m (x_i - \mu_B)^2")
+@equation(2, "var")
 def variance(x: Value, mu: Value, axis: Axis = 0) -> Value:
     """Equation (2), the (biased) batch variance: var = 1/m Σ (x − mu)², over ``axis``, which stays as size 1.
 
@@ -36,7 +36,7 @@ def variance(x: Value, mu: Value, axis: Axis = 0) -> Value:
     return ((x - mu) ** 2).mean(axis=axis, keepdims=True)
 
 
-@equation(3, "x_hat", "(x − μ) / √(σ² + ε)", r"\hat x_i = \frac{x_i - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}}")
+@equation(3, "x_hat")
 def normalize(x: Value, mu: Value, var: Value, eps: Value = 1e-5) -> Value:
     """Equation (3), the normalised batch, of x's shape: x_hat = (x − mu) / √(var + eps).
 
@@ -47,7 +47,7 @@ def normalize(x: Value, mu: Value, var: Value, eps: Value = 1e-5) -> Value:
     return (x - mu) / sqrt(var + eps)
 
 
-@equation(4, "y", "γ x̂ + β", r"y_i = \gamma \hat x_i + \beta")
+@equation(4, "y")
 def scale_shift(x_hat: Value, gamma: Value, beta: Value) -> Value:
     """Equation (4), scaled and shifted, of x_hat's shape: y = gamma x_hat + beta.
 

@@ -12,15 +12,18 @@ import inspect
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, wraps
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from functools import cache, cached_property, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
 from .kinds import Value, as_data, explains_kinds
-from .shapes import broadcast_shape, shape, unbroadcast
+from .shapes import axes, broadcast_shape, shape, unbroadcast
+
+if TYPE_CHECKING:
+    from .writer import Writer
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -39,8 +42,8 @@ class Equation:
 
     number: int
     output: str
-    text: str
-    latex: str
+    text: str  # the right-hand side …
+    latex: str  # … and the whole equation; both are the printer's, where the author has written none
     function: Formula
     name: str = ""  # as on the terminal: "μ"
 
@@ -66,9 +69,9 @@ class Edge:
     number: int
     output: str
     input: str
-    text: str
-    latex: str
-    function: Formula | None
+    text: str = ""
+    latex: str = ""
+    function: Formula | None = None
     name: str = ""  # "∂μ/∂x"
 
 
@@ -78,9 +81,9 @@ class Gradient:
 
     numbers: tuple[int, ...]
     variable: str
-    text: str
-    latex: str
-    function: Formula
+    text: str = ""
+    latex: str = ""
+    function: Formula = lambda: None  # of what it names
     name: str = ""  # "dμ"
 
 
@@ -111,7 +114,8 @@ def equation(
                     values = (*args, *[kwargs[name] for name in inputs[len(args) :]])[
                         : len(inputs)
                     ]  # they come before the constants
-                    step = Step(number, output, inputs, values, text, getattr(numbered, "derivation", None))
+                    about = getattr(numbered, "text", text), getattr(numbered, "derivation", None)
+                    step = Step(number, output, inputs, values, *about)
                 t.label, t.equation = output + place, step
             return result
 
@@ -131,6 +135,9 @@ def _tensors(result: Any) -> list[tuple[str, Tensor]]:
     return [(f"[{','.join(map(str, i))}]", t) for i, t in np.ndenumerate(result) if isinstance(t, Tensor)]
 
 
+_Entry = TypeVar("_Entry", Equation, Edge, Gradient)
+
+
 # ---- The table
 
 
@@ -146,9 +153,12 @@ class Derivation:
     domains     what an input's numbers are, where they are not any: "scale" (near 1), "positive", or "probabilities" (along the
                 last axis).
     no_gradient inputs that have no gradient.
-    symbols     {name: (on the terminal, in LaTeX)} where that is not what follows from the name: x_hat is x̂, mu is μ.
+    symbols     {name: (on the terminal, in LaTeX)} where that is not what follows from the name: x_hat is x̂, mu is μ. Without
+                indices, which follow from the shapes.
     texts       {variable: (text, LaTeX)} of a gradient that is written otherwise than the sum over its edges.
     condensed   further forms of a gradient, as ``Gradient``s whose function may name any variable, gradient and constant.
+
+    Texts and LaTeX that are not given are written by running the functions on formulas (see ``writer``).
     defaults    of the equations' constants, where they are not the functions' own.
     check       called with inputs and constants by name, before the equations run: it raises what is to be said of bad ones.
 
@@ -200,11 +210,14 @@ class Derivation:
         self.shapes: dict[str, tuple[str, ...] | str] = {a: ("k",) if i else ("m", "k") for i, a in enumerate(self.inputs)}
         self.shapes |= shapes or {}
         self.edges = self._all_edges(list(edges))
+        self.equations = tuple(self._with_text(e, "equation") for e in self.equations)
+        self.edges = tuple(self._with_text(e, "edge") for e in self.edges)
         self.gradients = tuple(self._gradient(variable, dict(texts or {})) for variable in self._order())
-        self.condensed = tuple(replace(g, name=f"d{self.symbol(g.variable)[0]}") for g in condensed)
+        self.condensed = tuple(self._with_text(replace(g, name=f"d{self.symbol(g.variable)[0]}"), "condensed") for g in condensed)
         for function in functions:
             if not hasattr(function, "derivation"):  # a bare call of an equation belongs to the first that was built from it
-                function.derivation = self  # type: ignore[attr-defined]
+                text = self.equation_of(function.entry.output).text  # type: ignore[attr-defined]
+                function.derivation, function.text = self, text  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return f"<Derivation {self.name}: {len(self.equations)} equations, {len(self.edges)} edges>"
@@ -224,6 +237,7 @@ class Derivation:
         if variable in self._symbols:
             return self._symbols[variable]
         base, _, mark = variable.partition("_")
+        base = "epsilon" if base == "eps" else base
         try:
             text, latex = unicodedata.lookup(f"GREEK SMALL LETTER {base}"), rf"\{base}"
         except KeyError:
@@ -231,6 +245,34 @@ class Derivation:
         if mark == "hat":
             return unicodedata.normalize("NFC", text + "\u0302"), rf"\hat {latex}"
         return (f"{text}_{mark}", rf"{latex}_{{\mathrm{{{mark}}}}}") if mark else (text, latex)
+
+    def dimensions(self) -> dict[str, tuple[str, ...]]:
+        """The shape of each input by the names of its sizes, "1" where it is repeated."""
+        first = self.shapes[self.inputs[0]]
+        reduced = axes(len(first), self.constants["axis"]) if "axis" in self.constants else range(len(first))
+        kept = tuple("1" if i in reduced else n for i, n in enumerate(first))
+        return {a: kept if self.shapes[a] == "kept" else tuple(self.shapes[a]) for a in self.inputs}
+
+    # ---- texts that the author has not written
+
+    @cached_property
+    def writer(self) -> Writer | None:
+        """What writes the texts that the author has not written; None where a step has no form on paper."""
+        from .writer import Writer
+
+        try:
+            return Writer(self)
+        except Exception:  # whatever an author's function says to a formula
+            return None
+
+    def _with_text(self, entry: _Entry, kind: str) -> _Entry:
+        if (entry.text and entry.latex) or self.writer is None:
+            return entry
+        try:
+            text, latex = getattr(self.writer, kind)(entry)
+        except Exception:  # as above
+            return entry
+        return replace(entry, text=entry.text or text, latex=entry.latex or latex)
 
     # ---- what is wrong with a table
 
@@ -310,7 +352,7 @@ class Derivation:
         return sorted((edge for edge in self.edges if edge.input == variable), key=lambda edge: -order[edge.output])
 
     def _gradient(self, variable: str, texts: dict[str, Symbol]) -> Gradient:
-        edges, (symbol, latex) = self.leaving(variable), self.symbol(variable)
+        edges, symbol = self.leaving(variable), self.symbol(variable)[0]
         named = [name for edge in edges for name in self._needs(edge)]
         names = list(dict.fromkeys([*named, variable]))
 
@@ -325,20 +367,10 @@ class Derivation:
         function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
         )
-        terms = []
-        for e in edges:
-            upstream, upstream_latex = self.symbol(e.output)
-            terms.append((f"d{upstream} · {e.text or e.name}", rf"d{upstream_latex} \cdot {self._right(e)}"))
-        text, formula = texts.get(variable, tuple(" + ".join(part) for part in zip(*terms)))
-        if "=" not in formula:
-            formula = f"d{latex} = {formula}"
-        return Gradient(tuple(edge.number for edge in edges), variable, text, formula, function, f"d{symbol}")
-
-    def _right(self, edge: Edge) -> str:
-        """The right-hand side of a local derivative's LaTeX, in parentheses where it begins with a minus."""
-        right = edge.latex.partition("=")[2].strip()
-        right = right or rf"\frac{{\partial {self.symbol(edge.output)[1]}}}{{\partial {self.symbol(edge.input)[1]}}}"
-        return rf"\left( {right} \right)" if right.startswith("-") else right
+        numbers, text = tuple(edge.number for edge in edges), " + ".join(f"d{self.symbol(e.output)[0]} · {e.name}" for e in edges)
+        gradient = Gradient(numbers, variable, *texts.get(variable, ("", "")), function, f"d{symbol}")
+        gradient = self._with_text(gradient, "gradient")
+        return gradient if gradient.text else replace(gradient, text=text)
 
     def _needs(self, edge: Edge) -> list[str]:
         if edge.function is not None:
@@ -384,7 +416,7 @@ class Derivation:
             result = evaluate(e.function, found)
             for _, t in _tensors(result):
                 if t.equation is not None:
-                    t.equation = t.equation._replace(derivation=self)
+                    t.equation = t.equation._replace(derivation=self, text=e.text)
             found[e.output] = result
         return found
 

@@ -303,7 +303,7 @@ def _vjp(
 ) -> tuple[Value, Value, Value]:
     if isinstance(g, Tensor) or isinstance(x, Tensor) or isinstance(gamma, Tensor) or g.dtype != x.dtype:
         _, var, x_hat = normalized(x, eps, axis)
-        return d_x_condensed(g, x, x_hat, var, gamma, eps, axis), g * x_hat, g
+        return d_x_condensed(g * gamma, x, x_hat, var, eps, axis), g * x_hat, g
     if found.get("x") is not x:
         _forward(x, gamma, beta, eps, axis, cut, found)
     if x.size <= SMALL:

@@ -7,6 +7,7 @@ has a step for which that is not enough, as a product of two matrices that share
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -99,19 +100,19 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
     if m is not None:
         if m < 1:
             raise ValueError(f"a batch has at least one element, and m is {m}")
-        return Proof(tuple(_Prover(derivation, m).rows()), m, derivation)
+        return Proof(tuple(Prover(derivation, m).rows()), m, derivation)
     try:
-        return Proof(tuple(_Prover(derivation, None).rows()), None, derivation)
+        return Proof(tuple(Prover(derivation, None).rows()), None, derivation)
     except TypeError as error:  # a step without a rule for a generic element
         try:
-            pairs = list(zip(*[_Prover(derivation, size).rows() for size in (2, 3)]))
+            pairs = list(zip(*[Prover(derivation, size).rows() for size in (2, 3)]))
         except (TypeError, ValueError):
             raise error from None
         rows = [two._replace(scope="m = 2, 3", difference=two.difference or three.difference) for two, three in pairs]
         return Proof(tuple(rows), None, derivation, str(error).partition("\n")[0])
 
 
-class _Prover:
+class Prover:
     """A derivation on generic elements (m is None), or on arrays of m symbols."""
 
     def __init__(self, d: Derivation, m: int | None):
@@ -124,11 +125,9 @@ class _Prover:
         reduced = axes(len(first), d.constants["axis"]) if "axis" in d.constants else range(len(first))
         names = {n: i == reduced[0] or "axis" not in d.constants for i, n in enumerate(first) if isinstance(n, str)}
         self.sizes = {n: self._size(n, varies) for n, varies in names.items()}
-        kept = tuple("1" if i in reduced else n for i, n in enumerate(first))
-        shapes = {a: kept if d.shapes[a] == "kept" else tuple(d.shapes[a]) for a in d.inputs}
         self.shapes = {
             a: tuple(int(n) if n.isdigit() else self.sizes.setdefault(n, self._size(n, True)) for n in dims)
-            for a, dims in shapes.items()
+            for a, dims in d.dimensions().items()
         }
         self.constants = {k: self.variable(k, (), positive=v > 0) if isinstance(v, float) else v for k, v in d.constants.items()}
         self.inputs = {a: self.input(a) for a in d.inputs}
@@ -198,17 +197,22 @@ class _Prover:
 
     # ---- the rows
 
+    @cached_property
+    def nodes(self) -> dict[str, Value]:
+        """The engine's run, forward and backward."""
+        nodes = self.d.forward(**{a: Tensor(value) for a, value in self.inputs.items()}, **self.constants)
+        nodes[self.d.result].backward(self.upstream)
+        return nodes
+
     def rows(self) -> Iterator[ProofRow]:
         """All rows: of the equations, the edges, the gradients and the condensed forms."""
-        d, known = self.d, self.known
-        nodes = d.forward(**{a: Tensor(value) for a, value in self.inputs.items()}, **self.constants)
+        d, known, nodes = self.d, self.known, self.nodes
         for e in d.equations:
             value = known[e.output]
             yield self.row(f"({e.number})", e, self.difference(shape(value), nodes[e.output].data, value))
         for edge in d.edges:
             yield self.row(f"({edge.number})", edge, self.edge(edge))
 
-        nodes[d.result].backward(self.upstream)
         gradients = d.backward(self.upstream, **known)
         for gradient in d.gradients:
             v = gradient.variable

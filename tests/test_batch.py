@@ -9,7 +9,7 @@ from tests.conftest import optional
 sp = optional("sympy")
 
 from micrograd_bn.numbers import batch  # noqa: E402
-from micrograd_bn.prove import _Prover  # noqa: E402
+from micrograd_bn.prove import Prover  # noqa: E402
 
 SIZES = {"m": 4, "k": 3, "n": 2, "g": 2, "c": 3, "h": 2, "w": 5}
 ORDER = list(SIZES)
@@ -46,7 +46,7 @@ def number(e, arrays):
 @pytest.mark.parametrize("name", [name for name in derivations.__all__ if name != "ATTENTION"])
 def test_what_the_engine_computes_on_a_batch_is_what_it_computes_on_numbers(name):
     d, random = getattr(derivations, name), np.random.default_rng(0)
-    prover = _Prover(d, None)
+    prover = Prover(d, None)
     shapes = {a: tuple(1 if n == 1 else SIZES[n.name] for n in to) for a, to in prover.shapes.items()}
     arrays = {a: random.uniform(0.5, 1.5, to) for a, to in shapes.items()}
     if "t" in arrays:

@@ -71,10 +71,9 @@ def x_hat_to_x(dx_hat: Value, var: Value, eps: Value) -> Value:
 # ---- What follows from the thirteen: the three terms of dx collected
 
 
-def d_x_condensed(dy: Value, x: Value, x_hat: Value, var: Value, gamma: Value, eps: Value, axis: Axis) -> Value:
-    """What frameworks hard-code: the three terms of dx, collected. The sums are over the batch, gamma under them."""
+def d_x_condensed(dx_hat: Value, x: Value, x_hat: Value, var: Value, eps: Value, axis: Axis) -> Value:
+    """What frameworks hard-code: the three terms of dx, collected. The sums are over the batch."""
     m = count(x, axis)
-    dx_hat = dy * gamma
     sums = unbroadcast(dx_hat, shape(var)) + x_hat * unbroadcast(dx_hat * x_hat, shape(var))
     return (m * dx_hat - sums) / (m * sqrt(var + eps))
 
@@ -82,81 +81,16 @@ def d_x_condensed(dy: Value, x: Value, x_hat: Value, var: Value, gamma: Value, e
 # ---- The table
 
 EDGES = (
-    Edge(5, "y", "x_hat", "γ", r"\frac{\partial y_i}{\partial \hat x_i} = \gamma", y_to_x_hat),
-    Edge(6, "y", "beta", "1", r"\frac{\partial y_i}{\partial \beta} = 1", y_to_beta),
-    Edge(7, "y", "gamma", "x̂", r"\frac{\partial y_i}{\partial \gamma} = \hat x_i", y_to_gamma),
-    Edge(
-        8,
-        "x_hat",
-        "var",
-        "−½ (x − μ) (σ² + ε)^(−3/2)",
-        r"\frac{\partial \hat x_i}{\partial \sigma_B^2} = -\frac{1}{2} (x_i - \mu_B) (\sigma_B^2 + \epsilon)^{-3/2}",
-        x_hat_to_var,
-    ),
-    Edge(
-        9,
-        "var",
-        "mu",
-        "1/m Σ −2 (x − μ)",
-        r"\frac{\partial \sigma_B^2}{\partial \mu_B} = \frac{1}{m} \sum_{i=1}^m -2 (x_i - \mu_B)",
-        var_to_mu,
-    ),
-    Edge(
-        10,
-        "x_hat",
-        "mu",
-        "−1 / √(σ² + ε)",
-        r"\frac{\partial \hat x_i}{\partial \mu_B} = \frac{-1}{\sqrt{\sigma_B^2 + \epsilon}}",
-        x_hat_to_mu,
-    ),
-    Edge(11, "mu", "x", "1/m", r"\frac{\partial \mu_B}{\partial x_i} = \frac{1}{m}", mu_to_x),
-    Edge(
-        12,
-        "var",
-        "x",
-        "2/m (x − μ)",
-        r"\frac{\partial \sigma_B^2}{\partial x_i} = \frac{2}{m} (x_i - \mu_B)",
-        var_to_x,
-    ),
-    Edge(
-        13,
-        "x_hat",
-        "x",
-        "1 / √(σ² + ε)",
-        r"\frac{\partial \hat x_i}{\partial x_i} = \frac{1}{\sqrt{\sigma_B^2 + \epsilon}}",
-        x_hat_to_x,
-    ),
+    Edge(5, "y", "x_hat", function=y_to_x_hat),
+    Edge(6, "y", "beta", function=y_to_beta),
+    Edge(7, "y", "gamma", function=y_to_gamma),
+    Edge(8, "x_hat", "var", function=x_hat_to_var),
+    Edge(9, "var", "mu", function=var_to_mu),
+    Edge(10, "x_hat", "mu", function=x_hat_to_mu),
+    Edge(11, "mu", "x", function=mu_to_x),
+    Edge(12, "var", "x", function=var_to_x),
+    Edge(13, "x_hat", "x", function=x_hat_to_x),
 )
-
-# The gradients as the source writes them: the sums over the batch stand where single values are used by a whole batch.
-TEXTS = {
-    "x_hat": (
-        "dy γ",
-        r"d\hat x_i = dy_i \, \gamma",
-    ),
-    "gamma": (
-        "Σ dy x̂",
-        r"d\gamma = \sum_{i=1}^m dy_i \, \hat x_i",
-    ),
-    "beta": (
-        "Σ dy",
-        r"d\beta = \sum_{i=1}^m dy_i",
-    ),
-    "var": (
-        "Σ dx̂ · −½ (x − μ) (σ² + ε)^(−3/2)",
-        r"d\sigma_B^2 = \sum_{i=1}^m d\hat x_i \cdot \left( -\frac{1}{2} (x_i - \mu_B) (\sigma_B^2 + \epsilon)^{-3/2} \right)",
-    ),
-    "mu": (
-        "Σ dx̂ · −1/√(σ² + ε) + dσ² · 1/m Σ −2 (x − μ)",
-        r"d\mu_B = \sum_{i=1}^m d\hat x_i \cdot \frac{-1}{\sqrt{\sigma_B^2 + \epsilon}}"
-        r" + d\sigma_B^2 \cdot \frac{1}{m} \sum_{i=1}^m -2 (x_i - \mu_B)",
-    ),
-    "x": (
-        "dx̂ / √(σ² + ε) + dσ² · 2/m (x − μ) + dμ · 1/m",
-        r"dx_i = d\hat x_i \cdot \frac{1}{\sqrt{\sigma_B^2 + \epsilon}}"
-        r" + d\sigma_B^2 \cdot \frac{2}{m} (x_i - \mu_B) + d\mu_B \cdot \frac{1}{m}",
-    ),
-}
 
 CONDENSED = Gradient(
     (13, 12, 11),
@@ -186,14 +120,7 @@ BATCH_NORM = Derivation(
     EDGES,
     shapes={"gamma": "kept", "beta": "kept"},
     domains={"gamma": "scale"},
-    symbols={
-        "x": ("x", "x_i"),
-        "mu": ("μ", r"\mu_B"),
-        "var": ("σ²", r"\sigma_B^2"),
-        "x_hat": ("x̂", r"\hat x_i"),
-        "y": ("y", "y_i"),
-    },
-    texts=TEXTS,
+    symbols={"mu": ("μ", r"\mu_B"), "var": ("σ²", r"\sigma_B^2")},
     condensed=[CONDENSED],
     check=_check,
 )

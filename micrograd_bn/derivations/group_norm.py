@@ -6,20 +6,18 @@ number for each channel. With one channel a group it is instance normalisation, 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..batchnorm import mean, normalize, scale_shift, variance
 from ..derivation import Derivation
 from .batch_norm import EDGES
-from .layer_norm import LAYER_NORM
+from .layer_norm import CONDENSED
 
 GROUP_NORM = Derivation(
     "group norm",
     [mean, variance, normalize, scale_shift],
-    [replace(edge, latex=edge.latex.replace("_B", "")) for edge in EDGES],
+    EDGES,
     shapes={"x": ("n", "g", "c", "h", "w"), "gamma": ("g", "c", "1", "1"), "beta": ("g", "c", "1", "1")},
     domains={"gamma": "scale"},
-    symbols={variable: LAYER_NORM.symbol(variable) for variable in LAYER_NORM.variables},
-    condensed=LAYER_NORM.condensed,
+    symbols={"var": ("σ²", r"\sigma^2")},
+    condensed=[CONDENSED],
     defaults={"axis": (2, 3, 4)},
 )

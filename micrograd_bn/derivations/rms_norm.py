@@ -12,19 +12,19 @@ from ..primitives import sqrt
 from ..shapes import Axis, count, shape, unbroadcast
 
 
-@equation(1, "ms", "1/m Σ x²", r"s = \frac{1}{m} \sum_{i=1}^m x_i^2")
+@equation(1, "ms")
 def mean_square(x: Value, axis: Axis = -1) -> Value:
     """Equation (1), the mean of squares: ms = 1/m Σ x², over ``axis``, which stays as size 1."""
     return (x**2).mean(axis=axis, keepdims=True)
 
 
-@equation(2, "x_hat", "x / √(s + ε)", r"\hat x_i = \frac{x_i}{\sqrt{s + \epsilon}}")
+@equation(2, "x_hat")
 def divide(x: Value, ms: Value, eps: Value = 1e-5) -> Value:
     """Equation (2), the normalised row, of x's shape: x_hat = x / √(ms + eps)."""
     return x / sqrt(ms + eps)
 
 
-@equation(3, "y", "γ x̂", r"y_i = \gamma_i \hat x_i")
+@equation(3, "y")
 def scale(x_hat: Value, gamma: Value) -> Value:
     """Equation (3), scaled, of x_hat's shape: y = gamma x_hat."""
     return gamma * x_hat
@@ -65,41 +65,13 @@ RMS_NORM = Derivation(
     "RMS norm",
     [mean_square, divide, scale],
     [
-        Edge(4, "y", "x_hat", "γ", r"\frac{\partial y_i}{\partial \hat x_i} = \gamma_i", y_to_x_hat),
-        Edge(5, "y", "gamma", "x̂", r"\frac{\partial y_i}{\partial \gamma_i} = \hat x_i", y_to_gamma),
-        Edge(
-            6,
-            "x_hat",
-            "x",
-            "1 / √(s + ε)",
-            r"\frac{\partial \hat x_i}{\partial x_i} = \frac{1}{\sqrt{s + \epsilon}}",
-            x_hat_to_x,
-        ),
-        Edge(
-            7,
-            "x_hat",
-            "ms",
-            "−½ x (s + ε)^(−3/2)",
-            r"\frac{\partial \hat x_i}{\partial s} = -\frac{1}{2} x_i (s + \epsilon)^{-3/2}",
-            x_hat_to_ms,
-        ),
-        Edge(8, "ms", "x", "2/m x", r"\frac{\partial s}{\partial x_i} = \frac{2}{m} x_i", ms_to_x),
+        Edge(4, "y", "x_hat", function=y_to_x_hat),
+        Edge(5, "y", "gamma", function=y_to_gamma),
+        Edge(6, "x_hat", "x", function=x_hat_to_x),
+        Edge(7, "x_hat", "ms", function=x_hat_to_ms),
+        Edge(8, "ms", "x", function=ms_to_x),
     ],
     domains={"gamma": "scale"},
-    symbols={
-        "x": ("x", "x_i"),
-        "ms": ("s", "s"),
-        "x_hat": ("x̂", r"\hat x_i"),
-        "y": ("y", "y_i"),
-        "gamma": ("γ", r"\gamma_i"),
-    },
-    condensed=[
-        Gradient(
-            (6, 8),
-            "x",
-            "(m dx̂ − x̂ Σ dx̂ x̂) / (m √(s + ε))",
-            r"dx_i = \frac{1}{m \sqrt{s + \epsilon}} \left( m \, d\hat x_i - \hat x_i \sum_{j=1}^m d\hat x_j \, \hat x_j \right)",
-            d_x_condensed,
-        )
-    ],
+    symbols={"ms": ("s", "s")},
+    condensed=[Gradient((6, 8), "x", function=d_x_condensed)],
 )

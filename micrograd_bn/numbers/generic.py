@@ -82,7 +82,7 @@ class Generic:
 
     def _reduced(self: _Kind, axis: Axis, keepdims: bool, reduce: Callable[[Expression, Any], Expression]) -> _Kind:
         e, gone = self.e, axes(len(self.shape), axis)
-        for n in sorted((self.shape[i] for i in gone if self.shape[i] != 1), key=str, reverse=True):
+        for n in reversed([self.shape[i] for i in sorted(gone) if self.shape[i] != 1]):  # the first is the outermost
             e = reduce(e, n)
         left = [1 if i in gone else n for i, n in enumerate(self.shape) if keepdims or i not in gone]
         return type(self)(e, tuple(left))

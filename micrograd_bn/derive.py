@@ -1,0 +1,429 @@
+"""The derivation on paper, written by the engine, for any derivation or graph. Needs SymPy, which checks every line.
+
+A line is printed when it is an identity: the rows of ``prove`` hold the equations, the local derivatives and the gradients against
+the engine and the definition, for every m, and each line that follows is held against the engine's gradient in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .derivation import Derivation, Edge, Equation, Gradient
+from .engine import Tensor
+from .files import AnyPath, write_whole
+from .graph import derivation_of
+from .numbers import written as W
+from .numbers.written import Expression, Reduction, Symbol, expression, replaced
+from .prove import Prover, prove
+from .shapes import shape
+from .writer import Text
+
+
+class Numbered(NamedTuple):
+    """A line with a number: a forward equation, or the local derivative of an equation."""
+
+    number: int
+    output: str
+    input: str  # "" in a forward equation
+    text: str
+    latex: str
+    name: str  # the left-hand side as on the terminal
+
+
+class Step(NamedTuple):
+    """A line that follows from the one before, and why, each as text and in LaTeX; of the line it is the right-hand side."""
+
+    text: str
+    latex: str
+    why: Text
+
+
+class Derived(NamedTuple):
+    """A gradient: the sum over the edges with these numbers, and what follows from it. The last step is its shortest form."""
+
+    variable: str
+    numbers: tuple[int, ...]
+    text: str
+    latex: str
+    name: str
+    steps: tuple[Step, ...]
+
+
+class Paper(NamedTuple):
+    """A derivation on paper. It prints as text, and shows itself in a notebook.
+
+    >>> from micrograd_bn import derivations
+    >>> paper = derive(derivations.BATCH_NORM)
+    >>> print(paper.equations[7].number, paper.equations[7].latex)
+    8 \\frac{\\partial \\hat x_i}{\\partial \\sigma_B^2} = -\\frac{1}{2} (x_i - \\mu_B) (\\sigma_B^2 + \\epsilon)^{-3/2}
+    >>> [step.text for step in paper.gradients[4].steps][0]
+    '−1 / √(σ² + ε) Σ dx̂ − 2/m dσ² Σ (x − μ)'
+    """
+
+    title: str
+    scope: str  # "every m"
+    equations: tuple[Numbered, ...]  # the forward equations, and the local derivatives
+    gradients: tuple[Derived, ...]
+    ranges: tuple[Text, ...] = ()  # the indices
+
+    @property
+    def text(self) -> str:
+        """The derivation for a terminal."""
+        return _text(self)
+
+    @property
+    def latex(self) -> str:
+        """The derivation as a LaTeX document, which needs amsmath."""
+        return _latex(self)
+
+    @property
+    def markdown(self) -> str:
+        """The derivation in Markdown with formulas as GitHub shows them."""
+        return _markdown(self)
+
+    @property
+    def html(self) -> str:
+        """The derivation as a page with MathML: it stands alone, and opens from disk."""
+        return _page(self)
+
+    def save(self, path: AnyPath) -> Path:
+        """Write it to ``path``, whole, by its ending: .html, .tex, .md or .txt. ValueError for another."""
+        kinds = {".html": "html", ".tex": "latex", ".md": "markdown", ".txt": "text"}
+        ending = Path(path).suffix
+        if ending not in kinds:
+            raise ValueError(f"{path} ends with {ending or 'nothing'}: a derivation is saved as {', '.join(kinds)}")
+        content: str = getattr(self, kinds[ending])
+        return write_whole(path, content.encode())
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return _fragment(self)
+
+
+def derive(source: Derivation | Tensor) -> Paper:
+    """Derive a backward pass on paper: equations, local derivatives, gradients, and what these simplify to.
+
+    source  a ``Derivation``, or the result y of a computation. Where y is a derivation's result, the paper is that derivation's; else
+            its steps are the equations that were run (see ``equation``), and primitives where there are none.
+
+    Every line is checked before it is printed, for every m; where that is out of reach, for sizes 2 and 3, and ``.scope`` says so.
+    Raises ValueError where a formula of the table is wrong, TypeError for a step that has no rule on symbols or for what is no
+    derivation, ModuleNotFoundError where SymPy is not installed.
+
+    >>> x = Tensor([1.0, 2.0, 6.0], label="x")
+    >>> print(derive((x * x).sum()).gradients[-1].text)
+    da x + da x
+    """
+    d = source if isinstance(source, Derivation) else derivation_of(source)
+    proof = prove(derivation=d)
+    for row in proof.rows:
+        if row.difference is not None:
+            raise ValueError(f"{d.name}: {row.number} {row.name} = {row.formula} is no identity: {row.difference} does not vanish")
+    entries: list[Equation | Edge] = [*d.equations, *d.edges]
+    numbered = tuple(_numbered(entry) for entry in entries)
+    chains = _Simplifier(d).chains() if d.writer is not None and not proof.reason else {}
+    gradients = tuple(_derived(d, gradient, chains.get(gradient.variable, [])) for gradient in d.gradients)
+    ranges = tuple(d.writer.ranges()) if d.writer is not None else ()
+    return Paper(d.name[0].upper() + d.name[1:], proof.rows[0].scope, numbered, gradients, ranges)
+
+
+def _numbered(entry: Equation | Edge) -> Numbered:
+    return Numbered(entry.number, entry.output, getattr(entry, "input", ""), entry.text, entry.latex, entry.name)
+
+
+def _derived(d: Derivation, gradient: Gradient, steps: list[Step]) -> Derived:
+    """With the condensed forms of the table, where they have not been reached."""
+    reached = {step.text for step in steps}
+    for entry in d.condensed:
+        if entry.variable == gradient.variable and entry.text and entry.text not in reached:
+            steps = [*steps, Step(entry.text, entry.latex.partition(" = ")[2], _words("condensed"))]
+    numbers, text, latex, name = gradient.numbers, gradient.text, gradient.latex, gradient.name
+    return Derived(gradient.variable, numbers, text, latex, name, tuple(steps))
+
+
+def _words(words: str) -> Text:
+    return words, rf"\text{{{words}}}"
+
+
+# ---- What follows from a sum over edges
+
+
+class _Simplifier:
+    """Forms of the gradients, each held against the engine's."""
+
+    def __init__(self, d: Derivation):
+        assert d.writer is not None
+        self.d, self.w = d, d.writer
+        self.prover = Prover(d, None)
+        self.engine = {g.variable: self.prover.nodes[g.variable].grad for g in d.gradients}
+        kind = self.prover.kind.Batch
+        known = self.prover.known | {f"d{a}": g for a, g in self.engine.items()} | {d.upstream: self.prover.upstream}
+        self.values = {name: kind(value.e) for name, value in known.items() if isinstance(value, kind)}
+        self.values |= {n: kind(size) for n, size in self.prover.sizes.items()}
+        self.short: dict[str, Expression] = {}  # the last form of each gradient
+        self.sums: dict[Any, Expression] = {}  # a sum that is a gradient → its name
+
+    def chains(self) -> dict[str, list[Step]]:
+        """For each variable the lines that follow from the sum over its edges."""
+        found = {}
+        for gradient in self.d.gradients:
+            v = gradient.variable
+            term = self.w.term(v)
+            found[v], self.short[v] = self._chain(v, term)
+            if W.is_factor(term, (Reduction,)):
+                self.sums[term.terms[0].factors[0][0]] = expression(self._upstream(v))
+        return found
+
+    def _chain(self, v: str, term: Expression) -> tuple[list[Step], Expression]:
+        lines = [(term, _words("what is the same for all stands before the sum"))] if self._factored(v) else []
+        e = self._go(lines, term, [self._valued])
+        e = self._better(lines, e, [self._renamed])
+        by_all = [a for a in self.short if self.w.axes[a] != self.w.axes[v]]
+        for inserted in (by_all, list(self.short)):
+            e = self._better(
+                lines, e, [lambda e, a=inserted: self._inserted(e, a), self._valued, self._renamed, _gathered, self._named]
+            )
+        return [self._step(v, form, why) for form, why in lines], e
+
+    def _upstream(self, variable: str) -> Symbol:
+        return Symbol(f"d{variable}", self.w.axes[variable])
+
+    def _factored(self, v: str) -> bool:
+        """Whether an edge's sum has something before it, once it is a formula."""
+        found = [self.w.local(edge) for edge in self.d.leaving(v)]
+        return any(local.axes and local.factor is not None and not W.is_factor(local.term, (Reduction,)) for local in found)
+
+    def _go(self, lines: list[Any], e: Expression, rules: Iterable[Callable[[Expression], Iterator[Any]]]) -> Expression:
+        """Apply rules one after the other, a line for each that changes something."""
+        for rule in rules:
+            for form, why in rule(e):
+                if form != e:
+                    lines.append((form, why))
+                e = form
+        return e
+
+    def _better(self, lines: list[Any], e: Expression, rules: Iterable[Callable[[Expression], Iterator[Any]]]) -> Expression:
+        """The same, if it ends with a form that is shorter, or with one product of more than a number where there was a sum."""
+        trial: list[Any] = []
+        end = self._go(trial, e, rules)
+        product = len(end.terms) == 1 < len(e.terms) and not all(
+            (isinstance(base, Expression) and n == 1) or (isinstance(base, Symbol) and base.is_size) for base, n in end.terms[0].factors
+        )
+        if product or (len(end.terms) <= len(e.terms) and W.length(end) < W.length(e)):
+            lines += trial
+            return end
+        return e
+
+    def _step(self, v: str, e: Expression, why: Text) -> Step:
+        got = W.computed(e, self.values, self._total)
+        left = self.prover.difference(shape(self.prover.known[v]), [got.e], self.engine[v])
+        text, latex = self.w.line(f"d{v}", e)
+        if left is not None:
+            raise ArithmeticError(f"{self.d.name}: d{v} = {text} is no identity: {left} does not vanish")
+        return Step(text, latex.partition(" = ")[2], why)
+
+    def _total(self, value: Any, axis: str, name: str) -> Any:
+        batch = self.prover.kind.Batch
+        return batch((batch.total if name == "sum" else batch.largest)(value.e, self.prover.sizes[axis]))
+
+    # ---- the rules: each gives a form and its reason
+
+    def _valued(self, e: Expression) -> Iterator[tuple[Expression, Text]]:
+        """Sums whose value is known: Σ (x − μ) = 0, Σ t = 1."""
+        for base in dict.fromkeys(W.factors_of(e)):
+            if isinstance(base, Reduction) and base in set(W.factors_of(e)):
+                value = self.prover.kind.reduced(W.computed(expression(base), self.values, self._total).e)
+                if value.is_Integer:
+                    e, new = replaced(e, {base: expression(int(value))}), expression(int(value))
+                    yield e, self._equality(expression(base), new)
+
+    def _renamed(self, e: Expression) -> Iterator[tuple[Expression, Text]]:
+        """What an equation divides or multiplies, by the name of the result: x − μ = x̂ √(σ² + ε)."""
+        for equation in self.d.equations:
+            o = equation.output
+            term = self.w.right[o].as_term()
+            own = [base for base, n in term.factors if n == 1 and W.axes_of(base) == set(self.w.axes[o]) and self.w.axes[o]]
+            if len(own) != 1 or len(term.factors) < 2 or (isinstance(own[0], Symbol) and own[0].name not in self.d.inputs):
+                continue
+            rest = W.product(term.number, [factor for factor in term.factors if factor[0] != own[0]])
+            new = expression(Symbol(o, self.w.axes[o])) * W.power(rest, expression(-1))
+            (text, latex), number = self._equality(expression(own[0]), new), equation.number
+            form = replaced(e, {own[0]: new})
+            if form != e and W.length(form) <= W.length(e):
+                e = form
+                yield e, (f"by ({number}), {text}", rf"\text{{by ({number}), }} {latex}")
+
+    def _inserted(self, variables: Iterable[str], e: Expression) -> Iterator[tuple[Expression, Text]]:
+        """Gradients that are known, by their last forms."""
+        used = {base.name for base in W.factors_of(e) if isinstance(base, Symbol)}
+        names = [a for a in variables if f"d{a}" in used]
+        new = {self._upstream(a): self.short[a] for a in names}
+        if new:
+            text = ", ".join(self.w.printer.symbol(f"d{a}")[0] for a in names)
+            yield replaced(e, new), (f"with {text}", rf"\text{{with }} {', '.join(self.w.variable(f'd{a}') for a in names)}")
+
+    def _named(self, e: Expression) -> Iterator[tuple[Expression, Text]]:
+        """Sums that are gradients by their names."""
+        for base, name in self.sums.items():
+            if base in set(W.factors_of(e)):
+                e = replaced(e, {base: name})
+                yield e, self._equality(expression(base), name)
+
+    def _equality(self, left: Expression, right: Expression) -> Text:
+        p = self.w.printer
+        free = {n: letter for n, letter in self.w.letters.items() if n in W.axes_of(left)}
+        return f"{p.text(left)} = {p.text(right)}", f"{p.latex(left, free)} = {p.latex(right, free)}"
+
+
+def _gathered(e: Expression) -> Iterator[tuple[Expression, Text]]:
+    yield W.gathered(e), _words("the terms collect")
+
+
+# ---- In print
+
+_HEADINGS = (
+    "Forward",
+    "Backward: a local derivative for each edge",
+    "The gradients: each the sum over the edges that leave its variable",
+)
+
+
+def _sections(paper: Paper) -> tuple[list[Numbered], list[Numbered]]:
+    forward = [line for line in paper.equations if not line.input]
+    return forward, [line for line in paper.equations if line.input]
+
+
+def _tags(derived: Derived) -> str:
+    return " ".join(f"({n})" for n in derived.numbers)
+
+
+def _preface(paper: Paper, of: int) -> str:
+    """What a reader has to know: how far the indices go, what d stands for, and what has been checked."""
+    ranges = ", ".join(pair[of] if of == 0 else f"${pair[of]}$" for pair in paper.ranges)
+    da, fraction = ("da", "∂l/∂a") if of == 0 else ("$da$", r"$\partial l / \partial a$")
+    return (
+        f"{ranges}. " * bool(ranges) + f"{da} is {fraction}, the gradient of the loss. Every line was checked, for {paper.scope}."
+    )
+
+
+def _text(paper: Paper) -> str:
+    forward, backward = _sections(paper)
+    lines = [paper.title, _preface(paper, 0)]
+    for heading, numbered in zip(_HEADINGS, (forward, backward)):
+        lines += ["", heading, *[f"  {f'({line.number})':>5}  {line.name} = {line.text}" for line in numbered]]
+    lines += ["", _HEADINGS[2]]
+    for derived in paper.gradients:
+        lines += ["", f"  {derived.name} = {derived.text}    {_tags(derived)}"]
+        lines += [f"  {' ' * len(derived.name)} = {step.text}    [{step.why[0]}]" for step in derived.steps]
+    return "\n".join(lines)
+
+
+def _latex(paper: Paper) -> str:
+    forward, backward = _sections(paper)
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage[a4paper,margin=2cm]{geometry}",
+        r"\usepackage{amsmath}",
+        r"\allowdisplaybreaks",
+    ]
+    lines += [r"\begin{document}", rf"\section*{{{paper.title}}}", _preface(paper, 1)]
+    for heading, numbered in zip(_HEADINGS, (forward, backward)):
+        rows = [rf"{_aligned(line.latex)} \tag{{{line.number}}}" for line in numbered]
+        lines += [rf"\subsection*{{{heading}}}", *_align(rows)]
+    lines += [rf"\subsection*{{{_HEADINGS[2]}}}"]
+    for derived in paper.gradients:
+        numbers = ", ".join(map(str, derived.numbers))
+        rows = [rf"{_aligned(derived.latex)} \tag{{{numbers}}}"]
+        rows += [rf"&= {step.latex} && {step.why[1]} \notag" for step in derived.steps]
+        lines += _align(rows)
+    return "\n".join([*lines, r"\end{document}", ""])
+
+
+def _aligned(latex: str) -> str:
+    """An equation that is lined up at its sign."""
+    left, _, right = latex.partition(" = ")
+    return f"{left} &= {right}" if right else f"&{left}"
+
+
+def _align(rows: list[str]) -> list[str]:
+    return [r"\begin{align}", *[row + r" \\" for row in rows[:-1]], *rows[-1:], r"\end{align}"] if rows else []
+
+
+def _markdown(paper: Paper) -> str:
+    forward, backward = _sections(paper)
+    lines = [f"# {paper.title}", "", _preface(paper, 1)]
+    for heading, numbered in zip(_HEADINGS, (forward, backward)):
+        lines += ["", f"## {heading}", "", *_math([rf"{_aligned(line.latex)} && ({line.number})" for line in numbered])]
+    lines += ["", f"## {_HEADINGS[2]}"]
+    for derived in paper.gradients:
+        rows = [rf"{_aligned(derived.latex)} && {' '.join(f'({n})' for n in derived.numbers)}"]
+        rows += [rf"&= {step.latex} && {step.why[1]}" for step in derived.steps]
+        lines += ["", *_math(rows)]
+    return "\n".join([*lines, ""])
+
+
+def _math(rows: list[str]) -> list[str]:
+    """A block that GitHub shows as formulas, without taking its underscores for emphasis."""
+    return ["```math", r"\begin{aligned}", *[row + r" \\" for row in rows], r"\end{aligned}", "```"]
+
+
+def _fragment(paper: Paper) -> str:
+    """The derivation as HTML, in tables whose formulas are MathML."""
+    from latex2mathml.converter import convert
+
+    def math(latex: str) -> str:
+        return str(convert(latex, display="block"))
+
+    def inline(text: str) -> str:
+        parts = text.split("$")
+        return "".join(str(convert(part)) if i % 2 else escape(part) for i, part in enumerate(parts))
+
+    def row(latex: str, mark: str, kind: str = "") -> str:
+        left, _, right = latex.partition(" = ")
+        left, right = (left, "= " + right) if right else ("", left)
+        return f'<tr{kind}><td class="left">{math(left)}</td><td>{math(right)}</td><td class="mark">{mark}</td></tr>'
+
+    forward, backward = _sections(paper)
+    out = [f"<h1>{escape(paper.title)}</h1><p>{inline(_preface(paper, 1))}</p>"]
+    for heading, numbered in zip(_HEADINGS, (forward, backward)):
+        rows = "".join(row(line.latex, f"({line.number})") for line in numbered)
+        out.append(f"<h2>{heading}</h2><div><table>{rows}</table></div>")
+    out.append(f"<h2>{_HEADINGS[2]}</h2>")
+    for derived in paper.gradients:
+        rows = row(derived.latex, _tags(derived))
+        rows += "".join(row(f" = {step.latex}", _why(step.why[1], convert)) for step in derived.steps)
+        out.append(f"<div><table>{rows}</table></div>")
+    return f'<div class="derivation">{"".join(out)}</div>'
+
+
+def _why(latex: str, convert: Callable[[str], str]) -> str:
+    """A reason: its words as words, and its formula in MathML."""
+    words, _, formula = latex.removeprefix(r"\text{").partition("}") if latex.startswith(r"\text{") else ("", "", latex)
+    return escape(words) + (convert(formula.strip()) if formula.strip() else "")
+
+
+def _page(paper: Paper) -> str:
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(paper.title)}, derived</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{_fragment(paper)}\n</body>\n</html>\n"
+    )
+
+
+STYLE = """
+:root { color-scheme: light dark; --mark: #5f6b7a; --line: #d8dee6; }
+@media (prefers-color-scheme: dark) { :root { --mark: #9aa7b8; --line: #39424e; } body { background: #14181d; color: #e6e9ee; } }
+body { margin: 0 auto; max-width: 62rem; padding: 1rem; font: 1rem/1.6 system-ui, sans-serif; }
+h2 { margin-top: 2rem; font-size: 1.15rem; }
+.derivation > div { overflow-x: auto; border-bottom: 1px solid var(--line); padding: .4rem 0; }
+table { border-collapse: collapse; }
+td { padding: .25rem .2rem; vertical-align: middle; white-space: nowrap; }
+td.left { text-align: right; min-width: 4rem; }
+td math { width: auto; }
+td.mark { padding-left: 2rem; color: var(--mark); font-size: .9rem; }
+"""
