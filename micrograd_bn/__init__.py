@@ -7,6 +7,7 @@ from . import prove as prove
 from .batchnorm import batch_norm
 from .derivation import Derivation, equation
 from .derivations.batch_norm import batch_norm_backward
+from .derive import derive
 from .draw import draw
 from .engine import Tensor, grad, scalars
 from .explorer import explore
@@ -20,6 +21,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "derivations",
+    "derive",
     "draw",
     "equation",
     "explore",

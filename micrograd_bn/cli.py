@@ -1,4 +1,4 @@
-"""The command line: ``micrograd-bn demo | verify | derivations | prove | draw | …``, also as ``python -m micrograd_bn``."""
+"""The command line: ``micrograd-bn demo | verify | derivations | prove | derive | draw | …``, also as ``python -m micrograd_bn``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from . import derivations
 from .batchnorm import batch_norm
 from .check import Check, FunctionRaised, check_backward
 from .derivation import Derivation
+from .derive import derive
 from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
@@ -98,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--m", type=int, help="prove it for one size (default every m; 4 takes seconds, 8 more than a minute)")
     _add_derivation(command)
     command.set_defaults(run=_prove)
+
+    command = commands.add_parser("derive", help="the derivation on paper: .html, .tex, .md (needs micrograd-bn[prove])")
+    command.add_argument("derivation", metavar="NAME", help="a name that `micrograd-bn derivations` lists, or FILE.py:NAME")
+    command.add_argument("-o", "--output", help="where to: .html, .tex, .md, .txt (default: the terminal)")
+    command.set_defaults(run=_derive)
 
     command = commands.add_parser("draw", help="draw the graph of the batch as SVG", parents=[data, dtype])
     command.add_argument("--zoom", choices=ZOOMS, default=ZOOMS[0], help="how close to look (default %(default)s)")
@@ -205,7 +211,7 @@ def _derivation(name: str) -> Derivation:
         return found
     if name.upper() not in derivations.__all__:
         known = ", ".join(each.lower() for each in derivations.__all__)
-        raise Unusable(f"--derivation {name}: these are there: {known}; one of your own is FILE.py:NAME")
+        raise Unusable(f"{name}: these derivations are there: {known}; one of your own is FILE.py:NAME")
     derivation: Derivation = getattr(derivations, name.upper())
     return derivation
 
@@ -235,6 +241,12 @@ def _prove(options: argparse.Namespace) -> int:
     proof = prove(options.m, derivation=_derivation(options.derivation))
     _show(proof)
     return 0 if proof.ok else 1
+
+
+def _derive(options: argparse.Namespace) -> int:
+    paper = derive(_derivation(options.derivation))
+    print(paper.save(options.output) if options.output else paper)
+    return 0
 
 
 def _draw(options: argparse.Namespace) -> int:

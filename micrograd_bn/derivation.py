@@ -253,6 +253,13 @@ class Derivation:
         kept = tuple("1" if i in reduced else n for i, n in enumerate(first))
         return {a: kept if self.shapes[a] == "kept" else tuple(self.shapes[a]) for a in self.inputs}
 
+    def called(self, name: str) -> Symbol:
+        """What a variable, a constant, or a gradient ("d" + its name) is called on the terminal and in LaTeX."""
+        if name in self.variables or not (name.startswith("d") and name[1:] in self.variables):
+            return self.symbol(name)
+        text, latex = self.symbol(name[1:])
+        return f"d{text}", f"d{latex}"
+
     # ---- texts that the author has not written
 
     @cached_property

@@ -7,9 +7,10 @@ the engine and the definition, for every m, and each line that follows is held a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .derivation import Derivation, Edge, Equation, Gradient
 from .engine import Tensor
@@ -108,8 +109,8 @@ class Paper(NamedTuple):
 def derive(source: Derivation | Tensor) -> Paper:
     """Derive a backward pass on paper: equations, local derivatives, gradients, and what these simplify to.
 
-    source  a ``Derivation``, or the result y of a computation. Where y is a derivation's result, the paper is that derivation's; else
-            its steps are the equations that were run (see ``equation``), and primitives where there are none.
+    source  a ``Derivation``, or the result y of a computation. Where y is a derivation's result, the paper is that derivation's;
+            else its steps are the equations that were run (see ``equation``), and primitives where there are none.
 
     Every line is checked before it is printed, for every m; where that is out of reach, for sizes 2 and 3, and ``.scope`` says so.
     Raises ValueError where a formula of the table is wrong, TypeError for a step that has no rule on symbols or for what is no
@@ -152,6 +153,9 @@ def _words(words: str) -> Text:
 
 # ---- What follows from a sum over edges
 
+_Line: TypeAlias = tuple[Expression, Text]  # a form, and why
+_Rule: TypeAlias = Callable[[Expression], Iterator[_Line]]
+
 
 class _Simplifier:
     """Forms of the gradients, each held against the engine's."""
@@ -180,25 +184,33 @@ class _Simplifier:
         return found
 
     def _chain(self, v: str, term: Expression) -> tuple[list[Step], Expression]:
-        lines = [(term, _words("what is the same for all stands before the sum"))] if self._factored(v) else []
+        lines: list[_Line] = []
+        if self._factored(v):
+            lines.append((term, _words("what is the same for all stands before the sum")))
         e = self._go(lines, term, [self._valued])
-        e = self._better(lines, e, [self._renamed])
-        by_all = [a for a in self.short if self.w.axes[a] != self.w.axes[v]]
-        for inserted in (by_all, list(self.short)):
-            e = self._better(
-                lines, e, [lambda e, a=inserted: self._inserted(e, a), self._valued, self._renamed, _gathered, self._named]
-            )
-        return [self._step(v, form, why) for form, why in lines], e
+        e = self._better(lines, e, [[self._renamed]])
+        known = [a for a in self.short if expression(self._upstream(a)) not in self.sums.values()]
+        for inserted in ([a for a in known if self.w.axes[a] != self.w.axes[v]], known):
+            insert = partial(self._inserted, inserted)
+            end = [_gathered, self._named]
+            e = self._better(lines, e, [[insert, self._valued, *end], [insert, self._valued, self._renamed, *end]])
+        steps, last = [], term
+        for form, why in lines:
+            if not self._is_gradient(v, form):
+                break  # what is not checked is not printed, nor what follows from it
+            steps.append(Step(*self._right(v, form), why))
+            last = form
+        return steps, last
 
     def _upstream(self, variable: str) -> Symbol:
         return Symbol(f"d{variable}", self.w.axes[variable])
 
     def _factored(self, v: str) -> bool:
-        """Whether an edge's sum has something before it, once it is a formula."""
-        found = [self.w.local(edge) for edge in self.d.leaving(v)]
-        return any(local.axes and local.factor is not None and not W.is_factor(local.term, (Reduction,)) for local in found)
+        """Whether something stands before an edge's sum, once that is a formula."""
+        found = [local for edge in self.d.leaving(v) if (local := self.w.local(edge)).axes and local.factor is not None]
+        return any(not W.is_factor(local.term, (Reduction,)) and local.factor.as_term().factors for local in found if local.factor)
 
-    def _go(self, lines: list[Any], e: Expression, rules: Iterable[Callable[[Expression], Iterator[Any]]]) -> Expression:
+    def _go(self, lines: list[_Line], e: Expression, rules: Iterable[_Rule]) -> Expression:
         """Apply rules one after the other, a line for each that changes something."""
         for rule in rules:
             for form, why in rule(e):
@@ -207,25 +219,30 @@ class _Simplifier:
                 e = form
         return e
 
-    def _better(self, lines: list[Any], e: Expression, rules: Iterable[Callable[[Expression], Iterator[Any]]]) -> Expression:
-        """The same, if it ends with a form that is shorter, or with one product of more than a number where there was a sum."""
-        trial: list[Any] = []
-        end = self._go(trial, e, rules)
-        product = len(end.terms) == 1 < len(e.terms) and not all(
-            (isinstance(base, Expression) and n == 1) or (isinstance(base, Symbol) and base.is_size) for base, n in end.terms[0].factors
-        )
-        if product or (len(end.terms) <= len(e.terms) and W.length(end) < W.length(e)):
-            lines += trial
-            return end
+    def _better(self, lines: list[_Line], e: Expression, routes: Iterable[Iterable[_Rule]]) -> Expression:
+        """The end of the best route, if it is shorter, or one product of more than a number where there was a sum."""
+        found: list[Any] = []
+        for rules in routes:
+            trial: list[_Line] = []
+            end = self._go(trial, e, rules)
+            common = [base for base, n in end.as_term().factors if not (isinstance(base, Expression) and n == 1)]
+            product = len(end.terms) == 1 < len(e.terms) and not all(isinstance(b, Symbol) and b.is_size for b in common)
+            if product or (len(end.terms) <= len(e.terms) and W.length(end) < W.length(e)):
+                found.append((not product, W.length(end), len(found), trial, end))
+        if not found:
+            return e
+        *_, trial, best = min(found)
+        lines += trial
+        e = best
         return e
 
-    def _step(self, v: str, e: Expression, why: Text) -> Step:
+    def _is_gradient(self, v: str, e: Expression) -> bool:
         got = W.computed(e, self.values, self._total)
-        left = self.prover.difference(shape(self.prover.known[v]), [got.e], self.engine[v])
+        return self.prover.difference(shape(self.prover.known[v]), [got.e], self.engine[v]) is None
+
+    def _right(self, v: str, e: Expression) -> Text:
         text, latex = self.w.line(f"d{v}", e)
-        if left is not None:
-            raise ArithmeticError(f"{self.d.name}: d{v} = {text} is no identity: {left} does not vanish")
-        return Step(text, latex.partition(" = ")[2], why)
+        return text, latex.partition(" = ")[2]
 
     def _total(self, value: Any, axis: str, name: str) -> Any:
         batch = self.prover.kind.Batch
@@ -233,7 +250,7 @@ class _Simplifier:
 
     # ---- the rules: each gives a form and its reason
 
-    def _valued(self, e: Expression) -> Iterator[tuple[Expression, Text]]:
+    def _valued(self, e: Expression) -> Iterator[_Line]:
         """Sums whose value is known: Σ (x − μ) = 0, Σ t = 1."""
         for base in dict.fromkeys(W.factors_of(e)):
             if isinstance(base, Reduction) and base in set(W.factors_of(e)):
@@ -242,7 +259,7 @@ class _Simplifier:
                     e, new = replaced(e, {base: expression(int(value))}), expression(int(value))
                     yield e, self._equality(expression(base), new)
 
-    def _renamed(self, e: Expression) -> Iterator[tuple[Expression, Text]]:
+    def _renamed(self, e: Expression) -> Iterator[_Line]:
         """What an equation divides or multiplies, by the name of the result: x − μ = x̂ √(σ² + ε)."""
         for equation in self.d.equations:
             o = equation.output
@@ -254,11 +271,11 @@ class _Simplifier:
             new = expression(Symbol(o, self.w.axes[o])) * W.power(rest, expression(-1))
             (text, latex), number = self._equality(expression(own[0]), new), equation.number
             form = replaced(e, {own[0]: new})
-            if form != e and W.length(form) <= W.length(e):
+            if form != e:
                 e = form
                 yield e, (f"by ({number}), {text}", rf"\text{{by ({number}), }} {latex}")
 
-    def _inserted(self, variables: Iterable[str], e: Expression) -> Iterator[tuple[Expression, Text]]:
+    def _inserted(self, variables: Iterable[str], e: Expression) -> Iterator[_Line]:
         """Gradients that are known, by their last forms."""
         used = {base.name for base in W.factors_of(e) if isinstance(base, Symbol)}
         names = [a for a in variables if f"d{a}" in used]
@@ -267,7 +284,7 @@ class _Simplifier:
             text = ", ".join(self.w.printer.symbol(f"d{a}")[0] for a in names)
             yield replaced(e, new), (f"with {text}", rf"\text{{with }} {', '.join(self.w.variable(f'd{a}') for a in names)}")
 
-    def _named(self, e: Expression) -> Iterator[tuple[Expression, Text]]:
+    def _named(self, e: Expression) -> Iterator[_Line]:
         """Sums that are gradients by their names."""
         for base, name in self.sums.items():
             if base in set(W.factors_of(e)):
@@ -280,7 +297,7 @@ class _Simplifier:
         return f"{p.text(left)} = {p.text(right)}", f"{p.latex(left, free)} = {p.latex(right, free)}"
 
 
-def _gathered(e: Expression) -> Iterator[tuple[Expression, Text]]:
+def _gathered(e: Expression) -> Iterator[_Line]:
     yield W.gathered(e), _words("the terms collect")
 
 
@@ -411,7 +428,8 @@ def _page(paper: Paper) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(paper.title)}, derived</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{_fragment(paper)}\n</body>\n</html>\n"
+        f"<title>{escape(paper.title)}, derived</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<body>\n{_fragment(paper)}\n</body>\n</html>\n"
     )
 
 

@@ -1,8 +1,126 @@
-"""A graph of Tensors as a derivation."""
+"""A graph of Tensors as a derivation: its steps are the equations that were run, and primitives where there are none."""
 
-from .derivation import Derivation
-from .engine import Tensor
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .derivation import Derivation, Equation, made_by
+from .engine import Tensor, data_of, in_order
+from .kinds import Value
+from .shapes import Shape, shape
+
+# Sizes have the names that they have in the derivations, and what is computed has the first letters that are free.
+SIZES = "mknghw"
+NAMES = "abcfghpqrsuvz"
 
 
 def derivation_of(y: Tensor) -> Derivation:
-    raise NotImplementedError
+    """The derivation of the graph that leads to y: its own, where y is the result of one.
+
+    Tensors that are labelled have their label for a name. An array among the inputs is a variable without a gradient, a number
+    stays what it is. Raises TypeError for what is no Tensor, or a leaf.
+    """
+    if not isinstance(y, Tensor) or not y.inputs:
+        raise TypeError("derive needs a Derivation, or the result of a computation with Tensors: y, as in y = f(Tensor(x))")
+    step = y.equation
+    if step is not None and isinstance(step.derivation, Derivation) and step.output == step.derivation.result:
+        return step.derivation
+    return _Graph(y).derivation()
+
+
+class _Graph:
+    """The nodes of a graph by name, and the steps that lead from one to the next."""
+
+    def __init__(self, y: Tensor):
+        self.y = y
+        self.order = in_order([y])
+        self.steps = made_by(reversed(self.order))
+        self.sizes: dict[int, str] = {}
+        self.names: dict[int, str] = {}  # by id: of Tensors, and of arrays that are constants
+        self.values: dict[str, Value] = {}
+
+    def derivation(self) -> Derivation:
+        """A derivation whose equations run the same primitives."""
+        shown = [node for node in self.order if node.inputs and self._is_shown(node)]
+        for value in [a for node in shown for a in self._inputs(node)] + shown:
+            self._name(value)
+        numbers = [node.equation.number if node.equation else 0 for node in shown]
+        if len(set(numbers)) < len(numbers) or 0 in numbers:
+            numbers = list(range(1, len(shown) + 1))
+        functions = [self._function(node, number) for node, number in zip(shown, numbers)]
+        inputs = [name for name, value in self.values.items() if not (isinstance(value, Tensor) and value.inputs)]
+        return Derivation(
+            self.names[id(self.y)] if self.y.label else "the graph",
+            functions,
+            shapes={name: self._dims(shape(self.values[name])) for name in inputs},
+            no_gradient=[name for name in inputs if not isinstance(self.values[name], Tensor)],
+        )
+
+    def _is_shown(self, node: Tensor) -> bool:
+        return node.equation is not None or node not in self.steps
+
+    def _inputs(self, node: Tensor) -> list[Value]:
+        """What a step's variables are: Tensors, and arrays of constants."""
+        inputs = node.equation.values if node.equation is not None else node.inputs
+        return [a for a in inputs if isinstance(a, Tensor) or shape(a)]
+
+    def _name(self, value: Value) -> None:
+        if id(value) in self.names:
+            return
+        step = value.equation if isinstance(value, Tensor) else None
+        label = value.label if isinstance(value, Tensor) else None
+        wanted = [label, step.output if step else None, *NAMES]
+        free = [name for name in wanted if name and name.isidentifier() and name not in self.values]
+        name = free[0] if free else f"v_{len(self.values)}"
+        self.names[id(value)], self.values[name] = name, value
+
+    def _dims(self, to: Shape) -> tuple[str, ...]:
+        """A shape by the names of its sizes: equal ones have the same."""
+        for n in to:
+            if n != 1 and n not in self.sizes:
+                free = [c for c in SIZES if c not in {*self.sizes.values(), *self.values}]
+                self.sizes[n] = free[0] if free else f"n{len(self.sizes)}"
+        return tuple("1" if n == 1 else self.sizes[n] for n in to)
+
+    # ---- a step as an equation
+
+    def _function(self, node: Tensor, number: int) -> Callable[..., Value]:
+        """The primitives of one step, as a function of its variables that runs them again on any kind of number."""
+        variables = list({id(a): a for a in self._inputs(node)}.values())
+        inner = list(self._between(node, {id(a) for a in variables}))
+
+        def function(*arguments: Value) -> Value:
+            found = {id(a): value for a, value in zip(variables, arguments)}
+            sizes = {n: k for a, value in zip(variables, arguments) for n, k in zip(shape(a), shape(value)) if n != 1}
+            for each in inner:
+                assert each.primitive is not None
+                params = {name: _resized(value, sizes) if name == "to" else value for name, value in each.params.items()}
+                found[id(each)] = each.primitive(*[found.get(id(a), data_of(a)) for a in each.inputs], **params)
+            return found[id(node)]
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(self.names[id(a)], kind) for a in variables]
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        text = node.equation.text if node.equation is not None and node.equation.derivation is None else ""  # in its own symbols
+        function.entry = Equation(number, self.names[id(node)], text, "", function)  # type: ignore[attr-defined]
+        return function
+
+    def _between(self, node: Tensor, variables: set[int]) -> Iterator[Tensor]:
+        """The nodes from a step's variables to its result, in the order of computation."""
+        if node.equation is None:
+            yield node
+            return
+        wanted, stack = set(), [node]
+        while stack:
+            each = stack.pop()
+            if id(each) not in wanted and id(each) not in variables:
+                wanted.add(id(each))
+                stack += each.parents
+        yield from [each for each in self.order if id(each) in wanted and each.inputs]
+
+
+def _resized(to: Shape, sizes: dict[int, Any]) -> tuple[Any, ...]:
+    """A shape that a primitive is given, by the sizes of what the function is called on."""
+    return tuple([sizes.get(n, n) for n in to])

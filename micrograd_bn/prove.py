@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
+from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .derivation import Derivation, evaluate
+from .derivation import Derivation, Edge, Symbol, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
 from .notebook import as_html
+from .numbers.written import Printer
 from .shapes import Shape, axes, shape
 from .verify import as_text
 
@@ -48,6 +51,22 @@ class Proof(NamedTuple):
         """Whether all rows are identities."""
         return all(row.difference is None for row in self.rows)
 
+    def seen(self, row: ProofRow) -> str:
+        """Where a difference can be seen: the smallest m, numbers for the symbols, and what it is there; "" of an identity.
+
+        >>> Proof((), None).seen(prove().rows[0])
+        ''
+        """
+        if row.difference is None:
+            return ""
+        place = self.rows.index(row)
+        for m in range(1, (self.m or 3) + 1):
+            prover = Prover(self.derivation, m)
+            rest = next(islice(prover.differences(), place, None))[2]
+            if rest is not None and (found := prover.numbers(rest)):
+                return f"at m = {m}, {found}"
+        return ""
+
     def __rich__(self) -> Table:
         from rich import box
         from rich.table import Table
@@ -70,7 +89,9 @@ class Proof(NamedTuple):
         table.add_column("difference")
         ends = len(self.derivation.equations) - 1, len(self.derivation.equations) + len(self.derivation.edges) - 1
         for i, row in enumerate(self.rows):
-            verdict = Text("identity", "green") if row.difference is None else Text(row.difference, "bold red")
+            verdict = Text("identity", "green")
+            if row.difference is not None:
+                verdict = Text(f"{row.difference}\n{self.seen(row)}".strip(), "bold red")
             table.add_row(row.number, row.name, row.formula, row.scope, verdict, end_section=i in ends)
         return table
 
@@ -174,16 +195,38 @@ class Prover:
 
     # ---- what is compared
 
-    def difference(self, to: Shape, *ways: Value) -> str | None:
-        """None if all ways give the same; else the first difference that does not vanish."""
+    def difference(self, to: Shape, *ways: Value) -> Any:
+        """None if all ways give the same; else the first difference that does not vanish, simplified."""
         sp, reduced = self.sympy, self.kind.reduced
         first, *others = [way if isinstance(way, list) else self.flat(way, to) for way in ways]
         for other in others:
             for a, b in zip(first, other):
                 rest = self.kind.expand(a - b)
                 if rest != 0 and reduced(rest) != 0 and reduced(rest, sp.expand) != 0 and (rest := sp.simplify(rest)) != 0:
-                    return str(rest)
+                    return rest
         return None
+
+    def text(self, rest: Any) -> str:
+        """An expression as on the terminal, in the derivation's symbols."""
+        return Printer(self._called).text(self.kind.written(self.sympy.factor_terms(rest)))
+
+    def _called(self, name: str) -> Symbol:
+        base, bracket, place = name.partition("[")
+        text, latex = self.d.called(base)
+        return text + bracket + place, latex
+
+    def numbers(self, rest: Any) -> str:
+        """Small numbers for the symbols of a difference at which it is not 0, and what it is there; "" if none are found."""
+        rest = self.kind.without_roots(rest)
+        symbols = self.kind.elements(rest)
+        for attempt in range(50):
+            random = Random(attempt)
+            values = {s: random.choice([1, 2] if s.is_positive else [1, 2, 0, -1]) for s in symbols}
+            value = self.sympy.N(rest.subs(values), 4)
+            if value.is_Float and abs(value) > 1e-9:
+                given = ", ".join(f"{self._called(s.name)[0]} = {n}" for s, n in values.items())
+                return f"{given}: {float(value):.4g}".replace("-", "−")
+        return ""
 
     def by_definition(self, y: Value, upstream: Value, x: Value, back: Value = None) -> list[Any]:
         """∂ Σ upstream · y / ∂x; then x, which stood for ``back``, is that again."""
@@ -206,29 +249,30 @@ class Prover:
 
     def rows(self) -> Iterator[ProofRow]:
         """All rows: of the equations, the edges, the gradients and the condensed forms."""
+        for number, entry, rest in self.differences():
+            yield ProofRow(number, entry.name, entry.text, self.scope, None if rest is None else self.text(rest))
+
+    def differences(self) -> Iterator[tuple[str, Any, Any]]:
+        """Of each row its number, its entry in the table, and what does not vanish."""
         d, known, nodes = self.d, self.known, self.nodes
         for e in d.equations:
             value = known[e.output]
-            yield self.row(f"({e.number})", e, self.difference(shape(value), nodes[e.output].data, value))
+            yield f"({e.number})", e, self.difference(shape(value), nodes[e.output].data, value)
         for edge in d.edges:
-            yield self.row(f"({edge.number})", edge, self.edge(edge))
+            yield f"({edge.number})", edge, self.edge(edge)
 
         gradients = d.backward(self.upstream, **known)
         for gradient in d.gradients:
             v = gradient.variable
             number = " ".join(f"({n})" for n in gradient.numbers)
             ways = nodes[v].grad, gradients[v], self.gradient(v)
-            yield self.row(number, gradient, self.difference(shape(known[v]), *ways))
+            yield number, gradient, self.difference(shape(known[v]), *ways)
         given = known | {d.upstream: self.upstream} | {f"d{v}": g for v, g in gradients.items()}
         for entry in d.condensed:
             v, condensed = entry.variable, evaluate(entry.function, given)
-            yield self.row("condensed", entry, self.difference(shape(known[v]), nodes[v].grad, condensed))
+            yield "condensed", entry, self.difference(shape(known[v]), nodes[v].grad, condensed)
 
-    def row(self, number: str, entry: Any, difference: str | None) -> ProofRow:
-        """A row, of an entry of the table."""
-        return ProofRow(number, entry.name, entry.text, self.scope, difference)
-
-    def edge(self, edge: Any) -> str | None:
+    def edge(self, edge: Edge) -> Any:
         """A local derivative: all variables but the edge's output are symbols of their own, for it is a partial one."""
         d = self.d
         values = self.constants | self.inputs | {a: self.variable(a, shape(self.known[a])) for a in d.outputs}

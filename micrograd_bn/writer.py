@@ -63,7 +63,7 @@ class Writer:
         shown = [n for n in names if not all(n in self.axes[a] for a in d.variables)]
         free = iter([c for c in LETTERS if c not in {*names, *d.variables}])
         self.letters = {n: next(free) for n in shown}
-        self.printer = Printer(self._called, self.letters)
+        self.printer = Printer(d.called, self.letters)
 
     @staticmethod
     def _variable(name: str, to: tuple[Any, ...]) -> Written:
@@ -72,12 +72,6 @@ class Writer:
     def _symbol(self, name: str) -> Symbol:
         ((base, _),) = self.values[name].e.terms[0].factors
         return base  # type: ignore[no-any-return]
-
-    def _called(self, name: str) -> Text:
-        if name in self.d.variables or not (name.startswith("d") and name[1:] in self.d.variables):
-            return self.d.symbol(name)
-        text, latex = self.d.symbol(name[1:])
-        return f"d{text}", f"d{latex}"
 
     # ---- formulas
 
@@ -168,7 +162,7 @@ class Writer:
             text, latex = self.printer.text(found.factor), self.printer.latex(found.factor, free)
             text = f"({text})" if len(found.factor.terms) > 1 else text
             latex = parenthesised(latex) if len(found.factor.terms) > 1 or latex.startswith("-") else latex
-            text, latex = f"{self._called(up)[0]} · {text}", rf"{self.variable(up)} \cdot {latex}"
+            text, latex = f"{self.d.called(up)[0]} · {text}", rf"{self.variable(up)} \cdot {latex}"
         for axis in reversed(found.axes):
             text, latex = self.printer.summed(axis, (text, latex))
         return text, latex

@@ -11,12 +11,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 from zlib import crc32
 
 import sympy as sp
 
 from ..kinds import Value
+from . import written as W
 from .generic import HOW, Generic
 
 Expression = Any  # SymPy's
@@ -195,6 +197,34 @@ def _inner(s: Element, values: Mapping[Any, Expression]) -> Expression:
     return None if inner == s.of else inner
 
 
+def without_roots(e: Expression) -> Expression:
+    """The expression with SymPy's roots for the symbols of roots."""
+    return e.xreplace({s: sp.sqrt(without_roots(s.of)) for s in elements(e) if isinstance(s, Root)})
+
+
+def written(e: Expression) -> W.Expression:
+    """An expression as a formula that can be printed. TypeError for a function that has no print."""
+    if e.is_Rational:
+        return W.expression(Fraction(int(e.p), int(e.q)))
+    if isinstance(e, Mean):
+        n = W.Symbol(e.over.name, is_size=True)
+        return W.reduced(written(e.of), n) * W.power(W.expression(n), W.expression(-1))
+    if isinstance(e, Root):
+        return W.power(written(e.of), W.expression(Fraction(1, 2)))
+    if e.is_Symbol:
+        own = tuple(sorted(map(str, e.axes))) if isinstance(e, Element) else ()
+        return W.expression(W.Symbol(e.name, own, is_size=not isinstance(e, Element)))
+    parts = [written(part) for part in e.args]
+    if e.is_Add:
+        return W.added(*parts)
+    if e.is_Mul:
+        return reduce(operator.mul, parts)
+    if e.is_Pow:
+        return W.power(*parts)
+    name = type(e).__name__
+    return W.FUNCTIONS[name](parts[0]) if name in W.FUNCTIONS else W.expression(W.Function(name, parts[0]))
+
+
 def sample(e: Expression) -> Expression:
     """The value at some point: where two single numbers are compared, a proof goes on with the case that is true near it."""
 
@@ -220,8 +250,8 @@ class Batch(Generic):
 
     @staticmethod
     def expression(value: Any) -> Expression:
-        """A number, exactly, or an expression as it is."""
-        return sp.Rational(value) if isinstance(value, (float, Fraction)) else sp.sympify(value)
+        """A number, a float as it is written, or an expression as it is."""
+        return sp.Rational(str(value)) if isinstance(value, (float, Fraction)) else sp.sympify(value)
 
     power = staticmethod(power)
 

@@ -215,6 +215,7 @@ def collected(e: Expression) -> Expression:
             common.append((base, least))
     numbers = [term.number for term in e.terms]
     number = Fraction(math.gcd(*[n.numerator for n in numbers]), math.lcm(*[n.denominator for n in numbers]))
+    number = Fraction(1) if any(not term.factors for term in e.terms) else number  # x + 1/2 stays
     number = -number if all(n < 0 for n in numbers) else number
     if number == 1 and not common:
         return e
@@ -358,6 +359,22 @@ class Printer:
     ):
         self.symbol, self.letters = symbol, dict(letters)
 
+    def _layers(self, term: Term) -> tuple[list[tuple[Base, Fraction]], list[tuple[Base, Fraction]]]:
+        """The factors above and below the line, as they are printed: sums last. A power such as −3/2 stays above."""
+        above = [(base, n) for base, n in term.factors if n > 0 or (n.denominator != 1 and n < -1)]
+        below = [(base, -n) for base, n in term.factors if not (n > 0 or (n.denominator != 1 and n < -1))]
+
+        def place(factor: tuple[Base, Fraction]) -> tuple[int, str]:
+            base, n = factor
+            if isinstance(base, Symbol) and base.is_size:
+                return 0, base.name
+            if isinstance(base, Symbol) and n > 0:
+                single = not any(axis in self.letters for axis in base.axes)
+                return 1 + (single and base.name.startswith("d")), ""  # dγ, a single number, stands behind x̂
+            return 5 if isinstance(base, Reduction) else 4 if isinstance(base, Function) else 3 if n < 0 else 2, ""
+
+        return sorted(above, key=place), sorted(below, key=place)
+
     # ---- text
 
     def text(self, e: Expression) -> str:
@@ -369,7 +386,9 @@ class Printer:
 
     def _text_term(self, term: Term) -> str:
         sign = "−" if term.number < 0 else ""
-        above, below = _layers(term)
+        if term.number.denominator > 99 and not term.factors:
+            return f"{float(term.number):.12f}".rstrip("0").replace("-", "−")
+        above, below = self._layers(term)
         sizes = all(isinstance(base, Symbol) and base.is_size for base, _ in below)
         number = abs(term.number)
         upper = [(base, n) for base, n in above if isinstance(base, Symbol) and base.is_size] if sizes else []
@@ -443,8 +462,10 @@ class Printer:
         return with_index(self.symbol(name)[1], "".join(index)) if index else self.symbol(name)[1]
 
     def _latex_term(self, term: Term, free: Mapping[str, str]) -> str:
-        above, below = _layers(term)
+        above, below = self._layers(term)
         sign, number = "-" if term.number < 0 else "", abs(term.number)
+        if number.denominator > 99 and not term.factors:
+            return f"{float(term.number):.12f}".rstrip("0")
         lower = [self._latex_power(base, n, free) for base, n in below]
         lower = [str(number.denominator)] * (number.denominator != 1) + lower
         only_sizes = all(isinstance(base, Symbol) and base.is_size for base, _ in below)
@@ -529,22 +550,6 @@ def is_factor(e: Expression, kinds: tuple[type, ...]) -> bool:
 
 def _has_sum(base: Base) -> bool:
     return isinstance(base, Reduction) or any(isinstance(b, Reduction) for b in factors_of(expression(base)))
-
-
-def _layers(term: Term) -> tuple[list[tuple[Base, Fraction]], list[tuple[Base, Fraction]]]:
-    """The factors above and below the line, as they are printed: sums last. A power such as −3/2 stays above."""
-    above = [(base, n) for base, n in term.factors if n > 0 or (n.denominator != 1 and n < -1)]
-    below = [(base, -n) for base, n in term.factors if not (n > 0 or (n.denominator != 1 and n < -1))]
-
-    def place(factor: tuple[Base, Fraction]) -> tuple[int, str]:
-        base, n = factor
-        if isinstance(base, Symbol) and base.is_size:
-            return 0, base.name
-        if isinstance(base, Symbol):
-            return 1 + (not base.axes and base.name.startswith("d")), ""  # dγ, a single number, stands behind x̂
-        return 5 if isinstance(base, Reduction) else 4 if isinstance(base, Function) else 3 if n < 0 else 2, ""
-
-    return sorted(above, key=place), sorted(below, key=place)
 
 
 def parenthesised(latex: str) -> str:
