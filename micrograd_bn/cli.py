@@ -1,4 +1,4 @@
-"""The command line: ``micrograd-bn demo | verify | derivations | prove | derive | draw | …``, also as ``python -m micrograd_bn``."""
+"""The command line: ``micrograd-bn demo | verify | derivations | prove | derive | draw | …``, also ``python -m micrograd_bn``."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def _derivation(name: str) -> Derivation:
         return found
     if name.upper() not in derivations.__all__:
         known = ", ".join(each.lower() for each in derivations.__all__)
-        raise Unusable(f"{name}: these derivations are there: {known}; one of your own is FILE.py:NAME")
+        raise Unusable(f"{name}: these are there: {known}; one of your own is FILE.py:NAME")
     derivation: Derivation = getattr(derivations, name.upper())
     return derivation
 

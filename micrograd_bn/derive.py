@@ -118,13 +118,14 @@ def derive(source: Derivation | Tensor) -> Paper:
 
     >>> x = Tensor([1.0, 2.0, 6.0], label="x")
     >>> print(derive((x * x).sum()).gradients[-1].text)
-    da x + da x
+    da · 2 x
     """
     d = source if isinstance(source, Derivation) else derivation_of(source)
     proof = prove(derivation=d)
     for row in proof.rows:
         if row.difference is not None:
-            raise ValueError(f"{d.name}: {row.number} {row.name} = {row.formula} is no identity: {row.difference} does not vanish")
+            what = f"{d.name}: {row.number} {row.name} = {row.formula} is no identity"
+            raise ValueError(f"{what}: {row.difference} does not vanish, {proof.seen(row)}")
     entries: list[Equation | Edge] = [*d.equations, *d.edges]
     numbered = tuple(_numbered(entry) for entry in entries)
     chains = _Simplifier(d).chains() if d.writer is not None and not proof.reason else {}
@@ -221,7 +222,7 @@ class _Simplifier:
 
     def _better(self, lines: list[_Line], e: Expression, routes: Iterable[Iterable[_Rule]]) -> Expression:
         """The end of the best route, if it is shorter, or one product of more than a number where there was a sum."""
-        found: list[Any] = []
+        found: list[tuple[bool, int, int, list[_Line], Expression]] = []
         for rules in routes:
             trial: list[_Line] = []
             end = self._go(trial, e, rules)
@@ -231,10 +232,9 @@ class _Simplifier:
                 found.append((not product, W.length(end), len(found), trial, end))
         if not found:
             return e
-        *_, trial, best = min(found)
+        _, _, _, trial, best = min(found)
         lines += trial
-        e = best
-        return e
+        return best
 
     def _is_gradient(self, v: str, e: Expression) -> bool:
         got = W.computed(e, self.values, self._total)

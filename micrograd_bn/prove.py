@@ -19,7 +19,7 @@ from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
 from .notebook import as_html
-from .numbers.written import Printer
+from .numbers.written import Printer, gathered, gathered
 from .shapes import Shape, axes, shape
 from .verify import as_text
 
@@ -208,7 +208,7 @@ class Prover:
 
     def text(self, rest: Any) -> str:
         """An expression as on the terminal, in the derivation's symbols."""
-        return Printer(self._called).text(self.kind.written(self.sympy.factor_terms(rest)))
+        return Printer(self._called).text(gathered(self.kind.written(self.sympy.factor_terms(rest))))
 
     def _called(self, name: str) -> Symbol:
         base, bracket, place = name.partition("[")

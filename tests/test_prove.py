@@ -94,7 +94,7 @@ def changed(function, how):
 # A wrong formula changes its own row, and the gradients that it goes into: but the terms of (9) add up to 0, so of a wrong one,
 # too; and a wrong (8) does not change dμ, into which dσ² goes through (9) alone.
 REACH = {
-    5: ["(5)", "(5)", "(8)", "(10) (9)", "(13) (12) (11)"],
+    5: ["(5)", "(5)", "(8)", "(10) (9)", "(13) (12) (11)", "condensed"],  # which takes dx̂, too
     6: ["(6)", "(6)"],
     7: ["(7)", "(7)"],
     8: ["(8)", "(8)", "(13) (12) (11)"],
@@ -134,7 +134,26 @@ def test_a_slip_of_the_pen_fails_and_shows_what_does_not_vanish(number):
         proof = prove()
         assert failing(proof) == REACH[number]
         row = next(row for row in proof.rows if row.difference)
-        assert edge.output in row.difference and row.difference[:20] in str(proof)
+        symbol = derivations.BATCH_NORM.symbol(edge.output)[0]
+        assert f"d{symbol}" in row.difference and row.difference[:20] in str(proof)
+        assert "mean" not in row.difference and "*" not in row.difference
+        # Where a 1/m is missing, a batch of one does not show it.
+        seen = proof.seen(row)
+        assert seen.startswith("at m = 2" if number in (9, 11, 12) else "at m = 1"), seen
+        assert seen[:8] in str(proof)
+
+
+def test_the_numbers_at_which_a_difference_is_seen_give_it():
+    edge = next(edge for edge in derivations.BATCH_NORM.edges if edge.number == 11)
+    with formula(edge, SLIPS[11]):
+        proof = prove()
+        row = next(row for row in proof.rows if row.difference)
+        assert row.difference == "(1 − m) / m dμ"
+        given, _, value = proof.seen(row).replace("−", "-").removeprefix("at m = 2, ").partition(": ")
+        assert given.startswith("dμ = ")
+        dmu = float(given.removeprefix("dμ = "))
+        assert float(value) == dmu / 2 - dmu  # 1/m dμ by the engine, dμ by the formula
+    assert prove().seen(prove().rows[0]) == ""
 
 
 def test_a_users_derivation_is_proved():

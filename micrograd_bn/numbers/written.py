@@ -470,8 +470,7 @@ class Printer:
         lower = [str(number.denominator)] * (number.denominator != 1) + lower
         only_sizes = all(isinstance(base, Symbol) and base.is_size for base, _ in below)
         if not lower:
-            head = [str(number.numerator)] * (number.numerator != 1 or not above)
-            return sign + " \\, ".join(head + self._latex_product(above, free)) if head else sign + self._joined(above, free)
+            return sign + self._joined(above, free, [str(number.numerator)] * (number.numerator != 1 or not above))
         if only_sizes:
             inside = [factor for factor in above if isinstance(factor[0], Symbol) and factor[0].is_size]
         elif len(above) == 1 and above[0][1] == 1 and not _has_sum(above[0][0]):
@@ -483,12 +482,13 @@ class Printer:
         if len(inside) == 1 and isinstance(inside[0][0], Expression) and not head:
             upper = self.latex(inside[0][0], free)
         else:
-            upper = r" \, ".join(head + self._latex_product(inside, free))
+            upper = self._joined(inside, free, head)
         fraction = rf"{sign}\frac{{{upper}}}{{{r' '.join(lower)}}}"
         return f"{fraction} {self._joined(outside, free)}" if outside else fraction
 
-    def _joined(self, factors: list[tuple[Base, Fraction]], free: Mapping[str, str]) -> str:
-        return r" \, ".join(self._latex_product(factors, free)).replace(r"\, (", "(").replace(r"\, \left", r"\left")
+    def _joined(self, factors: list[tuple[Base, Fraction]], free: Mapping[str, str], head: list[str] | None = None) -> str:
+        text = r" \, ".join([*(head or []), *self._latex_product(factors, free)])
+        return text.replace(r"\, (", "(").replace(r"\, \left", r"\left")
 
     def _latex_product(self, factors: list[tuple[Base, Fraction]], free: Mapping[str, str]) -> list[str]:
         texts = [self._latex_power(base, n, free) for base, n in factors]

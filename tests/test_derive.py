@@ -1,0 +1,403 @@
+"""The derivation on paper: every line says what the engine computes, and reads as a person would write it."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, derive, equation, grad
+from micrograd_bn.derivation import Edge
+from micrograd_bn.numbers import written
+from micrograd_bn.primitives import relu
+from tests.conftest import optional
+from tests.latex import Formula, everywhere
+
+optional("sympy")
+from latex2mathml.converter import convert  # noqa: E402
+
+SIZES = {"m": 4, "k": 3, "n": 2, "g": 2, "c": 3, "h": 2, "w": 2, "d": 3}
+PAPERS = {name: derive(getattr(derivations, name)) for name in derivations.__all__ if name not in ("ATTENTION", "GROUP_NORM")}
+
+
+def lines(paper):
+    """All lines in LaTeX."""
+    for line in paper.equations:
+        yield line.latex
+    for gradient in paper.gradients:
+        yield gradient.latex
+        for step in gradient.steps:
+            yield f"{gradient.latex.partition(' = ')[0]} = {step.latex}"
+
+
+# ---- What the source has
+
+
+SOURCE = {
+    1: r"\mu_B = \frac{1}{m} \sum_{i=1}^m x_i",
+    2: r"\sigma_B^2 = \frac{1}{m} \sum_{i=1}^m (x_i - \mu_B)^2",
+    3: r"\hat x_i = \frac{x_i - \mu_B}{\sqrt{\sigma_B^2 + \epsilon}}",
+    4: r"y_i = \gamma \, \hat x_i + \beta",
+    5: r"\frac{\partial y_i}{\partial \hat x_i} = \gamma",
+    6: r"\frac{\partial y_i}{\partial \beta} = 1",
+    7: r"\frac{\partial y_i}{\partial \gamma} = \hat x_i",
+    8: r"\frac{\partial \hat x_i}{\partial \sigma_B^2} = -\frac{1}{2} (x_i - \mu_B) (\sigma_B^2 + \epsilon)^{-3/2}",
+    9: r"\frac{\partial \sigma_B^2}{\partial \mu_B} = -\frac{2}{m} \sum_{i=1}^m (x_i - \mu_B)",
+    10: r"\frac{\partial \hat x_i}{\partial \mu_B} = -\frac{1}{\sqrt{\sigma_B^2 + \epsilon}}",
+    11: r"\frac{\partial \mu_B}{\partial x_i} = \frac{1}{m}",
+    12: r"\frac{\partial \sigma_B^2}{\partial x_i} = \frac{2}{m} (x_i - \mu_B)",
+    13: r"\frac{\partial \hat x_i}{\partial x_i} = \frac{1}{\sqrt{\sigma_B^2 + \epsilon}}",
+}
+SOURCE_GRADIENTS = {
+    "x_hat": ((5,), r"d\hat x_i = dy_i \, \gamma"),
+    "gamma": ((7,), r"d\gamma = \sum_{i=1}^m dy_i \, \hat x_i"),
+    "beta": ((6,), r"d\beta = \sum_{i=1}^m dy_i"),
+    "var": (
+        (8,),
+        r"d\sigma_B^2 = \sum_{i=1}^m d\hat x_i \cdot \left( -\frac{1}{2} (x_i - \mu_B) (\sigma_B^2 + \epsilon)^{-3/2} \right)",
+    ),
+    "mu": (
+        (10, 9),
+        r"d\mu_B = \sum_{i=1}^m d\hat x_i \cdot \left( -\frac{1}{\sqrt{\sigma_B^2 + \epsilon}} \right)"
+        r" + d\sigma_B^2 \cdot \left( -\frac{2}{m} \sum_{i=1}^m (x_i - \mu_B) \right)",
+    ),
+    "x": (
+        (13, 12, 11),
+        r"dx_i = d\hat x_i \cdot \frac{1}{\sqrt{\sigma_B^2 + \epsilon}}"
+        r" + d\sigma_B^2 \cdot \frac{2}{m} (x_i - \mu_B) + d\mu_B \cdot \frac{1}{m}",
+    ),
+}
+
+
+def test_batch_norms_paper_has_the_sources_lines_and_numbers():
+    paper = PAPERS["BATCH_NORM"]
+    assert {line.number: line.latex for line in paper.equations} == SOURCE
+    assert {g.variable: (g.numbers, g.latex) for g in paper.gradients} == SOURCE_GRADIENTS
+    assert (paper.equations[7].output, paper.equations[7].input, paper.equations[0].input) == ("x_hat", "var", "")
+    assert paper.scope == "every m"
+
+
+# ---- How it ends: the condensed forms, and the reasons on the way
+
+ENDS = {
+    ("BATCH_NORM", "var"): "−γ dγ / (2 (σ² + ε))",
+    ("BATCH_NORM", "mu"): "−γ dβ / √(σ² + ε)",
+    ("BATCH_NORM", "x"): "γ (m dy − dβ − x̂ dγ) / (m √(σ² + ε))",
+    ("LAYER_NORM", "x"): "(k dx̂ − Σⱼ dx̂ − x̂ Σⱼ dx̂ x̂) / (k √(σ² + ε))",
+    ("RMS_NORM", "x"): "(k dx̂ − x̂ Σⱼ dx̂ x̂) / (k √(s + ε))",
+    ("SOFTMAX_CROSS_ENTROPY", "s"): "1/m dl",
+    ("SOFTMAX_CROSS_ENTROPY", "z"): "1/m dl (exp(z − s) − t)",
+}
+
+
+@pytest.mark.parametrize(("name", "variable"), ENDS)
+def test_a_gradient_ends_in_its_condensed_form(name, variable):
+    (gradient,) = [g for g in PAPERS[name].gradients if g.variable == variable]
+    assert gradient.steps[-1].text == ENDS[name, variable]
+
+
+def test_the_simplifications_have_their_names():
+    reasons = {name: [step.why[0] for g in paper.gradients for step in g.steps] for name, paper in PAPERS.items()}
+    for name, paper in PAPERS.items():
+        collects = "the terms collect" in reasons[name]
+        assert collects == (len(paper.gradients[-1].numbers) > 1), name
+    assert "Σ (x − μ) = 0" in reasons["BATCH_NORM"]
+    assert "by (3), x − μ = x̂ √(σ² + ε)" in reasons["BATCH_NORM"]
+    assert "Σⱼ t = 1" in reasons["SOFTMAX_CROSS_ENTROPY"]
+
+
+# ---- Every line, read as LaTeX, is what the engine computes
+
+
+class Numbers:
+    """A derivation on random numbers: the engine's variables and gradients, by their LaTeX."""
+
+    def __init__(self, d):
+        random = np.random.default_rng(0)
+        self.d = d
+        shapes = {a: tuple(int(n) if n.isdigit() else SIZES[n] for n in to) for a, to in d.dimensions().items()}
+        arrays = {a: random.uniform(0.5, 1.5, to) for a, to in shapes.items()}
+        if "t" in arrays:
+            arrays["t"] /= arrays["t"].sum(axis=-1, keepdims=True)
+        constants = {name: 0.3 for name, value in d.constants.items() if isinstance(value, float)}
+        self.nodes = d.forward(**{a: Tensor(v) for a, v in arrays.items()}, **constants)
+        self.nodes[d.result].backward(random.normal(size=self.nodes[d.result].shape))
+        self.shown = set(d.writer.letters) if d.writer else set(SIZES)
+        self.symbols = {d.symbol(k)[1]: np.asarray(v) for k, v in constants.items()}
+        for a in d.variables:
+            self.symbols[d.symbol(a)[1]] = self.visible(a, self.nodes[a].data)
+            self.symbols[d.called(f"d{a}")[1]] = self.visible(a, self.nodes[a].grad)
+
+    def axes(self, a):
+        return self.d.writer.axes[a] if self.d.writer else [None] * len(self.nodes[a].shape)
+
+    def visible(self, a, array):
+        """An array without the axes that have no index: of the others, which are all alike, the first."""
+        if not self.d.writer:
+            return np.asarray(array)
+        axes = iter(self.axes(a))
+        index = []
+        for n in np.shape(array):
+            axis = next(axes) if n != 1 else None
+            index.append(slice(None) if axis in self.shown else 0)
+        return np.asarray(array)[(*index, ...)]
+
+    def formula(self, latex):
+        return Formula(latex, self.symbols, SIZES)
+
+    def jacobian(self, output, input):
+        """∂output/∂input by the engine, at one place of each."""
+        e = self.d.equation_of(output)
+        leaves = {a: Tensor(self.nodes[a].data) for a in e.inputs}
+        constants = {k: 0.3 if isinstance(v, float) else self.d.constants[k] for k, v in e.constants.items()}
+        y = e.function(**leaves, **constants)
+
+        def at(out, into):
+            gradient = np.zeros(y.shape)
+            self.visible(output, gradient)[out] = 1  # a view
+            return self.visible(input, grad(y, leaves[input], gradient)[0].data)[into]
+
+        return at
+
+
+@pytest.mark.parametrize("name", [name for name in derivations.__all__ if name != "ATTENTION"])
+def test_every_line_read_as_latex_is_what_the_engine_computes(name):
+    d = getattr(derivations, name)
+    paper, numbers = PAPERS.get(name) or derive(d), Numbers(d)
+    letters = {letter: SIZES[n] for n, letter in d.writer.letters.items()}
+    count = 0
+    for line in paper.equations:
+        left, _, right = line.latex.partition(" = ")
+        formula = numbers.formula(right)
+        axes = {a: [n for n in d.writer.axes[a] if n in numbers.shown] for a in (line.output, line.input) if a}
+        used = {d.writer.letters[n]: SIZES[n] for names in axes.values() for n in names}
+        for index in everywhere(used):
+            places = {a: tuple(index[d.writer.letters[n]] for n in names) for a, names in axes.items()}
+            if line.input:
+                expected = numbers.jacobian(line.output, line.input)(places[line.output], places[line.input])
+            else:
+                expected = numbers.formula(left)(**index)
+            assert formula(**index) == pytest.approx(expected, rel=1e-9, abs=1e-12), line.latex
+            count += 1
+    for gradient in paper.gradients:
+        left, _, right = gradient.latex.partition(" = ")
+        expected = numbers.formula(left)
+        used = {d.writer.letters[n]: SIZES[n] for n in d.writer.axes[gradient.variable] if n in numbers.shown}
+        for latex in (right, *[step.latex for step in gradient.steps]):
+            formula = numbers.formula(latex)
+            for index in everywhere(used):
+                assert formula(**index) == pytest.approx(expected(**index), rel=1e-9, abs=1e-12), latex
+                count += 1
+        for why in [step.why[1] for step in gradient.steps]:  # Σ (x − μ) = 0
+            equality = re.sub(r"\\text\{[^}]*\}", "", why)
+            if " = " in equality:
+                left, right = map(numbers.formula, equality.split(" = "))
+                for index in everywhere(letters):
+                    assert left(**index) == pytest.approx(right(**index), rel=1e-9, abs=1e-12), why
+    assert count > 10
+
+
+def test_attentions_lines_which_are_written_by_hand_are_what_the_engine_computes():
+    d = derivations.ATTENTION
+    numbers = Numbers(d)
+    for entry in (*d.equations, *d.gradients):
+        left, _, right = entry.latex.partition(" = ")
+        expected, formula = numbers.formula(left), numbers.formula(right)
+        variable = getattr(entry, "output", None) or entry.variable
+        letters = re.search(r"_\{(\w+)\}", left)[1]
+        for index in everywhere(dict(zip(letters, numbers.nodes[variable].shape))):
+            assert formula(**index) == pytest.approx(expected(**index), rel=1e-9), entry.latex
+
+
+def test_the_parser_sees_a_misprint():
+    numbers = Numbers(derivations.BATCH_NORM)
+    right = r"\frac{\gamma}{m \sqrt{\sigma_B^2 + \epsilon}} \left( m \, dy_i - d\beta - \hat x_i \, d\gamma \right)"
+    assert numbers.formula(right)(i=1) == pytest.approx(numbers.formula("dx_i")(i=1))
+    for old, new in [
+        ("m \\, dy", "dy"),
+        ("- d\\beta", "+ d\\beta"),
+        ("\\sqrt{\\sigma_B^2 + \\epsilon}", "(\\sigma_B^2 + \\epsilon)"),
+        ("\\gamma}", "1}"),
+        ("\\hat x_i", "x_i"),
+    ]:
+        assert numbers.formula(right.replace(old, new, 1))(i=1) != pytest.approx(numbers.formula("dx_i")(i=1)), new
+    for broken in ("dx_i +", r"\sum_{i=1}^m", r"\frac{1}", "q_i", r"dx"):
+        with pytest.raises((AssertionError, IndexError)):
+            numbers.formula(broken)
+
+
+# ---- How it reads
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_latex_reads_as_a_person_writes_it_and_parses(name):
+    for latex in lines(PAPERS[name]):
+        assert "*" not in latex and "mean" not in latex and r"\operatorname" not in latex
+        assert latex.count("{") == latex.count("}") and latex.count(r"\left") == latex.count(r"\right")
+        assert "<math" in convert(latex)
+    document = PAPERS[name].latex
+    assert re.findall(r"\\(begin|end)\{(\w+)\}", document)[0] == ("begin", "document")
+    for kind in ("document", "align"):
+        assert document.count(rf"\begin{{{kind}}}") == document.count(rf"\end{{{kind}}}") > 0
+
+
+m = written.expression(written.Symbol("m", is_size=True))
+x = written.Written(written.Symbol("x", ("m",)), (m,))
+c = written.Written(written.Symbol("c"))
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "latex"),
+    [
+        (x.mean(), "1/m Σᵢ x", r"\frac{1}{m} \sum_{i=1}^m x_i"),
+        ((c * x).sum() / 2, "½ c Σᵢ x", r"\frac{1}{2} c \, \sum_{i=1}^m x_i"),
+        (x**2, "x²", "x_i^2"),
+        (1 / (x + c) ** 2, "1 / (x + c)²", r"\frac{1}{(x_i + c)^2}"),
+        ((x + c).sqrt() ** -3, "(x + c)^(−3/2)", "(x_i + c)^{-3/2}"),
+        (x - (x - c), "c", "c"),
+        (c * x + x * c, "2 c x", r"2 \, c \, x_i"),
+        (x * x.sum(), "x Σᵢ x", r"x_i \, \sum_{j=1}^m x_j"),
+        (np.exp(x - c), "exp(x − c)", "e^{x_i - c}"),
+        (np.log(np.exp(x - c).sum()) + c, "log Σᵢ exp x", r"\log \sum_{i=1}^m e^{x_i}"),
+        (np.tanh(c) ** 2, "(tanh c)²", r"(\tanh c)^2"),
+        (-(x - c) * 2, "−2 (x − c)", "-2 (x_i - c)"),
+    ],
+)
+def test_a_formula_keeps_its_form(value, text, latex):
+    printer = written.Printer(lambda name: (name, name), {"m": "i"})
+    free = {"m": "i"} if "m" in written.axes_of(value.e) else {}
+    assert printer.text(value.e).replace("Σ", "Σᵢ") == text
+    assert printer.latex(value.e, free) == latex
+
+
+# ---- The forms
+
+
+def test_it_is_text_latex_markdown_and_a_page_that_stands_alone(tmp_path):
+    paper = PAPERS["LAYER_NORM"]
+    assert str(paper) == paper.text and "(13)  ∂x̂/∂x = 1 / √(σ² + ε)" in paper.text
+    assert "Every line was checked, for every m." in paper.text
+    assert paper.markdown.count("```math") == 2 + len(paper.gradients)
+    page = paper.html
+    assert page.startswith("<!doctype html>") and page.count("<math") > 30
+    assert not re.search(r"<script|<link|src=|href=|@import|url\(", page)
+    assert page.count("<table") == 2 + len(paper.gradients) == page.count("</table>")
+    assert paper._repr_html_() in page
+    for ending, content in {".html": page, ".tex": paper.latex, ".md": paper.markdown, ".txt": paper.text}.items():
+        path = paper.save(tmp_path / f"layer_norm{ending}")
+        assert path.read_text(encoding="utf-8") == content
+    with pytest.raises(ValueError, match=r"ends with \.pdf: a derivation is saved as \.html, \.tex, \.md, \.txt"):
+        paper.save(tmp_path / "layer_norm.pdf")
+
+
+def test_the_command_line(tmp_path, capsys):
+    page = tmp_path / "rms_norm.html"
+    assert cli.main(["derive", "rms_norm", "-o", str(page)]) == 0
+    assert page.read_text(encoding="utf-8") == PAPERS["RMS_NORM"].html
+    assert capsys.readouterr().out == f"{page}\n"
+    assert cli.main(["derive", "rms_norm"]) == 0
+    assert capsys.readouterr().out == f"{PAPERS['RMS_NORM']}\n"
+    assert cli.main(["derive", "rms_norm", "-o", str(tmp_path / "rms_norm.doc")]) == 2
+    assert "saved as .html" in capsys.readouterr().err
+    assert cli.main(["derive", "no_norm"]) == 2
+    assert "no_norm: these are there" in capsys.readouterr().err
+
+
+# ---- Graphs
+
+
+def test_a_graph_of_a_derivation_gives_its_paper():
+    y = batch_norm(Tensor([[1.0], [2.0], [6.0]]), Tensor([2.0]), Tensor([0.5]))
+    assert derive(y).text == PAPERS["BATCH_NORM"].text
+
+
+def test_a_graph_of_equations_has_them_as_its_steps():
+    @equation(1, "n", text="Σ v²")
+    def squared_length(v):
+        return (v**2).sum()
+
+    @equation(2, "u")
+    def unit(v, n):
+        return v / n**0.5
+
+    v = Tensor([3.0, 4.0], label="v")
+    paper = derive(unit(v, squared_length(v)))
+    assert [(line.number, line.name, line.text) for line in paper.equations] == [
+        (1, "n", "Σ v²"),
+        (2, "u", "v / √n"),
+        (3, "∂u/∂v", "1 / √n"),
+        (4, "∂u/∂n", "−½ v n^(−3/2)"),
+        (5, "∂n/∂v", "2 v"),
+    ]
+    assert paper.gradients[-1].steps[-1].text == "(du − u Σ du u) / √n"
+
+
+def test_a_function_without_equations_has_its_primitives_as_the_steps():
+    w, x = Tensor(np.ones((5, 4)), label="weight"), Tensor(np.ones((3, 4)), label="x")
+    paper = derive(((x @ w.T).tanh() * np.ones((3, 5))).mean())
+    assert [line.text for line in paper.equations if not line.input] == ["weight", "Σⱼ x a", "tanh b", "c f", "1/(n m) Σₗ Σᵢ g"]
+    assert "1 − c²" in {line.text for line in paper.equations}  # by the name of the result
+    assert not any(g.variable == "f" for g in paper.gradients)  # the array is a constant
+    mixed = derive((batch_norm(x, Tensor(np.ones(4), "gamma"), Tensor(np.zeros(4), "beta")) ** 2).sum())
+    assert mixed.gradients[-1].variable == "x" and mixed.gradients[-1].steps[-1].why[0] == "the terms collect"
+
+
+# ---- What bad input gets
+
+
+def test_nothing_is_printed_that_is_no_identity(monkeypatch):
+    @equation(1, "y", text="x²")
+    def square(x):
+        return x**2
+
+    wrong = Edge(2, "y", "x", "x", "", lambda dy, x: dy * x)
+    with pytest.raises(ValueError, match=r"squares: \(2\) ∂y/∂x = x is no identity: x dy does not vanish, at m = 1"):
+        derive(Derivation("squares", [square], [wrong]))
+    right = written.gathered
+    monkeypatch.setattr(written, "gathered", lambda e: right(e) * 2)  # a rule with a mistake in it
+    gradient = derive(derivations.RMS_NORM).gradients[-1]
+    assert [step.why[0] for step in gradient.steps][-1] != "the terms collect"
+    assert len(gradient.steps) < len(PAPERS["RMS_NORM"].gradients[-1].steps) + 1
+
+
+def test_what_cannot_be_derived_says_what_it_would_take(monkeypatch):
+    for nothing in (Tensor(1.0), 3.0, np.ones(2), lambda x: x):
+        with pytest.raises(TypeError, match="derive needs a Derivation, or the result of a computation with Tensors"):
+            derive(nothing)
+
+    @equation(1, "y")
+    def ordered(x):
+        return np.sort(x)
+
+    d = Derivation("sorted", [ordered])
+    assert d.equations[0].text == "" and d.gradients[0].text == "dy · ∂y/∂x"
+    with pytest.raises(TypeError, match="sort"):
+        derive(d)
+
+    @equation(1, "y")
+    def halved(x):
+        while x > 1:
+            x = x / 2
+        return x
+
+    with pytest.raises(TypeError, match="which number is larger depends on the numbers"):
+        derive(Derivation("halved", [halved]))
+
+    @equation(1, "y")
+    def weighed(x):
+        return x * np.array([0.5, 0.25])
+
+    with pytest.raises(TypeError, match="does not mix with an array of float64"):
+        derive(Derivation("weighed", [weighed]))
+    monkeypatch.setitem(sys.modules, "sympy", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'micrograd-bn\[prove\]'"):
+        derive(derivations.RMS_NORM)
+
+
+def test_sizes_that_are_numbers_are_said():
+    @equation(1, "y")
+    def rectify(x):
+        return relu(x)
+
+    paper = derive(Derivation("rectifier", [rectify]))
+    assert paper.scope == "m = 2, 3" and "checked, for m = 2, 3" in paper.text
