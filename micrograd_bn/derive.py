@@ -394,7 +394,7 @@ def _fragment(paper: Paper) -> str:
     from latex2mathml.converter import convert
 
     def math(latex: str) -> str:
-        return str(convert(latex, display="block"))
+        return str(convert(latex, display="block")) if latex else ""
 
     def inline(text: str) -> str:
         parts = text.split("$")

@@ -6,8 +6,8 @@ has a step for which that is not enough, as a product of two matrices that share
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,7 @@ from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
 from .notebook import as_html
-from .numbers.written import Printer, gathered, gathered
+from .numbers.written import Printer, gathered
 from .shapes import Shape, axes, shape
 from .verify import as_text
 
@@ -62,7 +62,8 @@ class Proof(NamedTuple):
         place = self.rows.index(row)
         for m in range(1, (self.m or 3) + 1):
             prover = Prover(self.derivation, m)
-            rest = next(islice(prover.differences(), place, None))[2]
+            _, _, difference = next(islice(prover.differences(), place, None))
+            rest = difference()
             if rest is not None and (found := prover.numbers(rest)):
                 return f"at m = {m}, {found}"
         return ""
@@ -249,28 +250,28 @@ class Prover:
 
     def rows(self) -> Iterator[ProofRow]:
         """All rows: of the equations, the edges, the gradients and the condensed forms."""
-        for number, entry, rest in self.differences():
+        for number, entry, difference in self.differences():
+            rest = difference()
             yield ProofRow(number, entry.name, entry.text, self.scope, None if rest is None else self.text(rest))
 
-    def differences(self) -> Iterator[tuple[str, Any, Any]]:
-        """Of each row its number, its entry in the table, and what does not vanish."""
+    def differences(self) -> Iterator[tuple[str, Any, Callable[[], Any]]]:
+        """Of each row its number, its entry in the table, and what computes the difference that does not vanish."""
         d, known, nodes = self.d, self.known, self.nodes
         for e in d.equations:
-            value = known[e.output]
-            yield f"({e.number})", e, self.difference(shape(value), nodes[e.output].data, value)
+            yield f"({e.number})", e, partial(self.difference, shape(known[e.output]), nodes[e.output].data, known[e.output])
         for edge in d.edges:
-            yield f"({edge.number})", edge, self.edge(edge)
-
-        gradients = d.backward(self.upstream, **known)
+            yield f"({edge.number})", edge, partial(self.edge, edge)
         for gradient in d.gradients:
-            v = gradient.variable
-            number = " ".join(f"({n})" for n in gradient.numbers)
-            ways = nodes[v].grad, gradients[v], self.gradient(v)
-            yield number, gradient, self.difference(shape(known[v]), *ways)
-        given = known | {d.upstream: self.upstream} | {f"d{v}": g for v, g in gradients.items()}
+            yield " ".join(f"({n})" for n in gradient.numbers), gradient, partial(self.gradient, gradient.variable)
+        given = known | {d.upstream: self.upstream} | {f"d{v}": g for v, g in self.gradients.items()}
         for entry in d.condensed:
             v, condensed = entry.variable, evaluate(entry.function, given)
-            yield "condensed", entry, self.difference(shape(known[v]), nodes[v].grad, condensed)
+            yield "condensed", entry, partial(self.difference, shape(known[v]), nodes[v].grad, condensed)
+
+    @cached_property
+    def gradients(self) -> dict[str, Value]:
+        """The gradients by the table's formulas."""
+        return self.d.backward(self.upstream, **self.known)
 
     def edge(self, edge: Edge) -> Any:
         """A local derivative: all variables but the edge's output are symbols of their own, for it is a partial one."""
@@ -281,8 +282,12 @@ class Prover:
         definition = self.by_definition(y, values[f"d{edge.output}"], values[edge.input])
         return self.difference(shape(values[edge.input]), d.by_engine(edge, values), d.pull_back(edge, values), definition)
 
-    def gradient(self, v: str) -> list[Any]:
-        """A gradient through the whole, with a symbol for the variable from where it is computed on."""
+    def gradient(self, v: str) -> Any:
+        """A gradient through the whole."""
+        return self.difference(shape(self.known[v]), self.nodes[v].grad, self.gradients[v], self.through(v))
+
+    def through(self, v: str) -> list[Any]:
+        """A gradient by definition, with a symbol for the variable from where it is computed on."""
         if v in self.inputs:
             return self.by_definition(self.known[self.d.result], self.upstream, self.inputs[v])
         free = self.variable(v, shape(self.known[v]), stands_for=self.known[v])

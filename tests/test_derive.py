@@ -335,7 +335,7 @@ def test_a_graph_of_equations_has_them_as_its_steps():
 def test_a_function_without_equations_has_its_primitives_as_the_steps():
     w, x = Tensor(np.ones((5, 4)), label="weight"), Tensor(np.ones((3, 4)), label="x")
     paper = derive(((x @ w.T).tanh() * np.ones((3, 5))).mean())
-    assert [line.text for line in paper.equations if not line.input] == ["weight", "Σⱼ x a", "tanh b", "c f", "1/(n m) Σₗ Σᵢ g"]
+    assert [line.text for line in paper.equations if not line.input] == ["weight", "Σⱼ x a", "tanh b", "c f", "1/(m n) Σₗ Σᵢ g"]
     assert "1 − c²" in {line.text for line in paper.equations}  # by the name of the result
     assert not any(g.variable == "f" for g in paper.gradients)  # the array is a constant
     mixed = derive((batch_norm(x, Tensor(np.ones(4), "gamma"), Tensor(np.zeros(4), "beta")) ** 2).sum())

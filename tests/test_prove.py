@@ -148,7 +148,7 @@ def test_the_numbers_at_which_a_difference_is_seen_give_it():
     with formula(edge, SLIPS[11]):
         proof = prove()
         row = next(row for row in proof.rows if row.difference)
-        assert row.difference == "(1 − m) / m dμ"
+        assert row.difference == "1/m (1 − m) dμ"
         given, _, value = proof.seen(row).replace("−", "-").removeprefix("at m = 2, ").partition(": ")
         assert given.startswith("dμ = ")
         dmu = float(given.removeprefix("dμ = "))
