@@ -130,8 +130,10 @@ def derive(source: Derivation | Tensor) -> Paper:
     numbered = tuple(_numbered(entry) for entry in entries)
     chains = _Simplifier(d).chains() if d.writer is not None and not proof.reason else {}
     gradients = tuple(_derived(d, gradient, chains.get(gradient.variable, [])) for gradient in d.gradients)
-    ranges = tuple(d.writer.ranges()) if d.writer is not None else ()
-    return Paper(d.name[0].upper() + d.name[1:], proof.rows[0].scope, numbered, gradients, ranges)
+    letters = d.writer.letters if d.writer is not None else {}
+    scope = f"every {' and '.join(letters)}" if letters and not proof.reason else proof.rows[0].scope
+    ranges = tuple((f"{letter} = 1 … {n}", rf"{letter} = 1, \dots, {n}") for n, letter in letters.items())
+    return Paper(d.name[0].upper() + d.name[1:], scope, numbered, gradients, ranges)
 
 
 def _numbered(entry: Equation | Edge) -> Numbered:
@@ -323,9 +325,8 @@ def _preface(paper: Paper, of: int) -> str:
     """What a reader has to know: how far the indices go, what d stands for, and what has been checked."""
     ranges = ", ".join(pair[of] if of == 0 else f"${pair[of]}$" for pair in paper.ranges)
     da, fraction = ("da", "∂l/∂a") if of == 0 else ("$da$", r"$\partial l / \partial a$")
-    return (
-        f"{ranges}. " * bool(ranges) + f"{da} is {fraction}, the gradient of the loss. Every line was checked, for {paper.scope}."
-    )
+    start = f"Here {ranges}, and " * bool(ranges)
+    return f"{start}{da} is {fraction}, the gradient of the loss. Every line was checked, for {paper.scope}."
 
 
 def _text(paper: Paper) -> str:
@@ -394,27 +395,29 @@ def _fragment(paper: Paper) -> str:
     from latex2mathml.converter import convert
 
     def math(latex: str) -> str:
-        return str(convert(latex, display="block")) if latex else ""
+        return (
+            str(convert(latex, display="block")).replace('display="block"', 'display="inline" displaystyle="true"') if latex else ""
+        )
 
     def inline(text: str) -> str:
         parts = text.split("$")
         return "".join(str(convert(part)) if i % 2 else escape(part) for i, part in enumerate(parts))
 
-    def row(latex: str, mark: str, kind: str = "") -> str:
+    def row(latex: str, mark: str, kind: str = "mark") -> str:
         left, _, right = latex.partition(" = ")
         left, right = (left, "= " + right) if right else ("", left)
-        return f'<tr{kind}><td class="left">{math(left)}</td><td>{math(right)}</td><td class="mark">{mark}</td></tr>'
+        return f'<tr><td class="left">{math(left)}</td><td>{math(right)}</td><td class="{kind}">{mark}</td></tr>'
 
     forward, backward = _sections(paper)
     out = [f"<h1>{escape(paper.title)}</h1><p>{inline(_preface(paper, 1))}</p>"]
     for heading, numbered in zip(_HEADINGS, (forward, backward)):
         rows = "".join(row(line.latex, f"({line.number})") for line in numbered)
-        out.append(f"<h2>{heading}</h2><div><table>{rows}</table></div>")
+        out.append(f"<h2>{heading}</h2><div tabindex="0"><table>{rows}</table></div>")
     out.append(f"<h2>{_HEADINGS[2]}</h2>")
     for derived in paper.gradients:
         rows = row(derived.latex, _tags(derived))
-        rows += "".join(row(f" = {step.latex}", _why(step.why[1], convert)) for step in derived.steps)
-        out.append(f"<div><table>{rows}</table></div>")
+        rows += "".join(row(f" = {step.latex}", _why(step.why[1], convert), "mark why") for step in derived.steps)
+        out.append(f"<div tabindex="0"><table>{rows}</table></div>")
     return f'<div class="derivation">{"".join(out)}</div>'
 
 
@@ -441,7 +444,12 @@ h2 { margin-top: 2rem; font-size: 1.15rem; }
 .derivation > div { overflow-x: auto; border-bottom: 1px solid var(--line); padding: .4rem 0; }
 table { border-collapse: collapse; }
 td { padding: .25rem .2rem; vertical-align: middle; white-space: nowrap; }
-td.left { text-align: right; min-width: 4rem; }
-td math { width: auto; }
+td.left { text-align: right; min-width: 3.5rem; }
 td.mark { padding-left: 2rem; color: var(--mark); font-size: .9rem; }
+@media (max-width: 40rem) {
+  table, tbody { display: block; }
+  tr { display: grid; grid-template-columns: 3.5rem max-content auto; align-items: center; }
+  td.mark { padding-left: 1rem; }
+  td.why { grid-column: 2 / -1; max-width: calc(100vw - 7rem); padding: 0 0 .5rem .2rem; white-space: normal; }
+}
 """

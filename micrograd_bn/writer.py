@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -166,7 +165,3 @@ class Writer:
         for axis in reversed(found.axes):
             text, latex = self.printer.summed(axis, (text, latex))
         return text, latex
-
-    def ranges(self) -> Iterable[Text]:
-        """The indices that are written, and how far they go: "i = 1 … m"."""
-        return [(f"{letter} = 1 … {n}", rf"{letter} = 1, \dots, {n}") for n, letter in self.letters.items()]

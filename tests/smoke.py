@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PUBLIC = {
-    "micrograd_bn": "Tensor grad scalars batch_norm batch_norm_backward fused_batch_norm verify draw explore nn",
+    "micrograd_bn": "Tensor grad scalars batch_norm batch_norm_backward fused_batch_norm verify derive draw explore nn",
     "micrograd_bn.batchnorm": "mean variance normalize scale_shift",
     "micrograd_bn.check": "gradcheck check_backward first_not_finite",
 }
@@ -67,7 +67,8 @@ def reports():
     Path("batch.csv").write_text("a,b\n1,5\n2,3\n6,4\n")
     report = json.loads(run(sys.executable, "-I", "-m", "micrograd_bn", "verify", "batch.csv", "--json"))
     assert report["ok"] and report["shape"] == [3, 2]
-    assert "pip install 'micrograd-bn[prove]'" in command("prove", code=2)
+    for needs in (["prove"], ["derive", "layer_norm"]):
+        assert "pip install 'micrograd-bn[prove]'" in command(*needs, code=2)
     Path("student.py").write_text(STUDENT)
     report = command("check", "student.py:backward", code=1)
     assert "this is dβ" in report, report

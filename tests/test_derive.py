@@ -1,6 +1,7 @@
 """The derivation on paper: every line says what the engine computes, and reads as a person would write it."""
 
 import re
+import runpy
 import sys
 
 import numpy as np
@@ -273,10 +274,19 @@ def test_a_formula_keeps_its_form(value, text, latex):
 # ---- The forms
 
 
+def test_what_is_committed_is_what_is_derived(tmp_path):
+    papers = runpy.run_path("docs/papers.py")
+    for name in papers["NAMES"]:
+        for ending in papers["ENDINGS"]:
+            path = PAPERS[name.upper()].save(tmp_path / f"{name}{ending}")
+            committed = (papers["FOLDER"] / path.name).read_text(encoding="utf-8")
+            assert path.read_text(encoding="utf-8") == committed, f"{path.name} is out of date: run make derivations"
+
+
 def test_it_is_text_latex_markdown_and_a_page_that_stands_alone(tmp_path):
     paper = PAPERS["LAYER_NORM"]
     assert str(paper) == paper.text and "(13)  ∂x̂/∂x = 1 / √(σ² + ε)" in paper.text
-    assert "Every line was checked, for every m." in paper.text
+    assert "Every line was checked, for every m and k." in paper.text
     assert paper.markdown.count("```math") == 2 + len(paper.gradients)
     page = paper.html
     assert page.startswith("<!doctype html>") and page.count("<math") > 30
