@@ -412,12 +412,12 @@ def _fragment(paper: Paper) -> str:
     out = [f"<h1>{escape(paper.title)}</h1><p>{inline(_preface(paper, 1))}</p>"]
     for heading, numbered in zip(_HEADINGS, (forward, backward)):
         rows = "".join(row(line.latex, f"({line.number})") for line in numbered)
-        out.append(f"<h2>{heading}</h2><div tabindex="0"><table>{rows}</table></div>")
+        out.append(f"<h2>{heading}</h2><div><table>{rows}</table></div>")
     out.append(f"<h2>{_HEADINGS[2]}</h2>")
     for derived in paper.gradients:
         rows = row(derived.latex, _tags(derived))
         rows += "".join(row(f" = {step.latex}", _why(step.why[1], convert), "mark why") for step in derived.steps)
-        out.append(f"<div tabindex="0"><table>{rows}</table></div>")
+        out.append(f"<div><table>{rows}</table></div>")
     return f'<div class="derivation">{"".join(out)}</div>'
 
 
