@@ -160,7 +160,7 @@ class Tensor(ArrayLike):
         """
         seen: set[int] = set()
         for node, g in adjoints(self, _seed(self, data_of(gradient))).items():
-            if isinstance(g, np.ndarray):
+            if type(g) is not float and isinstance(g, np.ndarray):
                 # A leaf's array is its own, so that `w.grad *= 0.5` is safe: a view, and what others hold too, is copied.
                 if not node.inputs and (g.base is not None or id(g) in seen or node is self):
                     g = g.copy()
@@ -174,18 +174,16 @@ class Tensor(ArrayLike):
 
         ``differentiable``: the VJP sees the nodes themselves instead of their data, so what it computes is recorded too.
         """
-        vjp = self.primitive.vjp if self.primitive else None
+        vjp, inputs, params = self.primitive.vjp if self.primitive else None, self.inputs, self.params
         if vjp is None or g is None:
-            return [None] * len(self.inputs)
-        inputs = self.inputs
-        if differentiable:
-            values = (g, self, *inputs)
-        elif len(inputs) == 2:  # as in ``_values``
+            return [None] * len(inputs)
+        if len(inputs) == 2 and not params and not differentiable:  # most nodes, and for them the shortest way
             a, b = inputs
-            values = (g, self.data, a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
-        else:
-            values = (g, self.data, *_values(inputs))
-        terms: Sequence[Any] = apply(vjp, values, self.params)
+            try:
+                return vjp(g, self.data, a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
+            except (ArithmeticError, TypeError):
+                pass  # which ``apply`` answers
+        terms: Sequence[Any] = apply(vjp, (g, self, *inputs) if differentiable else (g, self.data, *_values(inputs)), params)
         return terms
 
     def contributions(self) -> tuple[Any, ...]:
@@ -227,7 +225,7 @@ def _leaf(kind: type[Tensor], data: Any, label: str | None, grad: Any) -> Tensor
 
 def _fitted(term: Any, a: Tensor) -> Any:
     """A term in the shape of the node that it goes to, where broadcasting had repeated that."""
-    return None if term is None else as_single(unbroadcast(term, a.shape))
+    return None if term is None else as_single(unbroadcast(term, shape(a.data)))
 
 
 def _seed(output: Tensor, gradient: Any) -> Any:
@@ -260,7 +258,9 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
     adjoint, ready = {output: gradient}, [output]
     while ready:
         node = ready.pop()  # everyone who used it has sent a term, or None: its adjoint is complete
-        for a, term in zip(node.inputs, node.pull_back(adjoint.get(node), differentiable)):
+        terms = iter(node.pull_back(adjoint.get(node), differentiable))
+        for a in node.inputs:
+            term = next(terms)  # in half of zip's time
             if isinstance(a, Tensor):
                 if type(term) is not float:
                     term = _fitted(term, a)

@@ -45,7 +45,7 @@ class Primitive:
             return self.forward(*inputs, **params)
         if len(inputs) > 1:
             inputs = tuple([as_constant(a, tensor.data) for a in inputs])
-        return tensor.record(self, inputs, params)
+        return tensor.record(self, inputs, params or NONE)
 
 
 # ---- The table: arithmetic
