@@ -198,11 +198,12 @@ sum = Primitive("sum", "Σ",
                 lambda g, y, a, axis, keepdims: (spread(g, a, axis),))
 
 
-def _shared(g: Value, n: int) -> Value:
-    """g / n; a float16 goes through float32, for 1/n may be in its range though n is not."""
-    if getattr(g, "dtype", None) == np.float16 and n > 2048:
-        return astype(astype(g, dtype=np.float32) / n, dtype=np.float16)
-    return g / n
+def shared(g: Value, a: Value, axis: Any) -> Value:
+    """g / m, where a mean of ``a`` over ``axis`` is of m numbers. float16 goes through float32, for m may be beyond its range."""
+    m = count(a, axis)
+    if getattr(g, "dtype", None) == np.float16 and m > 2048:
+        return astype(astype(g, dtype=np.float32) / m, dtype=np.float16)
+    return g / m
 
 
 def _mean(a: Value, axis: Any, keepdims: bool) -> Value:
@@ -213,7 +214,7 @@ def _mean(a: Value, axis: Any, keepdims: bool) -> Value:
 
 mean = Primitive("mean", "mean",
                  _mean,
-                 lambda g, y, a, axis, keepdims: (spread(_shared(g, count(a, axis)), a, axis),))
+                 lambda g, y, a, axis, keepdims: (spread(shared(g, a, axis), a, axis),))
 
 
 def _extremum_vjp(g: Value, a: Value, loses: Value, axis: Any) -> tuple[Value]:
