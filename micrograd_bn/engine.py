@@ -7,15 +7,14 @@ gradient flows stand in ``primitives``; operators and methods, such as ``a + b``
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import primitives as P
 from .dispatch import ArrayLike, holds_tensors
-from .kinds import Array, Value, apply, as_data, zeros
+from .kinds import Value, apply, as_data, dtype_of, zeros
 from .shapes import Shape, shape, unbroadcast
 
 _new, _float64 = object.__new__, np.float64
@@ -85,36 +84,14 @@ class Tensor(ArrayLike):
         return shape(self.data)
 
     @property
-    def ndim(self) -> int:
-        """How many axes there are."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """How many numbers there are."""
-        return math.prod(self.shape)
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of ``data``: float64 for Python's float, object for numbers that NumPy does not know."""
-        return getattr(self.data, "dtype", np.dtype(type(self.data) if isinstance(self.data, (float, bool)) else object))
+        return dtype_of(self.data)
 
     @property
     def parents(self) -> tuple[Tensor, ...]:
         """The Tensors that this one was computed from, in order; one that was used twice stands here twice."""
         return tuple(a for a in self.inputs if isinstance(a, Tensor))
-
-    def item(self) -> Any:
-        """The single number in here, as a plain number."""
-        return self.data.item() if hasattr(self.data, "item") else self.data
-
-    def numpy(self) -> Array:
-        """``data`` as an array: the same memory where it is one."""
-        return np.asarray(self.data)
-
-    def tolist(self) -> Any:
-        """``data`` as a number, or nested lists of them."""
-        return self.numpy().tolist()
 
     def detach(self) -> Tensor:
         """The same data without the history: a constant for the chain rule."""
@@ -122,23 +99,6 @@ class Tensor(ArrayLike):
 
     def __repr__(self) -> str:
         return f"Tensor({self.data!r}" + (f", label={self.label!r})" if self.label else ")")
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else repr(self)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __bool__(self) -> bool:
-        return bool(self.data)
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("a Tensor of a single number has no len()")
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
 
     def __reduce__(self) -> Any:
         if self.inputs:
@@ -224,8 +184,13 @@ def _leaf(kind: type[Tensor], data: Any, label: str | None, grad: Any) -> Tensor
 
 
 def _fitted(term: Any, a: Tensor) -> Any:
-    """A term in the shape of the node that it goes to, where broadcasting had repeated that."""
-    return None if term is None else as_single(unbroadcast(term, shape(a.data)))
+    """A term in the shape and dtype of the node that it goes to, where broadcasting had repeated, or a wider dtype met, that."""
+    if term is None:
+        return None
+    term, own = unbroadcast(term, shape(a.data)), dtype_of(a.data)
+    if dtype_of(term) != own and dtype_of(term).kind == own.kind == "f":
+        term = P.astype(term, dtype=own)
+    return as_single(term)
 
 
 def _seed(output: Tensor, gradient: Any) -> Any:
@@ -262,7 +227,7 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
         for a in node.inputs:
             term = next(terms)  # in half of zip's time
             if isinstance(a, Tensor):
-                if type(term) is not float:
+                if type(term) is not float or type(a.data) is not float:
                     term = _fitted(term, a)
                 if term is not None:
                     adjoint[a] = adjoint[a] + term if a in adjoint else term

@@ -1,6 +1,7 @@
 """The engine at its edges: what NumPy says of infinities and NaNs, dtypes, selections, numbers of one's own kind, copies."""
 
 import copy
+import itertools
 import operator
 import pickle
 import warnings
@@ -182,6 +183,47 @@ def test_a_dtype_stays_its_own_whatever_meets_it(name, dtype):
     assert {np.asarray(data).dtype for data in (y.data, t.grad, first.data, second.data)} == {np.dtype(dtype)}
     widened = MIXED[name](Tensor(t.data.astype(float)))
     np.testing.assert_allclose(y.data, widened.data, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
+
+
+MET = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+    "@": operator.matmul,
+    "maximum": np.maximum,
+    "where": lambda a, b: np.where([True, False], a, b),
+    "clip": lambda a, b: np.clip(a, None, b),
+    "concatenate": lambda a, b: np.concatenate([a, b]),
+    "einsum": lambda a, b: np.einsum("ij,jk->ik", a, b),
+    "outer": np.outer,
+}
+WIDTHS = [np.float16, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("name", MET)
+@pytest.mark.parametrize(("one", "other"), list(itertools.permutations(WIDTHS, 2)))
+def test_where_two_dtypes_meet_the_result_is_numpys_and_each_gradient_has_its_own(name, one, other):
+    for shapes in itertools.product([(2, 2)] if name in ("@", "concatenate", "einsum") else [(), (2, 2)], repeat=2):
+        data = [dtype(1.5) * np.ones(shape, dtype) for dtype, shape in zip((one, other), shapes)]
+        inputs = [Tensor(a) for a in data]
+        y = MET[name](*inputs)
+        assert y.dtype == MET[name](*data).dtype
+        y.backward(np.ones(y.shape))
+        first = grad(y, inputs, np.ones(y.shape))
+        second = grad(first[0].sum() + first[1].sum(), inputs)
+        for dtype, a, g, h in zip((one, other), inputs, first, second):
+            assert {Tensor(a.grad).dtype, g.dtype, h.dtype} == {np.dtype(dtype)}
+        for a, term in zip(y.parents, y.contributions()):
+            assert term is None or Tensor(term).dtype == a.dtype
+
+
+def test_a_python_float_gives_way_to_an_array_and_keeps_a_gradient_of_its_own():
+    x, w = Tensor(np.ones(3, np.float32)), Tensor(2.0)
+    y = x * w
+    y.backward(np.ones(3))
+    assert (y.dtype, x.grad.dtype, w.grad, type(w.grad)) == (np.float32, np.float32, 3.0, float)
 
 
 def test_a_python_float_as_upstream_gradient_takes_the_dtype_of_a_single_number():
