@@ -17,31 +17,15 @@ from .dispatch import ArrayLike, holds_tensors
 from .kinds import Value, apply, as_data, dtype_of, zeros
 from .shapes import Shape, shape, unbroadcast
 
-_new, _float64 = object.__new__, np.float64
-
-
-class Step(NamedTuple):
-    """What a node remembers of the numbered equation that it is the result of: ``Tensor.equation``."""
-
-    number: int
-    output: str  # the variable on the left-hand side …
-    names: tuple[str, ...]  # … and those on the right-hand side: their names …
-    values: tuple[Value, ...]  # … and what stood for them
-    text: str = ""  # the right-hand side, for pictures
-    derivation: Any = None  # the table that it belongs to, if it does to one
-
-    @property
-    def inputs(self) -> dict[str, Value]:
-        """The variables on the right-hand side, by name."""
-        return dict(zip(self.names, self.values))
+_new, _float64 = object.__new__, np.float64  # what every node asks for
 
 
 class Tensor(ArrayLike):
     """A number or an array of numbers, with the history of how it was computed.
 
     data      the value: a float, an array, or any number or array-like that has operators; integers become float64.
-    grad      None until a backward pass, then plain data of ``data``'s shape. A leaf's array is its own; nodes further on may share
-              theirs, so treat them as read-only.
+    grad      None until a backward pass, then plain data of ``data``'s shape and dtype. A leaf's array is its own; nodes further on
+              may share theirs, so treat them as read-only.
     label     a name for pictures and messages, or None.
     equation  the numbered equation that this is the result of, or None (see ``derivation.equation``).
 
@@ -128,7 +112,7 @@ class Tensor(ArrayLike):
             node.grad = g if node.grad is None else node.grad + g
 
     def pull_back(self, g: Value, differentiable: bool = False) -> Sequence[Any]:
-        """What the gradient ``g`` of this node sends to each of its inputs, broadcasting not yet undone.
+        """What the gradient ``g`` of this node sends to each of its inputs: g times ∂node/∂input, broadcasting not yet undone.
 
         None is no derivative: a comparison has none, nor has what comes before it, if that is all it goes into.
 
@@ -137,12 +121,12 @@ class Tensor(ArrayLike):
         vjp, inputs, params = self.primitive.vjp if self.primitive else None, self.inputs, self.params
         if vjp is None or g is None:
             return [None] * len(inputs)
-        if len(inputs) == 2 and not params and not differentiable:  # most nodes, and for them the shortest way
+        if len(inputs) == 2 and not params and not differentiable:  # most nodes: called directly, a tenth of the time is saved
             a, b = inputs
             try:
                 return vjp(g, self.data, a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
             except (ArithmeticError, TypeError):
-                pass  # which ``apply`` answers
+                pass  # ``apply`` says what follows from that
         terms: Sequence[Any] = apply(vjp, (g, self, *inputs) if differentiable else (g, self.data, *_values(inputs)), params)
         return terms
 
@@ -184,7 +168,7 @@ def _leaf(kind: type[Tensor], data: Any, label: str | None, grad: Any) -> Tensor
 
 
 def _fitted(term: Any, a: Tensor) -> Any:
-    """A term in the shape and dtype of the node that it goes to, where broadcasting had repeated, or a wider dtype met, that."""
+    """A term in the shape and dtype of the node that it goes to, which may have been repeated, or have met a wider dtype."""
     if term is None:
         return None
     term, own = unbroadcast(term, shape(a.data)), dtype_of(a.data)
@@ -227,10 +211,10 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
         for a in node.inputs:
             term = next(terms)  # in half of zip's time
             if isinstance(a, Tensor):
-                if type(term) is not float or type(a.data) is not float:
+                if type(term) is not float or type(a.data) is not float:  # two floats fit
                     term = _fitted(term, a)
                 if term is not None:
-                    adjoint[a] = adjoint[a] + term if a in adjoint else term
+                    adjoint[a] = adjoint[a] + term if a in adjoint else term  # the sum over all its uses
                 if a in waiting:
                     waiting[a] = left = waiting[a] - 1
                     if not left:
@@ -331,3 +315,19 @@ def scalars(array: Any, label: str | None = None) -> np.ndarray[Any, Any]:
         name = f"{label}[{','.join(map(str, index))}]" if label else None
         result[index] = Tensor(float(number) if isinstance(number, np.float64) else number, name)
     return result
+
+
+class Step(NamedTuple):
+    """What a node remembers of the numbered equation that it is the result of: ``Tensor.equation``."""
+
+    number: int
+    output: str  # the variable on the left-hand side …
+    names: tuple[str, ...]  # … and those on the right-hand side: their names …
+    values: tuple[Value, ...]  # … and what stood for them
+    text: str = ""  # the right-hand side, for pictures
+    derivation: Any = None  # the table that it belongs to, if it does to one
+
+    @property
+    def inputs(self) -> dict[str, Value]:
+        """The variables on the right-hand side, by name."""
+        return dict(zip(self.names, self.values))

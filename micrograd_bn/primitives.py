@@ -1,7 +1,7 @@
 """The primitives: each operation's symbol, its forward and its vector-Jacobian product, an entry each.
 
-A VJP takes ``g`` (the gradient of the loss with respect to the result ``y``), ``y`` and the inputs, and returns a
-gradient for each input; None where there is none. Values go by position, parameters (an axis, an exponent) by keyword.
+A VJP takes ``g`` (the gradient of the loss with respect to the result ``y``), ``y`` and the inputs, and returns a gradient
+for each input, g times ∂y/∂input; None where there is none. Values go by position, parameters (an axis, an exponent) by keyword.
 
 Nothing here looks inside a number. Forwards and VJPs use only operators, integers and NumPy functions that dispatch, so
 the same line serves floats, arrays of any kind of number (Decimal, SymPy, Dask …) and ``Tensor``s; on ``Tensor``s a VJP is
@@ -40,7 +40,7 @@ class Primitive:
         tensor = None
         for value in inputs:
             if type(value) not in PLAIN and is_tensor(value):
-                tensor = value  # the last of them: the first may be a condition
+                tensor = value  # whose dtype constants take: the last of them, for the first may be a condition
         if tensor is None:
             return self.forward(*inputs, **params)
         if len(inputs) > 1:
@@ -65,7 +65,7 @@ mul = Primitive("mul", "×",
 
 div = Primitive("div", "÷",
                 operator.truediv,
-                lambda g, y, a, b: (da := g / b, -unbroadcast(da * y, shape(b))))
+                lambda g, y, a, b: (da := g / b, -unbroadcast(da * y, shape(b))))  # ∂y/∂b = −a/b² = −y/b
 
 neg = Primitive("neg", "−",
                 operator.neg,
@@ -245,6 +245,7 @@ def _cumsum(a: Value, axis: int) -> Value:
 
 cumsum: Primitive = Primitive("cumsum", "cumsum",
                               _cumsum,
+                              # An element is in all sums from its own place on, so its gradient is the sum from the end.
                               lambda g, y, a, axis: (_flip(cumsum(_flip(g, axis), axis=axis), axis),))
 
 
@@ -284,6 +285,7 @@ reshape = Primitive("reshape", "reshape",
 
 transpose = Primitive("transpose", "transpose",
                       lambda a, axes: np.transpose(a, axes),
+                      # The order of an order is its inverse.
                       lambda g, y, a, axes: (np.transpose(g, np.argsort([i % len(axes) for i in axes]).tolist()),))
 
 broadcast = Primitive("broadcast", "broadcast",
