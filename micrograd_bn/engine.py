@@ -40,7 +40,7 @@ class Tensor(ArrayLike):
     __slots__ = ("data", "equation", "grad", "inputs", "label", "params", "primitive")
 
     def __init__(self, data: Any, label: str | None = None):
-        self.data = as_data(data)
+        self.data = as_single(as_data(data))
         if type(data) is not float and holds_tensors(self.data):
             raise TypeError("a Tensor holds numbers, and these are Tensors: np.stack(list(array)) makes one Tensor of them")
         self.grad: Any = None
@@ -53,7 +53,11 @@ class Tensor(ArrayLike):
     @staticmethod
     def record(primitive: P.Primitive, inputs: tuple[Value, ...], params: Mapping[str, Any] = P.NONE) -> Tensor:
         """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows."""
-        data = apply(primitive.forward, _values(inputs), params)
+        values = _values(inputs)
+        try:  # directly, which saves a single number some of its time
+            data = primitive.forward(*values, **params) if params else primitive.forward(*values)
+        except (ArithmeticError, TypeError):  # ``apply`` says what follows from that
+            data = apply(primitive.forward, values, params)
         node = _new(Tensor)
         node.data = data if type(data) is float else as_single(data)
         node.grad = node.label = node.equation = None
@@ -126,7 +130,7 @@ class Tensor(ArrayLike):
             try:
                 return vjp(g, self.data, a.data if isinstance(a, Tensor) else a, b.data if isinstance(b, Tensor) else b)
             except (ArithmeticError, TypeError):
-                pass  # ``apply`` says what follows from that
+                pass  # as in ``record``
         terms: Sequence[Any] = apply(vjp, (g, self, *inputs) if differentiable else (g, self.data, *_values(inputs)), params)
         return terms
 
@@ -211,7 +215,7 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
         for a in node.inputs:
             term = next(terms)  # in half of zip's time
             if isinstance(a, Tensor):
-                if type(term) is not float or type(a.data) is not float:  # two floats fit
+                if type(term) is not float:
                     term = _fitted(term, a)
                 if term is not None:
                     adjoint[a] = adjoint[a] + term if a in adjoint else term  # the sum over all its uses

@@ -205,11 +205,11 @@ WIDTHS = [np.float16, np.float32, np.float64]
 @pytest.mark.parametrize("name", MET)
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(WIDTHS, 2)))
 def test_where_two_dtypes_meet_the_result_is_numpys_and_each_gradient_has_its_own(name, one, other):
-    for shapes in itertools.product([(2, 2)] if name in ("@", "concatenate", "einsum") else [(), (2, 2)], repeat=2):
+    for shapes in itertools.product([(2, 2)] if name in ("@", "concatenate", "einsum", "outer") else [(), (2, 2)], repeat=2):
         data = [dtype(1.5) * np.ones(shape, dtype) for dtype, shape in zip((one, other), shapes)]
         inputs = [Tensor(a) for a in data]
         y = MET[name](*inputs)
-        assert y.dtype == MET[name](*data).dtype
+        assert y.dtype == np.result_type(*[1.5 if type(a.data) is float else a.data for a in inputs])  # Python's float gives way
         y.backward(np.ones(y.shape))
         first = grad(y, inputs, np.ones(y.shape))
         second = grad(first[0].sum() + first[1].sum(), inputs)
