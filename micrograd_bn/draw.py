@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from textwrap import wrap
@@ -436,27 +437,23 @@ def _twins(roots: list[Tensor]) -> dict[Tensor, Tensor]:
     Of other numbers nothing is known, nor of what leads to a node whose primitive such numbers do not go through, a fused one.
     """
     graph = in_order(roots)
-    kinds = {getattr(node.data, "dtype", np.dtype(type(node.data))) for node in graph}
-    if any(kind.kind not in "fb" for kind in kinds) or not all(
-        isinstance(n.data, (float, bool, np.generic, np.ndarray)) for n in graph
-    ):
+    own = [np.asarray(n.data).dtype if isinstance(n.data, (float, bool, np.generic, np.ndarray)) else None for n in graph]
+    if None in own or np.dtype(object) in own:
         return {}
-    number = running(max((kind for kind in kinds if kind.kind == "f"), key=lambda kind: np.finfo(kind).eps))
+    number = running(max((dtype for dtype in own if dtype and dtype.kind == "f"), key=lambda dtype: np.finfo(dtype).eps))
     twins: dict[Tensor, Tensor] = {}
     for node in graph:
-        try:
-            if node.primitive is None:
-                raise TypeError
-            twins[node] = Tensor.record(
-                node.primitive, tuple(twins[a] if isinstance(a, Tensor) else a for a in node.inputs), node.params
-            )
-        except TypeError:
-            twins[node] = Tensor(number(node.data))
+        twins[node] = Tensor(number(node.data))
+        if node.primitive:
+            with suppress(TypeError, AttributeError):
+                inputs = tuple(twins[a] if isinstance(a, Tensor) else a for a in node.inputs)
+                twins[node] = Tensor.record(node.primitive, inputs, node.params)
     ends = {twins[root]: number(root.grad) for root in roots if root.grad is not None}
     if ends:
         end = Tensor(0.0)
         end.primitive, end.inputs = Primitive("end", "", lambda *_: 0.0, lambda *_: tuple(ends.values())), tuple(ends)
-        end.backward()
+        with suppress(TypeError, AttributeError):
+            end.backward()
     return twins
 
 

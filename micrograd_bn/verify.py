@@ -17,7 +17,7 @@ from .engine import Tensor
 from .kinds import Array, Value, as_data
 from .notebook import as_html
 from .numbers.running import Running, running
-from .shapes import Shape, axes, shape
+from .shapes import Shape, axes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -176,12 +176,8 @@ def verify(
     known = values_on_paper(inputs | constants, convert(own_upstream if upstream is None else as_data(upstream)), d)
     nodes = d.forward(**{name: Tensor(value) for name, value in inputs.items()}, **constants)
     nodes[d.result].backward(known[d.upstream])
-    number = running(first.dtype)
-    lines = (
-        *_forward(d, nodes, running(first.dtype, np.longdouble)),
-        *_edges(d, known, number),
-        *_gradients(d, nodes, known, number),
-    )
+    number, precise = running(first.dtype), running(first.dtype, np.longdouble)
+    lines = (*_forward(d, nodes, precise), *_edges(d, known, number), *_gradients(d, nodes, known, number))
     dtype = str(first.dtype) if first.dtype != object else f"Decimal with {getcontext().prec} digits"
     return Report(tuple(_row(line, d) for line in lines), first.shape, dtype, d)
 
@@ -277,8 +273,7 @@ def _row(line: _Line, d: Derivation) -> Row:
     with _extended():
         error = np.asarray(np.abs(_precise(got) - _precise(expected)))
         ok = bool(np.all(error <= bound))
-    most = float(np.max(bound, initial=0))
-    largest = float(error.max(initial=0))
+    largest, most = float(error.max(initial=0)), float(np.max(bound, initial=0))
     return Row(number, entry.name, entry.text, largest, most if np.isfinite(most) else None, ok, _by_engine(entry, d))
 
 
@@ -327,15 +322,10 @@ def _edges(d: Derivation, values: dict[str, Value], number: type[Running]) -> It
         got = expected = d.by_engine(edge, values)
         bound: Value = 0
         if edge.function is not None:
-            expected = _wide(d.pull_back(edge, values), np.shape(values[edge.input]))
+            expected = np.broadcast_to(d.pull_back(edge, values), np.shape(got))
             with _extended():
                 bound = by_engine[edge.output][edge.input].error + d.pull_back(edge, lifted).error
         yield f"({edge.number})", edge, got, expected, bound
-
-
-def _wide(term: Value, to: Shape) -> Value:
-    """A term that is the same for many, for each of them; one that does not fit is left to be reported."""
-    return np.broadcast_to(term, to) if len(shape(term)) <= len(to) else term
 
 
 def _gradients(d: Derivation, nodes: dict[str, Value], values: dict[str, Value], number: type[Running]) -> Iterator[_Line]:
