@@ -271,9 +271,9 @@ def _row(line: _Line, d: Derivation) -> Row:
     if np.shape(got) != np.shape(expected):
         raise ValueError(f"{number} {entry.name}: the formula gives shape {np.shape(expected)}, and {np.shape(got)} is due")
     with _extended():
-        error = np.asarray(np.abs(_precise(got) - _precise(expected)))
+        error = np.abs(np.asarray(got) - np.asarray(expected))
         ok = bool(np.all(error <= bound))
-    largest, most = float(error.max(initial=0)), float(np.max(bound, initial=0))
+    largest, most = float(np.max(error, initial=0)), float(np.max(bound, initial=0))
     return Row(number, entry.name, entry.text, largest, most if np.isfinite(most) else None, ok, _by_engine(entry, d))
 
 
@@ -284,14 +284,9 @@ def _by_engine(entry: Equation | Edge | Gradient, d: Derivation) -> bool:
     return isinstance(entry, Edge) and entry.function is None
 
 
-def _precise(value: Value) -> Array:
-    array = np.asarray(value)
-    return array if array.dtype == object else array.astype(np.longdouble)
-
-
 @contextmanager
 def _extended() -> Iterator[None]:
-    """Twice the digits for Decimals, and no complaint of what has no bound; floats have ``_precise`` and ``Running``."""
+    """Twice the digits for Decimals, and no complaint of what has no bound."""
     context = getcontext().copy()
     context.prec *= 2
     context.traps[DivisionByZero] = context.traps[InvalidOperation] = False
@@ -318,13 +313,14 @@ def _edges(d: Derivation, values: dict[str, Value], number: type[Running]) -> It
     lifted = _lifted(d, values, number)
     with _extended():
         by_engine = {e.output: d.all_by_engine(e, lifted) for e in d.equations}
+        own = {e.output: evaluate(e.function, lifted) for e in d.equations}  # a formula may name it; the engine computes it again
     for edge in d.edges:
         got = expected = d.by_engine(edge, values)
         bound: Value = 0
         if edge.function is not None:
             expected = np.broadcast_to(d.pull_back(edge, values), np.shape(got))
             with _extended():
-                bound = by_engine[edge.output][edge.input].error + d.pull_back(edge, lifted).error
+                bound = by_engine[edge.output][edge.input].error + d.pull_back(edge, lifted | {edge.output: own[edge.output]}).error
         yield f"({edge.number})", edge, got, expected, bound
 
 
@@ -332,25 +328,28 @@ def _gradients(d: Derivation, nodes: dict[str, Value], values: dict[str, Value],
     """The gradients and the condensed forms: the engine's pass through the composed graph, against the formulas."""
     shared = _lifted(d, values, number)
     with _extended():
-        engine, formulas = _by_engine_alone(d, shared), d.backward(shared[d.upstream], **shared)
+        engine, formulas = _passes(d, shared, {e.output: evaluate(e.function, shared) for e in d.equations})
         # Collecting terms takes for 0 what is 0 but for the rounding of variables: here nothing is shared but the inputs.
-        own = d.forward(**{a: shared[a] for a in (*d.inputs, *d.constants)}) | {d.upstream: shared[d.upstream]}
-        own |= {f"d{name}": gradient for name, gradient in d.backward(own[d.upstream], **own).items()}
+        forward = d.forward(**{a: shared[a] for a in (*d.inputs, *d.constants)}) | {d.upstream: shared[d.upstream]}
+        engine_alone, alone = _passes(d, forward, forward)
     for entry in d.gradients:
         a, where = entry.variable, " ".join(f"({n})" for n in entry.numbers)
-        yield where, entry, nodes[a].grad, values[f"d{a}"], engine[f"d{a}"].error + formulas[a].error
+        yield where, entry, nodes[a].grad, values[f"d{a}"], engine[f"d{a}"].error + formulas[f"d{a}"].error
     for entry in d.condensed:
         with _extended():
-            bound = _by_engine_alone(d, own)[f"d{entry.variable}"].error + evaluate(entry.function, own).error
+            bound = engine_alone[f"d{entry.variable}"].error + evaluate(entry.function, alone).error
         yield "condensed", entry, nodes[entry.variable].grad, evaluate(entry.function, values), bound
 
 
-def _by_engine_alone(d: Derivation, known: dict[str, Value]) -> dict[str, Value]:
-    """The gradients by the engine: of each variable the terms of its edges, added up in any order."""
-    known = dict(known)
-    terms: dict[str, list[Value]] = {name: [] for name in d.variables}
-    for e in reversed(d.equations):
-        for name, term in d.all_by_engine(e, known).items():
-            terms[name].append(term)
-            known[f"d{name}"] = np.stack(terms[name]).sum(axis=0)
-    return known
+def _passes(d: Derivation, known: dict[str, Value], own: dict[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The gradients by the engine, which adds up their terms in any order, and by formulas, which name an equation's ``own`` output."""
+    engine, formulas = dict(known), dict(known)
+    pulled: dict[str, dict[str, Value]] = {}
+    for gradient in d.gradients:
+        name, edges = f"d{gradient.variable}", d.leaving(gradient.variable)
+        for output in {edge.output for edge in edges} - pulled.keys():
+            pulled[output] = d.all_by_engine(d.equation_of(output), engine)
+        engine[name] = np.stack([pulled[edge.output][edge.input] for edge in edges]).sum(axis=0)
+        terms = [d.pull_back(edge, formulas | {edge.output: own[edge.output]}) for edge in edges]
+        formulas[name] = np.broadcast_to(sum(terms[1:], terms[0]), known[gradient.variable].shape)
+    return engine, formulas

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -165,13 +165,10 @@ def _zeros(numbers: dict[str, Any], v: dict[str, Value]) -> list[float]:
     return sorted({a for a, bound in zip(_flat(numbers), _flat(bounds)) if a and abs(a) <= bound})
 
 
-def _flat(part: Any) -> Iterator[float]:
+def _flat(part: Any) -> list[float]:
     """All numbers of a part of the page, in order."""
-    if isinstance(part, float):
-        yield part
-    elif isinstance(part, (dict, list)):
-        for inner in part.values() if isinstance(part, dict) else part:
-            yield from _flat(inner)
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return [part] if isinstance(part, float) else [number for each in inner for number in _flat(each)]
 
 
 def _edge_numbers(picture: Picture) -> dict[str, int]:

@@ -14,8 +14,9 @@ the way are rounded, in whatever order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal, getcontext
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -97,10 +98,7 @@ class Running(np.lib.mixins.NDArrayOperatorsMixin):
 
     # ---- what arrays have
 
-    shape = property(lambda self: self.value.shape)
-    ndim = property(lambda self: self.value.ndim)
-    size = property(lambda self: self.value.size)  # how many numbers there are
-    dtype = property(lambda self: self.value.dtype)
+    shape, ndim, size, dtype = (property(attrgetter(f"value.{name}")) for name in ("shape", "ndim", "size", "dtype"))
 
     max, min, prod, var, std, clip, dot, cumsum, repeat = F.max, F.min, F.prod, F.var, F.std, F.clip, F.dot, F.cumsum, F.repeat
     reshape, ravel, flatten, squeeze, transpose, swapaxes = F.reshape, F.ravel, F.ravel, F.squeeze, F.transpose, F.swapaxes
@@ -153,25 +151,28 @@ class Running(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         if function in (np.shape, np.size, np.argmax):
-            return function(args[0].value, **kwargs)
+            return function(args[0].value, *args[1:], **kwargs)
         if function in MOVES:
             return args[0]._moved(function, *args[1:], **kwargs)
-        if function is np.min:
-            return -np.max(-args[0], **kwargs)
-        if function is np.where:
-            a, b = (self.lift(a) for a in args[1:])
-            return type(self)(np.where(args[0], a.value, b.value), np.where(args[0], a.error, b.error))
-        if function is np.concatenate:
-            numbers = [self.lift(a) for a in args[0]]
-            return type(self)(*[np.concatenate(list(p), **kwargs) for p in zip(*[(a.value, a.error) for a in numbers])])
-        if function is np.cumsum:
-            return self._of_terms(lambda a: np.cumsum(a, *args[1:]), self.shape[args[1]], self)
-        if function is np.prod:
-            value, least, most = (np.prod(a, **kwargs) for a in (self.value, abs(self.value), abs(self.value) + self.error))
-            return self._rounded(value, most - least, 3 * count(self, kwargs["axis"]), most)  # all three are rounded
-        if function is np.einsum:
-            return self._of_terms(lambda *arrays: np.einsum(args[0], *arrays), _terms_of(*args) * (len(args) - 1), *args[1:])
+        if function in OWN:
+            return OWN[function](self, *args, **kwargs)
         return FUNCTIONS[function](*args, **kwargs) if function in FUNCTIONS else NotImplemented
+
+    def _where(self, condition: Value, a: Value, b: Value) -> Running:
+        a, b = self.lift(a), self.lift(b)
+        return type(self)(np.where(condition, a.value, b.value), np.where(condition, a.error, b.error))
+
+    def _concatenate(self, arrays: Sequence[Value], axis: int = 0) -> Running:
+        parts = [self.lift(a) for a in arrays]
+        return type(self)(np.concatenate([a.value for a in parts], axis), np.concatenate([a.error for a in parts], axis))
+
+    def _prod(self, a: Running, axis: Axis = None, keepdims: bool = False) -> Running:
+        value, least, most = (np.prod(n, axis, keepdims=keepdims) for n in (a.value, abs(a.value), abs(a.value) + a.error))
+        return self._rounded(value, most - least, 3 * count(a, axis), most)  # all three are rounded
+
+    def _einsum(self, subscripts: str, *arrays: Value) -> Running:
+        roundings = _terms_of(subscripts, *arrays) * len(arrays)
+        return self._of_terms(lambda *given: np.einsum(subscripts, *given), roundings, *arrays)
 
 
 def _terms_of(subscripts: str, *arrays: Value) -> int:
@@ -218,4 +219,12 @@ CARRIED: dict[Any, Callable[..., Value]] = {
 ROUNDINGS: dict[Any, int] = dict.fromkeys((np.add, np.subtract, np.multiply, np.divide, np.sqrt), 1)
 ROUNDINGS |= dict.fromkeys((np.negative, np.abs, np.maximum, np.minimum), 0)
 COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
+OWN: dict[Any, Callable[..., Any]] = {
+    np.where: Running._where,
+    np.concatenate: Running._concatenate,
+    np.prod: Running._prod,
+    np.einsum: Running._einsum,
+    np.cumsum: lambda self, a, axis: self._of_terms(lambda n: np.cumsum(n, axis), a.shape[axis], a),
+    np.min: lambda self, a, axis=None, keepdims=False: -np.max(-a, axis, keepdims=keepdims),
+}
 MOVES = {np.reshape, np.transpose, np.broadcast_to, np.take, np.zeros_like, np.max}
