@@ -342,7 +342,7 @@ def _gradients(d: Derivation, nodes: dict[str, Value], values: dict[str, Value],
 
 
 def _passes(d: Derivation, known: dict[str, Value], own: dict[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
-    """The gradients by the engine, which adds up their terms in any order, and by formulas, which name an equation's ``own`` output."""
+    """The gradients by the engine, in any order of the terms, and by formulas, which may name an equation's ``own`` output."""
     engine, formulas = dict(known), dict(known)
     pulled: dict[str, dict[str, Value]] = {}
     for gradient in d.gradients:

@@ -181,11 +181,11 @@ def test_no_false_alarm_and_an_error_of_100_times_the_bound_in_any_one_entry_is_
 def test_the_report_is_as_strict_far_from_0_as_near_it(dtype):
     """μ and σ² are exact inputs to both sides, so that only the mean itself, and what collects terms, know of an offset."""
     x = np.random.default_rng(0).integers(-8, 9, (10, 3)) / 4.0  # with an offset of 1000 exact in both
-    near, far = (verify((x + offset).astype(dtype), gamma=1.0, dy=np.ones((10, 3))) for offset in (0, 1000))
+    near, far = (verify((x + offset).astype(dtype)) for offset in (0, 1000))
     eps = np.finfo(dtype).eps
     for a, b in list(zip(near.rows, far.rows))[1:-1]:
-        assert b.bound == pytest.approx(a.bound, rel=0.01)
-    assert near.rows[15].name == "dβ" and near.rows[15].bound <= 2 * 10 * 10 * eps  # 10 roundings of Σ |dy|, not 800 epsilons
+        assert b.bound == pytest.approx(a.bound, rel=0.01, abs=eps)
+    assert near.rows[15].name == "dβ" and near.rows[15].bound <= 2 * 10 * 20 * eps  # 10 roundings on either side of Σ |dy|
 
 
 def test_where_rounding_may_make_anything_of_a_row_the_report_says_so_and_that_is_no_alarm():
