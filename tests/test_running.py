@@ -184,7 +184,7 @@ def test_the_report_is_as_strict_far_from_0_as_near_it(dtype):
     near, far = (verify((x + offset).astype(dtype)) for offset in (0, 1000))
     eps = np.finfo(dtype).eps
     for a, b in list(zip(near.rows, far.rows))[1:-1]:
-        assert b.bound == pytest.approx(a.bound, rel=0.01, abs=eps)
+        assert b.bound == pytest.approx(a.bound, rel=0.01, abs=float(eps))
     assert near.rows[15].name == "dβ" and near.rows[15].bound <= 2 * 10 * 20 * eps  # 10 roundings on either side of Σ |dy|
 
 
