@@ -17,12 +17,13 @@ from ..arguments import broadcasts, checked
 from ..batchnorm import batch_norm
 from ..derivation import Edge, Equation, Gradient, evaluate
 from ..derivations.batch_norm import BATCH_NORM, EQUATIONS, GRADIENTS, x_hat_to_x
-from ..draw import ROUNDING_OF_VALUES, WRITTEN_OUT, Graph, Picture
+from ..draw import WRITTEN_OUT, Graph, Picture
 from ..engine import Tensor
 from ..files import AnyPath, write_whole
 from ..kinds import Array, Value, as_data
 from ..notebook import Page
-from ..verify import ROUNDING, drawn, values_on_paper
+from ..numbers.running import Running, running
+from ..verify import drawn, values_on_paper
 
 HERE = Path(__file__).parent
 MAX_ROWS, MAX_COLUMNS = 200, 12
@@ -140,58 +141,34 @@ def _column(x: Array, gamma: Array, beta: Array, dy: Array, eps: float) -> dict[
         groups = {picture.ids[node]: step.number for node, step in picture.groups.items()}
         svg = Graph(picture.source(legend=False)).svg
         graphs[zoom] = {"svg": svg[svg.index("<svg") :], "groups": groups, "edges": _edge_numbers(picture)}
-    variables = {
-        symbol(name): {"value": _list(values[name]), "gradient": _list(values[f"d{name}"])} for name in BATCH_NORM.variables
-    }
+    numbers = _numbers(values)
+    return {"graphs": graphs, **numbers, "constant": _list(constant), "zeros": _zeros(numbers, values)}
+
+
+def _numbers(v: dict[str, Value]) -> dict[str, Any]:
+    """The numbers of the page: of the variables, and a table for each step; of Running values, the bounds on their rounding."""
     return {
-        "graphs": graphs,
-        "variables": variables,
-        "tables": [*(_forward_table(e, values) for e in BATCH_NORM.equations), *(_edge_table(e, values) for e in EQUATIONS[4:])],
-        "totals": {max(gradient.numbers): _total_table(gradient, values) for gradient in GRADIENTS if len(gradient.numbers) > 1},
-        "constant": _list(constant),
-        "zeros": _zeros(values),
+        "variables": {symbol(name): {"value": _list(v[name]), "gradient": _list(v[f"d{name}"])} for name in BATCH_NORM.variables},
+        "tables": [*(_forward_table(e, v) for e in BATCH_NORM.equations), *(_edge_table(e, v) for e in EQUATIONS[4:])],
+        "totals": {max(gradient.numbers): _total_table(gradient, v) for gradient in GRADIENTS if len(gradient.numbers) > 1},
     }
 
 
-def _zeros(v: dict[str, Value]) -> list[float]:
-    """Those of the page's numbers that are no larger than the rounding of the terms that they add up, as in the pictures."""
-    unit = ROUNDING * np.finfo(np.float64).eps
-    found: set[float] = set()
-
-    def look(value: Value, size: Value) -> None:
-        value, size = np.broadcast_arrays(value, np.abs(size))
-        found.update(value[np.abs(value) <= unit * size].tolist())
-
-    d, deviation, sizes = v["x"] - v["mu"], np.sqrt(v["var"] + v["eps"]), _magnitudes(v)
-    last_places = ROUNDING_OF_VALUES / ROUNDING
-    of_d = (np.abs(v["x"]) + np.abs(v["mu"])) * last_places
-    of_x_hat = of_d / deviation
-    look(d, of_d)
-    look(d**2, 2 * np.abs(d) * of_d)
-    look(v["x_hat"], of_x_hat)
-    look(v["y"], np.abs(v["gamma"]) * of_x_hat + np.abs(v["beta"]) * last_places)
-    for name, least in (("x", of_d), ("x_hat", of_x_hat)):  # as a factor, what is ≈ 0 counts as large as its rounding
-        sizes[name] = np.where(sizes[name] <= unit * least, least, sizes[name])
-    for entry in GRADIENTS:
-        name = f"d{entry.variable}"
-        sizes[name] = np.abs(evaluate(entry.function, sizes))
-        look(v[name], sizes[name])
-    for edge in EQUATIONS[4:]:
-        one = {f"d{edge.output}": 1.0}
-        look(evaluate(edge.function, v | one), evaluate(edge.function, sizes | one))
-        term, size = evaluate(edge.function, v), evaluate(edge.function, sizes)
-        look(term, size)
-        look(np.sum(term), np.sum(size))
-    return sorted(found - {0.0})
+def _zeros(numbers: dict[str, Any], v: dict[str, Value]) -> list[float]:
+    """Those of the page's numbers that are no larger than their rounding, as in the pictures."""
+    number = running(np.float64)
+    with np.errstate(all="ignore"):
+        own = BATCH_NORM.forward(**{name: number(v[name]) for name in BATCH_NORM.inputs}, eps=v["eps"], axis=v["axis"])
+        dy = number(v["dy"])
+        gradients = {f"d{name}": gradient for name, gradient in BATCH_NORM.backward(dy, **own).items()}
+        bounds = _numbers(own | gradients | {"dy": dy})
+    return sorted({a for a, bound in zip(_flat(numbers), _flat(bounds)) if a and abs(a) <= bound})
 
 
-def _magnitudes(v: dict[str, Value]) -> dict[str, Value]:
-    """Values for which the terms of every formula have one sign: evaluated on them, it gives the size of what it adds up.
-
-    All formulas but (1) know x and mu only as x − mu, so |x − mu| stands for x, and 0 for mu.
-    """
-    sizes = {name: value if name in BATCH_NORM.constants else np.abs(value) for name, value in v.items()}
-    return sizes | {"x": np.abs(v["x"] - v["mu"]), "mu": v["mu"] * 0}
+def _flat(part: Any) -> list[float]:
+    """All numbers of a part of the page, in order."""
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return [part] if isinstance(part, float) else [number for each in inner for number in _flat(each)]
 
 
 def _edge_numbers(picture: Picture) -> dict[str, int]:
@@ -214,6 +191,7 @@ def _edge_numbers(picture: Picture) -> dict[str, int]:
 
 
 def _list(values: Value) -> list[float]:
+    values = values.error if isinstance(values, Running) else values
     return np.asarray(values, dtype=np.float64).ravel().tolist()
 
 
@@ -239,7 +217,8 @@ def _forward_table(entry: Equation, v: dict[str, Value]) -> dict[str, Any]:
 def _edge_table(entry: Any, v: dict[str, Value]) -> dict[str, Any]:
     """What arrives at an edge, times its local derivative, is the term that leaves; into a single value goes their sum."""
     arrives, name = v[f"d{entry.output}"], f"d{symbol(entry.output)}"
-    local = evaluate(entry.function, v | {f"d{entry.output}": 1.0})
+    one = type(arrives)(1.0) if isinstance(arrives, Running) else 1.0
+    local = evaluate(entry.function, v | {f"d{entry.output}": one})
     term = np.broadcast_to(evaluate(entry.function, v), np.broadcast_shapes(np.shape(arrives), np.shape(v[entry.input])))
     single = np.size(v[entry.input]) == 1 and term.size > 1
     return _table([(name, arrives), (entry.name, local), ("product", term)], ("Σ", term.sum()) if single else None)
