@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ..batchnorm import mean, normalize, scale_shift, variance
 from ..derivation import Derivation
-from .batch_norm import EDGES
+from .batch_norm import EDGES, mistakes_in
 from .layer_norm import LAYER_NORM
 
 GROUP_NORM = Derivation(
@@ -21,5 +21,6 @@ GROUP_NORM = Derivation(
     domains={"gamma": "scale"},
     symbols={variable: LAYER_NORM.symbol(variable) for variable in LAYER_NORM.variables},
     condensed=LAYER_NORM.condensed,
+    mistakes=mistakes_in("the axes 2, 3 and 4", "the images (axis 0)", 0),
     defaults={"axis": (2, 3, 4)},
 )

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..batchnorm import mean, normalize, scale_shift, variance
 from ..derivation import Derivation, Gradient
-from .batch_norm import EDGES, d_x_condensed
+from .batch_norm import EDGES, d_x_condensed, mistakes_in
 
 LAYER_NORM = Derivation(
     "layer norm",
@@ -37,5 +37,6 @@ LAYER_NORM = Derivation(
             d_x_condensed,
         )
     ],
+    mistakes=mistakes_in("the features (axis 1)", "the batch (axis 0)", 0),
     defaults={"axis": -1},
 )
