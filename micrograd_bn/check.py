@@ -3,39 +3,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivations.batch_norm import batch_norm_backward
+from .derivation import Derivation
+from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor, grad
-from .faults import NotFinite, first_not_finite
+from .faults import NotFinite, first_not_finite, listed
+from .formulas import named_axes, shapes_of, size
 from .kinds import Array, Value, as_data
-from .mistakes import NAMES, Trial, explain, predict
+from .mistakes import Computed, Trial, explain, predict
 from .notebook import as_html
-from .verify import as_text
+from .shapes import Shape, axes
+from .verify import DOMAINS, as_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["Check", "FunctionRaised", "NotFinite", "Row", "check_backward", "first_not_finite", "gradcheck"]
 
-Batch: TypeAlias = tuple[Array, Array, Array, Array, float]  # dy, x, gamma, beta, eps
-WHOLE_BATCH = ("x_hat", "x")  # one number for each element of x, not for each column
+Batch: TypeAlias = tuple[Any, ...]  # the upstream gradient, the inputs and the constants: dy, x, gamma, beta, eps
 HEADINGS = ("gradient", "verdict", "error", "why")
 ERRORS = (
     "Errors are relative to the terms that are added up: one rounding is 1e-16 in float64, 6e-08 in float32. "
     "A wrong gradient's is the largest that rounding does not explain."
 )
-SPELLINGS = {spelling: name for name in NAMES for spelling in (name, f"d{name}")}
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 # ---- The report
 
 
 class Row(NamedTuple):
-    """One of the six gradients, and what became of it.
+    """One of the gradients, and what became of it.
 
     >>> Row("x", "dx", "wrong", 0.87, "dx lacks the path through μ, equation (11)").ok
     False
@@ -54,7 +57,7 @@ class Row(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A row for each of the six gradients, and the inputs that f overwrote, which is wrong too. Prints as a table.
+    """A row for each of the gradients, six for batch norm, and the inputs that f overwrote, which is wrong too. Prints as a table.
 
     >>> check = check_backward(lambda dy, x, gamma, beta, eps: {"dx_hat": dy * gamma, "dbeta": dy.mean(axis=0)})
     >>> check.ok, [row.name for row in check.rows if not row.ok]
@@ -64,6 +67,7 @@ class Check(NamedTuple):
     rows: tuple[Row, ...]  # in the order of ``Gradients``: x_hat, gamma, beta, var, mu, x
     overwritten: tuple[str, ...]  # of dy, x, gamma, beta
     batches: int  # how many f was called with
+    derivation: str = BATCH_NORM.name
 
     @property
     def ok(self) -> bool:
@@ -106,7 +110,7 @@ class Check(NamedTuple):
 
         table = Table(
             box=box.SIMPLE_HEAD,
-            title="A backward pass of batch normalisation, gradient by gradient",
+            title=f"A backward pass of {re.sub(' norm$', ' normalisation', self.derivation)}, gradient by gradient",
             title_justify="left",
             caption=Text(self.summary),
             caption_justify="left",
@@ -131,163 +135,273 @@ class FunctionRaised(RuntimeError):
     """What somebody's function raised, its cause, and on which batch."""
 
 
-def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None) -> Check:
-    """Hold somebody's own backward pass of batch normalisation against the derivation, and say why it is wrong where it is.
+def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None, derivation: Derivation = BATCH_NORM) -> Check:
+    """Hold somebody's own backward pass against the derivation, batch normalisation's or another, and say why it is wrong.
 
-    f         ``f(dy, x, gamma, beta, eps)`` for x and dy of shape (m, k), gamma and beta of shape (k,), and a number eps > 0.
-              Statistics are over the batch, axis 0. It returns any of the six gradients: a dict ({"x": …} or {"dx": …}), a
-              NamedTuple with such fields, or a plain tuple: all six in the order of ``Gradients``, or (dx, dgamma, dbeta).
-              None stands for a gradient that is not returned. dx and dx_hat are of shape (m, k), the others (k,) or (1, k).
-              It works on copies; overwriting them is reported.
-    batches   what to call f with: tuples (dy, x, gamma, beta, eps) of float64 or float32, finite, in these shapes. None is a
-              set of small batches on which the usual mistakes give different numbers.
+    f           ``f(dy, x, gamma, beta, eps)`` for x and dy of shape (m, k), gamma and beta of shape (k,), and a number eps > 0.
+                Statistics are over the batch, axis 0. It returns any of the six gradients: a dict ({"x": …} or {"dx": …}), a
+                NamedTuple with such fields, or a plain tuple: all six in the order of ``Gradients``, or (dx, dgamma, dbeta).
+                None stands for a gradient that is not returned. dx and dx_hat are of shape (m, k), the others (k,) or (1, k).
+                It works on copies; overwriting them is reported.
+    batches     what to call f with: tuples (dy, x, gamma, beta, eps) of float64 or float32, finite, in these shapes. None is a
+                set of small batches on which the usual mistakes give different numbers.
+    derivation  whose backward pass it is. For another than batch norm, f takes the upstream gradient, the inputs in the order of
+                their first use and the constants but axis, and returns any of ``derivation.gradients``, or a tuple of all, or of
+                those of the inputs. An input's gradient has its shape, an intermediate variable's may drop axes of size 1 that a
+                sum or mean has left. The batches are drawn by the derivation's shapes and domains.
 
     Returns a ``Check``: it prints as a table, and in a test ``check_backward(f).raise_if_wrong()`` is all. A gradient is
     *exact* if it is bit for bit what ``batch_norm_backward`` gives, that is equations (5) to (13) of the derivation in this
-    order; *approximate* if it is the same number within rounding (8 times what a running error analysis of the derivation allows,
-    for other forms round in other places). A wrong one is explained by the mistake that gives the same numbers on
-    every batch, if it is in the table of ``mistakes``.
+    order; *approximate* if it is the same number within rounding (8 times what a running error analysis of the derivation
+    allows, for other forms round in other places). A wrong one is explained by the mistake that gives the same numbers on every
+    batch, if one of ``mistakes.STRATEGIES`` finds it.
 
     Raises TypeError if f returns no gradients, or something else besides; ValueError for a batch of other shapes, dtypes or
-    numbers, and for no batch at all; FunctionRaised, a RuntimeError, from whatever f raises, saying on which batch.
+    numbers, for no batch at all, and where none can be drawn; FunctionRaised, a RuntimeError, from whatever f raises, saying on
+    which batch.
 
     >>> def backward(dy, x, gamma, beta, eps):
     ...     return {"dbeta": dy.mean(axis=0)}
     >>> check_backward(backward).rows[2].why
     'there is a 1/m too many (a mean for the sum over the batch) in ∂y/∂β, equation (6)'
+    >>> from micrograd_bn import derivations
+    >>> check_backward(lambda dy, x, w, b: {"dw": dy.T @ x, "db": dy.sum(axis=0)}, derivation=derivations.LINEAR).ok
+    True
     """
+    held = _Held(derivation)
     trials, overwritten = [], []
     with np.errstate(all="ignore"):  # the numbers tell
-        for batch in _adversarial() if batches is None else batches:
-            arrays, eps = _checked_batch(batch)
+        for batch in held.adversarial() if batches is None else batches:
+            arrays, constants = held.checked(batch)
             copies = [a.copy() for a in arrays]
             try:
-                returned = f(*copies, eps)
+                returned = f(*copies, *constants)
             except Exception as error:
-                where = f"on a batch x of shape {arrays[1].shape}, {arrays[1].dtype}"
+                where = f"on a batch {derivation.inputs[0]} of shape {arrays[1].shape}, {arrays[1].dtype}"
                 raise FunctionRaised(f"the function raised {type(error).__name__} {where}: {error}") from error
-            overwritten += [name for name, a, b in zip(("dy", "x", "gamma", "beta"), arrays, copies) if not np.array_equal(a, b)]
-            trials.append(_trial(arrays, eps, returned))
+            overwritten += [name for name, a, b in zip(held.arguments, arrays, copies) if not np.array_equal(a, b)]
+            trials.append(held.trial(arrays, constants, returned))
         if not trials:
             raise ValueError("there are no batches, so nothing would be checked: leave batches out, or pass at least one")
-        return Check(_rows(trials), tuple(dict.fromkeys(overwritten)), len(trials))
+        return Check(held.rows(trials), tuple(dict.fromkeys(overwritten)), len(trials), derivation.name)
 
 
-def _adversarial() -> Iterator[Batch]:
-    """Small batches that tell the usual mistakes apart: m ≠ k and m = k, an ε that counts, γ of both signs, unlike columns."""
-    random = np.random.default_rng(0)
-    for m, k, dtype, eps, scale, offset in (
-        (5, 3, "float64", 1e-5, 1, 0),
-        (4, 4, "float64", 0.1, 1, 0.5),  # m = k: a sum over the wrong axis has the right shape
-        (7, 2, "float64", 1e-3, (1e-3, 1e3), 0),  # columns of very different scale
-        (6, 3, "float64", 1e-5, 1, 1e6),  # far from 0
-        (3, 5, "float64", 1e-4, (0, 1e-9, 1e-3, 1, 1), 2),  # constant, and nearly
-        (8, 4, "float32", 1e-2, 1, 0),
-        (2, 3, "float32", 1e-5, (1, 1, 1e-4), 100),
-    ):
-        gamma = random.uniform(1.25, 2.5, k) * (-1.0) ** np.arange(k)
-        arrays = random.normal(size=(m, k)), random.normal(size=(m, k)) * scale + offset, gamma, random.normal(size=k)
-        dy, x, gamma, beta = (a.astype(dtype) for a in arrays)
-        yield dy, x, gamma, beta, eps
+# Sizes of the first two axes that are named, dtype, what a small constant (an eps) and another is multiplied by, and the first
+# input's scales and offset: m ≠ k and m = k, an ε that counts, columns that differ.
+ADVERSARIAL: tuple[tuple[int, int, str, float, float, Any, float], ...] = (
+    (5, 3, "float64", 1, 1, 1, 0),
+    (4, 4, "float64", 1e4, 1.5, 1, 0.5),  # a sum over the wrong axis has the right shape
+    (7, 2, "float64", 100, 0.75, (1e-3, 1e3), 0),  # columns of very different scale
+    (6, 3, "float64", 1, 1, 1, 1e6),  # far from 0
+    (3, 5, "float64", 10, 1.25, (0, 1e-9, 1e-3, 1, 1), 2),  # constant, and nearly
+    (8, 4, "float32", 1e3, 0.5, 1, 0),
+    (2, 3, "float32", 1, 1, (1, 1, 1e-4), 100),
+)
 
 
-def _checked_batch(batch: Batch) -> tuple[list[Array], float]:
-    if len(batch) != 5:
-        raise ValueError(f"batches is a list of tuples (dy, x, gamma, beta, eps), and one of them has length {len(batch)}, not 5")
-    dy, x, gamma, beta, eps = batch
-    x = np.asarray(x)
-    if x.ndim != 2 or x.dtype not in (np.float32, np.float64) or not x.size:
-        raise ValueError(f"x is a batch of shape (m, k) of float32 or float64, and this is of shape {x.shape}, {x.dtype}")
-    arrays = [np.asarray(a, dtype=x.dtype) for a in (dy, x, gamma, beta)]
-    for name, a, expected in zip(("dy", "x", "gamma", "beta"), arrays, (x.shape, x.shape, x.shape[1:], x.shape[1:])):
-        if a.shape != expected or not np.isfinite(a).all():
-            raise ValueError(f"{name} is of shape {expected} and finite, and this is of shape {a.shape}: {a}")
-    if not eps > 0:
-        raise ValueError(f"eps is greater than 0 here, for constant columns, and this is {eps}")
-    return arrays, eps
+class _Held:
+    """A derivation as a backward pass is held against it: what that is called with, and what it may return."""
 
+    def __init__(self, d: Derivation):
+        self.derivation, self.names = d, {g.variable: g.name for g in d.gradients}
+        self.spellings = {spelling: name for name in self.names for spelling in (name, f"d{name}")}
+        self.arguments = (d.upstream, *d.inputs)
+        self.constants = {name: value for name, value in d.constants.items() if name != "axis"}
+        axis = d.constants.get("axis", 0)
+        self.reduced: dict[str, tuple[int, ...]] = {}
+        try:
+            known = d.forward(**{a: np.full(to, 0.5) for a, to in shapes_of(d, dict.fromkeys(named_axes(d), 2)).items()})
+        except Exception as error:
+            raise self._not_drawn(error) from error
+        for name in self.names:  # what a sum has left, and inputs that are "kept" so; f is given those without
+            of_input = name in d.inputs and d.shapes[name] != "kept"
+            self.reduced[name] = () if of_input else tuple(i for i, n in enumerate(np.shape(known[name])) if n == 1)
+        self.kept = {name: axis for name in d.inputs if d.shapes[name] == "kept"}
 
-def _trial(arrays: list[Array], eps: float, returned: Any) -> Trial:
-    dy, x, gamma, _ = arrays
-    got = {name: _as_array(name, value, x.shape) for name, value in _by_name(returned).items() if value is not None}
-    own = batch_norm_backward(dy, x, gamma, eps)._asdict()
-    exact = {name for name, value in got.items() if np.array_equal(value, _as_array(name, own[name], x.shape))}
-    wide = dict(zip(("dy", "x", "gamma", "beta", "eps"), (a.astype(np.longdouble) for a in (*arrays, np.asarray(eps)))))
-    wide |= {"gamma": wide["gamma"][None], "beta": wide["beta"][None]}
-    return Trial(wide, x.dtype, got, exact, predict(wide, x.dtype))
-
-
-def _by_name(returned: Any) -> dict[str, Value]:
-    """The gradients by name, whatever f returned them in."""
-    if hasattr(returned, "_asdict"):
-        returned = returned._asdict()
-    if isinstance(returned, tuple) and len(returned) in (3, len(NAMES)):
-        returned = dict(zip(NAMES if len(returned) == len(NAMES) else ("x", "gamma", "beta"), returned))
-    if not isinstance(returned, Mapping):
-        what = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
-        raise TypeError(
-            f"the function returned {what}: return a dict such as {{'dx': …, 'dgamma': …}}, the tuple (dx, dgamma, dbeta), "
-            f"or all six gradients ({', '.join(f'd{name}' for name in NAMES)})"
+    def _not_drawn(self, error: Exception) -> ValueError:
+        d = self.derivation
+        return ValueError(
+            f"no batch can be drawn for {d.name}: {error}. Say what its inputs look like, Derivation(…, shapes={{{d.inputs[0]!r}: "
+            f"('m', 'k'), …}}, domains={{{d.inputs[0]!r}: …}}), a domain being {listed([*filter(None, DOMAINS)])}; or pass batches"
         )
-    for name in returned:
-        if name not in SPELLINGS:
-            raise TypeError(f"the function returned a gradient named {name!r}: the six are {', '.join(f'd{n}' for n in NAMES)}")
-    named = {SPELLINGS[name]: value for name, value in returned.items()}
-    if len(named) < len(returned):
-        twice = next(name for name in named if name in returned and f"d{name}" in returned)
-        raise TypeError(f"the function returned both {twice!r} and 'd{twice}', two names of one gradient: return one of them")
-    if all(value is None for value in named.values()):
-        why = "yet: each is None" if named else f"but {returned!r}: is something missing in what it returns?"
-        raise TypeError(f"the function returned none of the six gradients {why}")
-    return named
 
+    def adversarial(self) -> Iterator[Batch]:
+        """Small batches that tell the usual mistakes apart."""
+        d, first, axis = self.derivation, self.derivation.inputs[0], self.derivation.constants.get("axis")
+        random = np.random.default_rng(0)
+        for m, k, dtype, small, other, scale, offset in ADVERSARIAL:
+            sizes = dict(zip(named_axes(d), (m, k, 2, 3, *[2] * len(named_axes(d)))))
+            shapes = {a: self._dropped(a, to) for a, to in shapes_of(d, sizes).items()}
+            scales = {a: np.asarray(random.uniform(1.25, 2.5, to)) for a, to in shapes.items() if d.domains.get(a) == "scale"}
+            numbers = {a: g * (-1.0) ** np.arange(g.size).reshape(g.shape) for a, g in scales.items()}
+            constants = [v * (small if abs(v) <= 1e-3 else other) if isinstance(v, float) else v for v in self.constants.values()]
+            try:
+                upstream = random.normal(size=self._result({a: np.full(to, 0.5) for a, to in shapes.items()}, constants).shape)
+                for a, to in shapes.items():
+                    if d.domains.get(a, "") not in DOMAINS:
+                        raise ValueError(f"the domain of {a} is {d.domains[a]!r}")
+                    if a not in numbers:
+                        numbers[a] = np.asarray(DOMAINS[d.domains.get(a, "")](random, to))
+                if shapes[first] and not d.domains.get(first):
+                    ndim = len(shapes[first])
+                    along = max([i for i in range(ndim) if axis is None or i not in axes(ndim, axis)], default=0)
+                    scaled = np.resize(scale, shapes[first][along]).reshape([-1 if i == along else 1 for i in range(ndim)])
+                    numbers[first] = numbers[first] * scaled + offset
+                if not np.isfinite(self._result(numbers, constants)).all():
+                    raise ValueError(f"{d.result} is not finite where {first} is any number")
+            except Exception as error:
+                raise self._not_drawn(error) from error
+            yield (*[np.asarray(a, dtype=dtype) for a in (upstream, *[numbers[a] for a in d.inputs])], *constants)
 
-def _as_array(name: str, value: Value, batch_shape: tuple[int, int]) -> Array:
-    try:
-        numbers = np.asarray(value.data if isinstance(value, Tensor) else value)
-        if numbers.dtype.kind not in "fiu":
-            raise ValueError(f"its dtype is {numbers.dtype}")
-    except ValueError as error:
-        raise TypeError(f"d{name} is an array of real numbers, and the function returned {type(value).__name__}: {error}") from None
-    numbers = numbers.astype(np.longdouble)  # and a copy, for f may use its buffer again
-    return numbers.reshape(1, -1) if name not in WHOLE_BATCH and numbers.shape == batch_shape[1:] else numbers
+    def _result(self, arrays: Mapping[str, Array], constants: list[Any]) -> Array:
+        return np.asarray(self._values(arrays, constants, np.float64)[self.derivation.result])
 
+    def checked(self, batch: Batch) -> tuple[list[Array], list[Any]]:
+        """The arrays and the constants of a batch. ValueError for one that does not fit the derivation."""
+        d, first, names = self.derivation, self.derivation.inputs[0], [*self.arguments, *self.constants]
+        if len(batch) != len(names):
+            what = f"batches is a list of tuples ({', '.join(names)}), and one of them has length {len(batch)}, not {len(names)}"
+            raise ValueError(what)
+        constants, dims = list(batch[len(self.arguments) :]), d.shapes[first]
+        x = np.asarray(batch[1])
+        if x.ndim != len(dims) or x.dtype not in (np.float32, np.float64) or not x.size:
+            due = f"({', '.join(dims)}{',' * (len(dims) == 1)})"
+            raise ValueError(f"{first} is a batch of shape {due} of float32 or float64, and this is of shape {x.shape}, {x.dtype}")
+        arrays = dict(zip(self.arguments, (np.asarray(a, dtype=x.dtype) for a in batch)))
+        sizes: dict[str, int] = {}
+        for name in d.inputs:
+            if name not in self.kept:
+                sizes = dict(zip(d.shapes[name], arrays[name].shape)) | sizes
+        self._check(arrays, {name: self._dropped(name, to) for name, to in shapes_of(d, sizes).items()})
+        for name, value in zip(self.constants, constants):  # where it may be 0, a wrong gradient of a constant column is nobody's
+            if name == "eps" and not value > 0:
+                raise ValueError(f"eps is greater than 0 here, for constant columns, and this is {value}")
+        result = self._values(arrays, constants, x.dtype)[d.result]
+        self._check(arrays, {d.upstream: np.shape(result)})
+        if not np.isfinite(result).all():
+            raise ValueError(f"{d.result} is not finite on this batch: {result}. Is it in the domain of {d.name}?")
+        return list(arrays.values()), constants
 
-def _rows(trials: list[Trial]) -> tuple[Row, ...]:
-    tried = {name: [trial for trial in trials if name in trial.got] for name in NAMES}
-    wrong = [name for name in NAMES if any(trial.off(name).any() for trial in tried[name])]
-    return tuple(_row(name, tried[name], wrong) for name in NAMES)
+    def _check(self, arrays: Mapping[str, Array], due: Mapping[str, Shape]) -> None:
+        for name, expected in due.items():
+            a = arrays[name]
+            if a.shape != expected or not np.isfinite(a).all():
+                raise ValueError(f"{name} is of shape {expected} and finite, and this is of shape {a.shape}: {a}")
 
+    def _dropped(self, name: str, to: Shape) -> Shape:
+        """A shape without the axes that may be dropped."""
+        return tuple(n for i, n in enumerate(to) if i not in self.reduced.get(name, ()))
 
-def _row(name: str, trials: list[Trial], wrong: list[str]) -> Row:
-    if not trials:
-        return Row(name, NAMES[name], "not returned", None, "")
-    if name not in wrong:
-        verdict = "exact" if all(name in trial.exact for trial in trials) else "approximate"
-        return Row(name, NAMES[name], verdict, _error(name, trials), "")
-    why = explain(name, trials, wrong)
-    for trial in trials:
-        got, due = trial.got[name].shape, trial.truth[name].value.shape
-        if got != due:
-            shapes = f"shape {got} and not {due if name in WHOLE_BATCH else due[1:]} for a batch of shape {trial.values['x'].shape}"
-            return Row(name, NAMES[name], "wrong shape", None, f"{shapes}: {why}" if why else shapes)
-    why = why or f"none of the known mistakes explains it, alone or in a pair; {_worst_element(name, trials)}"
-    return Row(name, NAMES[name], "wrong", _error(name, trials, wrong=True), why)
+    def _values(self, arrays: Mapping[str, Array], constants: list[Any], dtype: Any) -> dict[str, Value]:
+        """All variables and constants of the derivation, in numbers of this dtype."""
+        d = self.derivation
+        numbers = {a: arrays[a].astype(dtype) for a in d.inputs}
+        numbers |= {a: np.expand_dims(numbers[a], axes(np.ndim(arrays[d.inputs[0]]), axis)) for a, axis in self.kept.items()}
+        wide = dtype == np.longdouble
+        numbers |= {a: dtype(v) if wide and isinstance(v, (float, np.floating)) else v for a, v in zip(self.constants, constants)}
+        return d.forward(**numbers)
+
+    def trial(self, arrays: list[Array], constants: list[Any], returned: Any) -> Trial:
+        """What f returned on a batch, and what is true."""
+        d, named = self.derivation, dict(zip(self.arguments, arrays))
+        x = arrays[1]
+        values = self._values(named, constants, x.dtype)
+        gradients = self.by_name(returned)
+        got = {name: self.as_array(name, value, np.shape(values[name])) for name, value in gradients.items() if value is not None}
+        own = d.backward(named[d.upstream], **values)
+        exact = {name for name, value in got.items() if np.array_equal(value, np.asarray(own[name], np.longdouble))}
+        wide = self._values(named, constants, np.longdouble)
+        sizes = {n: size for a in d.inputs if a not in self.kept for n, size in zip(d.shapes[a], named[a].shape)}
+        given = {a: wide[a] for a in (*d.inputs, *d.constants)}
+        given |= {d.upstream: named[d.upstream].astype(np.longdouble), "sizes": sizes}
+        terms = Computed(d, {**wide, **given}, evaluate=size)
+        magnitudes = {name: np.asarray(terms[f"d{name}"]) for name in self.names}
+        return Trial(given, x.dtype, got, exact, predict(d, given, x.dtype, self.names), magnitudes)
+
+    @property
+    def all(self) -> str:
+        """The number of gradients, in words."""
+        return NUMBERS[len(self.names)] if len(self.names) < len(NUMBERS) else str(len(self.names))
+
+    def by_name(self, returned: Any) -> dict[str, Value]:
+        """The gradients by name, whatever f returned them in."""
+        names, inputs = self.names, [a for a in self.derivation.inputs if a in self.names]
+        if hasattr(returned, "_asdict"):
+            returned = returned._asdict()
+        if isinstance(returned, tuple) and len(returned) in (len(inputs), len(names)):
+            returned = dict(zip(inputs if len(returned) == len(inputs) else names, returned))
+        if not isinstance(returned, Mapping):
+            what = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
+            some = ", ".join(f"'d{a}': …" for a in inputs[:2])
+            short, long = [", ".join(f"d{a}" for a in some) for some in (inputs, names)]
+            raise TypeError(
+                f"the function returned {what}: return a dict such as {{{some}}}, the tuple ({short}), or all {self.all} gradients "
+                f"({long})"
+            )
+        for name in returned:
+            if name not in self.spellings:
+                known = f"the {self.all} {'is' if len(names) == 1 else 'are'} {', '.join(f'd{n}' for n in names)}"
+                raise TypeError(f"the function returned a gradient named {name!r}: {known}")
+        named = {self.spellings[name]: value for name, value in returned.items()}
+        if len(named) < len(returned):
+            twice = next(name for name in named if name in returned and f"d{name}" in returned)
+            raise TypeError(f"the function returned both {twice!r} and 'd{twice}', two names of one gradient: return one of them")
+        if all(value is None for value in named.values()):
+            why = "yet: each is None" if named else f"but {returned!r}: is something missing in what it returns?"
+            raise TypeError(f"the function returned none of the {self.all} gradients {why}")
+        return named
+
+    def as_array(self, name: str, value: Value, due: Shape) -> Array:
+        """What f returned for a gradient, in extended precision, and in the shape that is due where it dropped what it may."""
+        try:
+            numbers = np.asarray(value.data if isinstance(value, Tensor) else value)
+            if numbers.dtype.kind not in "fiu":
+                raise ValueError(f"its dtype is {numbers.dtype}")
+        except ValueError as error:
+            raise TypeError(
+                f"d{name} is an array of real numbers, and the function returned {type(value).__name__}: {error}"
+            ) from None
+        numbers = numbers.astype(np.longdouble)  # and a copy, for f may use its buffer again
+        return numbers.reshape(due) if numbers.shape == self._dropped(name, due) else numbers
+
+    # ---- the report
+
+    def rows(self, trials: list[Trial]) -> tuple[Row, ...]:
+        """A row for each gradient."""
+        tried = {name: [trial for trial in trials if name in trial.got] for name in self.names}
+        wrong = [name for name in self.names if any(trial.off(name).any() for trial in tried[name])]
+        return tuple(self._row(name, tried[name], wrong) for name in self.names)
+
+    def _row(self, name: str, trials: list[Trial], wrong: list[str]) -> Row:
+        title = self.names[name]
+        if not trials:
+            return Row(name, title, "not returned", None, "")
+        if name not in wrong:
+            verdict = "exact" if all(name in trial.exact for trial in trials) else "approximate"
+            return Row(name, title, verdict, _error(name, trials), "")
+        why = explain(self.derivation, name, trials, wrong)
+        first = self.derivation.inputs[0]
+        for trial in trials:
+            got, due = trial.got[name].shape, trial.truth[name].value.shape
+            if got != due:
+                shapes = f"shape {got} and not {self._dropped(name, due)} for a batch of shape {np.shape(trial.values[first])}"
+                return Row(name, title, "wrong shape", None, f"{shapes}: {why}" if why else shapes)
+        why = why or f"none of the known mistakes explains it, alone or in a pair; {self._worst_element(name, trials)}"
+        return Row(name, title, "wrong", _error(name, trials, wrong=True), why)
+
+    def _worst_element(self, name: str, trials: list[Trial]) -> str:
+        """Where to look, on the first batch on which a gradient is wrong."""
+        trial = next(trial for trial in trials if trial.off(name).any())
+        got, right = trial.got[name], trial.truth[name].value
+        index = np.unravel_index(np.where(trial.off(name), trial.errors(name), 0).argmax(), got.shape)
+        element = [int(n) for i, n in enumerate(index) if i not in self.reduced[name]]
+        batch = f"on a batch of shape {np.shape(trial.values[self.derivation.inputs[0]])}, {trial.dtype}"
+        return f"{batch}, element {element} is {got[index]:.6g} instead of {right[index]:.6g}"
 
 
 def _error(name: str, trials: list[Trial], wrong: bool = False) -> float | None:
     largest = np.max([np.max(trial.errors(name), where=trial.off(name) if wrong else True, initial=0) for trial in trials])
     return float(largest) if np.isfinite(largest) else None
-
-
-def _worst_element(name: str, trials: list[Trial]) -> str:
-    """Where to look, on the first batch on which a gradient is wrong."""
-    trial = next(trial for trial in trials if trial.off(name).any())
-    got, right = trial.got[name], trial.truth[name].value
-    index = np.unravel_index(np.where(trial.off(name), trial.errors(name), 0).argmax(), got.shape)
-    element = list(map(int, index if name in WHOLE_BATCH else index[1:]))
-    batch = f"on a batch of shape {trial.values['x'].shape}, {trial.dtype}"
-    return f"{batch}, element {element} is {got[index]:.6g} instead of {right[index]:.6g}"
 
 
 # ---- Any function of Tensors

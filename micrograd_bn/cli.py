@@ -122,7 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_explore, dtype=None)
 
     command = commands.add_parser("check", help="say what is wrong, and why, with a backward pass that you wrote")
-    command.add_argument("function", metavar="FILE.py:FUNCTION", help="a function of (dy, x, gamma, beta, eps)")
+    what = "a function of (dy, x, gamma, beta, eps), or of another derivation's upstream gradient, inputs and constants"
+    command.add_argument("function", metavar="FILE.py:FUNCTION", help=what)
+    _add_derivation(command)
     command.add_argument(
         "--timeout",
         type=_between(0.1, 86400, float),
@@ -304,8 +306,11 @@ def _check(options: argparse.Namespace) -> int:
         raise Unusable(f"{options.function} names a file or a function, and both are needed: FILE.py:FUNCTION")
     if not Path(path).is_file():
         raise Unusable(f"{path}: there is no such file")
+    if ":" not in options.derivation:  # that of a file is code, and left to the child
+        _derivation(options.derivation)
     receiver, sender = get_context("spawn").Pipe(duplex=False)
-    child = get_context("spawn").Process(target=_check_in_child, args=(str(Path(path).absolute()), name, sender))
+    arguments = (str(Path(path).absolute()), name, options.derivation, sender)
+    child = get_context("spawn").Process(target=_check_in_child, args=arguments)
     child.start()
     sender.close()  # so that the child holds the only one, and its end is seen here
     try:
@@ -325,14 +330,18 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if result.ok else 1
 
 
-def _check_in_child(path: str, name: str, sender: Connection) -> None:
+def _check_in_child(path: str, name: str, derivation: str, sender: Connection) -> None:
     """Send what became of the student's function: a Check, or a text that says why there is none."""
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(Path(path).parent))
     try:
         with redirect_stdout(sys.stderr):
             function = getattr(_module(path), name, None)
-            result = check_backward(function) if callable(function) else f"there is no function {name!r} in it"
+            result: Check | str = f"there is no function {name!r} in it"
+            if callable(function):
+                result = check_backward(function, derivation=_derivation(derivation))
+    except Unusable as error:
+        result = str(error)
     except BaseException as error:  # SystemExit is a crash here, too
         result = _crash(error, path)
     sender.send(result)

@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, wraps
 from itertools import count
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
 from .kinds import Value, as_data, explains_kinds
-from .shapes import axes, broadcast_shape, shape, unbroadcast
+from .shapes import Shape, axes, broadcast_shape, shape, unbroadcast
 
 if TYPE_CHECKING:
     from .writer import Writer
@@ -86,6 +87,24 @@ class Gradient:
     latex: str = ""
     function: Formula = lambda: None  # of what it names
     name: str = ""  # "dμ"
+
+
+class Mistake(NamedTuple):
+    """What people get wrong: formulas, or the sums of their terms, each change by the number of its equation or edge.
+
+    A change is a function of what it names: any variable, gradient ("dy") and constant, and ``term``, which is what the right
+    formula gives; in ``sums``, of the term alone, and it stands for the sum.
+    """
+
+    why: str  # "the variance divides by m − 1, not by m, in equation (2)"
+    formulas: Mapping[Any, Callable[..., Value]] = MappingProxyType({})
+    sums: Mapping[int, Callable[[Value], Value]] = MappingProxyType({})
+    loses_digits: bool = False  # the formula is right, but where it cancels, its numbers are not
+
+    @property
+    def places(self) -> set[Any]:
+        """What it changes."""
+        return {*self.formulas, *self.sums}
 
 
 def equation(
@@ -158,10 +177,12 @@ class Derivation:
                 indices, which follow from the shapes.
     texts       {variable: (text, LaTeX)} of a gradient that is written otherwise than the sum over its edges.
     condensed   further forms of a gradient, as ``Gradient``s whose function may name any variable, gradient and constant.
-
-    Texts and LaTeX that are not given are written by running the functions on formulas (see ``writer``).
+    forms       {what they are called: {number: formula}}: formulas that people write for edges' own, going on with other gradients.
+    mistakes    ``Mistake``s that people make in this derivation, beyond those that follow from its formulas.
     defaults    of the equations' constants, where they are not the functions' own.
     check       called with inputs and constants by name, before the equations run: it raises what is to be said of bad ones.
+
+    Texts and LaTeX that are not given are written by running the functions on formulas (see ``writer``).
 
     Raises ValueError, naming the equation, for a table that is none: no equation, two for one variable, a variable that is needed
     before it is computed, a number used twice, an edge for a pair that no equation has.
@@ -190,6 +211,8 @@ class Derivation:
         symbols: Mapping[str, Symbol] | None = None,
         texts: Mapping[str, Symbol] | None = None,
         condensed: Iterable[Gradient] = (),
+        forms: Mapping[str, Mapping[int, Formula]] | None = None,
+        mistakes: Iterable[Mistake] = (),
         defaults: Mapping[str, Any] | None = None,
         check: Callable[[dict[str, Value]], None] | None = None,
     ):
@@ -215,6 +238,7 @@ class Derivation:
         self.edges = tuple(self._with_text(e, "edge") for e in self.edges)
         self.gradients = tuple(self._gradient(variable, dict(texts or {})) for variable in self._order())
         self.condensed = tuple(self._with_text(replace(g, name=f"d{self.symbol(g.variable)[0]}"), "condensed") for g in condensed)
+        self.forms, self.mistakes = dict(forms or {}), tuple(mistakes)
         for function in functions:
             if not hasattr(function, "derivation"):  # a bare call of an equation belongs to the first that was built from it
                 text = self.equation_of(function.entry.output).text  # type: ignore[attr-defined]
@@ -372,9 +396,7 @@ class Derivation:
             to = shape(values[variable])
             return first if shape(first) == to else np.broadcast_to(first, to)
 
-        function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names]
-        )
+        function = with_parameters(names, function)
         numbers, text = tuple(edge.number for edge in edges), " + ".join(f"d{self.symbol(e.output)[0]} · {e.name}" for e in edges)
         gradient = Gradient(numbers, variable, *texts.get(variable, ("", "")), function, f"d{symbol}")
         gradient = self._with_text(gradient, "gradient")
@@ -452,13 +474,10 @@ class Derivation:
             return self.by_engine(edge, values)
         term, to = evaluate(edge.function, values), shape(values[edge.input])
         try:
-            fits = broadcast_shape(shape(term), to)
+            return added_up(term, to)
         except ValueError:
             what = f"({edge.number}) {edge.name}: the formula gives shape {shape(term)}"
             raise ValueError(f"{self.name}, {what}, which cannot be added up to {edge.input}'s shape {to}") from None
-        if len(shape(term)) <= len(to) and fits == to:
-            return term
-        return unbroadcast(term if shape(term) == fits else np.broadcast_to(term, fits), to)
 
     def by_engine(self, edge: Edge, values: Mapping[str, Value]) -> Value:
         """The gradient of the edge's output, pulled back along it by the engine, through the function of that one equation."""
@@ -471,6 +490,14 @@ class Derivation:
         recorded = isinstance(values[f"d{e.output}"], Tensor) or any(isinstance(values[a], Tensor) for a in e.inputs)
         found = adjoints(node, values[f"d{e.output}"], differentiable=recorded, stop=set(leaves.values()))
         return {a: found.get(leaf, leaf.data * 0) for a, leaf in leaves.items()}
+
+
+def added_up(term: Value, to: Shape) -> Value:
+    """A term for a value of shape ``to``, summed where that was repeated. ValueError if their shapes do not fit each other."""
+    fits = broadcast_shape(shape(term), to)
+    if len(shape(term)) <= len(to) and fits == to:
+        return term
+    return unbroadcast(term if shape(term) == fits else np.broadcast_to(term, fits), to)
 
 
 def made_by(nodes: Iterable[Tensor]) -> dict[Tensor, Step]:
@@ -500,6 +527,13 @@ def evaluate(function: Formula, values: Mapping[str, Any]) -> Value:
     6.0
     """
     return function(*[values[name] for name in parameters(function)])
+
+
+def with_parameters(names: Iterable[str], function: Formula) -> Formula:
+    """A function of any number of values, as one of parameters with these names."""
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
+    return function
 
 
 @cache

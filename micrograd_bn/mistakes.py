@@ -1,232 +1,137 @@
-"""The mistakes that people make in a backward pass: a table of them, each a change of the derivation's formulas; what the
-derivation gives with such changes; and the search for a change that gives somebody's wrong numbers, on every batch.
+"""Why a gradient is wrong: the search for a mistake that gives somebody's numbers, on every batch.
+
+``STRATEGIES`` are the ways to explain one, the most likely first. To add one, write a function of a ``Case`` that returns the
+causes which give the same numbers, in words, or nothing, and put it where it belongs:
+
+    def halved(case):
+        def half(trial):
+            value, tolerance = trial.truth[case.name]
+            return Prediction(value / 2, tolerance)
+
+        return ["it is half of what it should be"] if case.agrees(half) else []
+
+    STRATEGIES.insert(0, halved)
+
+A mistake that is made in one derivation only stands in its table (``Derivation.mistakes``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .derivation import evaluate
-from .derivations.batch_norm import BATCH_NORM, EQUATIONS, GRADIENTS
+from .derivation import Derivation, Edge, Formula, Mistake, added_up, evaluate, parameters
+from .faults import listed
+from .formulas import PLAIN, Changed, formula, mistakes_in
 from .kinds import Array, Value
-from .numbers.running import running
-from .primitives import sqrt
-from .shapes import count, shape, unbroadcast
+from .numbers.running import Running, running
+from .shapes import shape
 
-NAMES = {entry.variable: entry.name for entry in GRADIENTS}
-UPSTREAM = {  # the gradients that each is computed from
-    name: [other for other in NAMES if other in [edge.output for edge in BATCH_NORM.leaving(name)]] for name in NAMES
-}
+# The derivation's own way to compute is within its bound; another right one, as the condensed form, rounds in other places.
+OTHER_WAYS = 8
 
-# ---- The table. A change is a function of the values that it names: the derivation's, term (what the right formula gives), m,
-# root = √(σ² + ε), and batch, which is x where x − μ is not meant.
-
-Change: TypeAlias = Callable[..., Value]
+# ---- What a derivation gives with mistakes in it, and how far rounding may move it
 
 
-class Mistake(NamedTuple):
-    """A change of the derivation: of formulas, or of their sums over the batch, by equation number, or of the statistics' axis."""
+class Form(NamedTuple):
+    """A way to write a gradient: with these formulas for the edges' own, by number, or for the whole, by its variable."""
 
-    why: str
-    formulas: Mapping[int, Change] = MappingProxyType({})
-    sums: Mapping[int, Change] = MappingProxyType({})
-    axis: int = 0
-
-    @property
-    def places(self) -> set[int | tuple[str, int]]:
-        """What it changes: n for the formula of equation (n), ("Σ", n) for its sum."""
-        return {*self.formulas, *(("Σ", number) for number in self.sums)}
+    words: str  # "the condensed form"
+    formulas: Mapping[Any, Formula]
 
 
-def _in(number: int) -> str:
-    return f"in {EQUATIONS[number - 1].name}, equation ({number})"
+AS_DERIVED = Form("", MappingProxyType({}))
 
 
-def _of_root(number: int, other: Change) -> Change:
-    """The formula with something else for √(σ² + ε), in each of the four that divide by it or by its third power."""
-    power = {3: 1, 8: 3, 10: 1, 13: 1}[number]
-    return lambda term, root, var, eps: term * (root / evaluate(other, {"var": var, "eps": eps})) ** power
+class Computed(dict[str, Value]):
+    """All values and gradients ("dx") by name, each computed when it is first asked for, with these mistakes made."""
 
+    def __init__(
+        self,
+        d: Derivation,
+        values: Mapping[str, Value],
+        mistakes: Sequence[Mistake] = (),
+        form: Form = AS_DERIVED,
+        evaluate: Callable[[Formula, Mapping[str, Value]], Value] = evaluate,
+    ):
+        super().__init__(values)
+        self.derivation, self.mistakes, self.form, self.evaluate = d, mistakes, form, evaluate
+        self.used: dict[Any, Formula] = {}  # the formulas that were needed
 
-DROPPED = {11: "μ", 12: "σ²", 13: "x̂"}
-FACTORS = (  # what is wrong, in which equations, and what then stands for the term
-    ("the sign is wrong", (5, 6, 7, 8, 10, 11, 12, 13), lambda term: -term),
-    ("the 1/m is missing", (11, 12), lambda term, m: term * m),
-    ("there is m − 1 for m", (11, 12), lambda term, m: term * m / (m - 1)),
-    ("there is a 1/m too many", (11, 12, 13), lambda term, m: term / m),
-    ("there is a 1/m too many (a mean for the sum over the batch)", (6, 7, 8, 10), lambda term, m: term / m),
-    ("the ½ is missing", (8,), lambda term: term * 2),
-    ("the 2 is missing", (12,), lambda term: term / 2),
-    ("the power is −½, not −3/2,", (8,), lambda term, root: term * root**2),
-    ("the power is −1, not −3/2,", (8,), lambda term, root: term * root),
-    ("the division by √(σ² + ε) is missing", (10, 13), lambda term, root: term * root),
-    ("γ is forgotten", (5,), lambda dy: dy),
-    ("γ is forgotten (dy stands for dx̂)", (8, 10, 13), lambda term, gamma: term / gamma),
-    ("there is a γ too many", (5, 6, 7), lambda term, gamma: term * gamma),
-    ("x̂ stands for x − μ", (8, 12), lambda term, root: term / root),
-    ("x − μ stands for x̂", (7,), lambda term, root: term * root),
-    ("x stands for x̂", (7,), lambda dy, batch: dy * batch),
-    ("x stands for x − μ", (8,), lambda dx_hat, batch, root: dx_hat * -batch / (2 * root**3)),
-    ("x stands for x − μ", (12,), lambda dvar, batch, m: dvar * (2 * batch / m)),
-)
-SUMMED = (6, 7, 8, 10)  # (9) has its own mean
-SUMS = (
-    ("there is no sum over the batch", lambda term: term),
-    ("the sum is over the features (axis 1), not over the batch (axis 0),", lambda term: term.sum(axis=1, keepdims=True)),
-    ("the sum is over everything, not only over the batch (axis 0),", lambda term: term.sum()),
-)
-ROOTS = (  # what stands for √(σ² + ε)
-    ("ε is forgotten", lambda var: sqrt(var)),
-    ("ε is always 1e-5, not the one that was passed,", lambda var: sqrt(var + 1e-5)),
-    ("ε is added to σ, after the root,", lambda var, eps: sqrt(var) + eps),
-    ("the square root is forgotten", lambda var, eps: var + eps),
-)
-UNBIASED = "the variance divides by m − 1, not by m, in equation"
-NO_MEAN = "the variance lacks its 1/m in equation"
-MEAN_OF_ALL = {1: lambda term, batch: 0 * term + batch.mean()}
-VAR_OF_ALL = {2: lambda term, x, mu: 0 * term + ((x - mu) ** 2).mean()}
-OF_ALL = (  # mean() and var() without an axis; var() has a mean of its own, whatever μ is
-    ("μ and σ² are", "equations (1) and (2)", MEAN_OF_ALL | VAR_OF_ALL),
-    ("μ is", "equation (1)", MEAN_OF_ALL),
-    ("μ is", "equation (1)", MEAN_OF_ALL | {2: lambda batch: batch.var(axis=0, keepdims=True)}),
-    ("σ² is", "equation (2)", VAR_OF_ALL),
-    ("σ² is", "equation (2)", {2: lambda term, batch: 0 * term + batch.var()}),
-)
-NO_9 = {9: lambda term: term * 0}  # whoever leaves it out takes Σ (x − μ) for 0, which it is not with such a μ
+    def __missing__(self, name: str) -> Value:
+        d = self.derivation
+        if name in d.outputs:
+            e = d.equation_of(name)
+            value = self._formula(e.number, e.function)
+        elif name[:1] == "d" and name[1:] in d.variables:
+            value = self._gradient(name[1:])
+        else:
+            raise KeyError(name)
+        self[name] = value
+        return value
 
-# From the particular to the general: where several give the same numbers, the first is named first.
-MISTAKES = (
-    *(Mistake(f"dx lacks the path through {name}, equation ({n})", {n: lambda term: term * 0}) for n, name in DROPPED.items()),
-    Mistake(
-        "dx takes μ and σ² for constants: it lacks the paths through them, equations (11) and (12)",
-        dict.fromkeys((11, 12), lambda term: term * 0),
-    ),
-    *(Mistake(f"{what} {_in(n)}", {n: change}) for what, numbers, change in FACTORS for n in numbers),
-    *(Mistake(f"{what} {_in(n)}", sums={n: change}) for what, change in SUMS for n in SUMMED),
-    *(Mistake(f"{what} {_in(n)}", {n: _of_root(n, other)}) for what, other in ROOTS for n in (3, 8, 10, 13)),
-    *(Mistake(f"{what} wherever √(σ² + ε) stands", {n: _of_root(n, other) for n in (3, 8, 10, 13)}) for what, other in ROOTS),
-    Mistake(
-        "ε is added to σ, after the root, in equation (3) and in its derivatives",
-        {n: _of_root(n, ROOTS[2][1]) for n in (3, 10, 13)}
-        | {8: lambda term, root, var, eps: term * root**3 / (sqrt(var) * (sqrt(var) + eps) ** 2)},
-    ),
-    Mistake(f"{UNBIASED} (2)", {2: lambda term, m: term * m / (m - 1)}),
-    Mistake(f"{UNBIASED}s (2) and (12)", dict.fromkeys((2, 12), lambda term, m: term * m / (m - 1))),
-    Mistake(f"{NO_MEAN} (2)", {2: lambda term, m: term * m}),
-    Mistake(f"{NO_MEAN}s (2) and (12)", dict.fromkeys((2, 12), lambda term, m: term * m)),
-    Mistake("σ stands for σ² in equation (2)", {2: lambda term: sqrt(term)}),
-    Mistake("μ and σ² are taken over the features (axis 1), not over the batch (axis 0), equations (1) and (2)", axis=1),
-    *(
-        Mistake(f"{what} taken over everything (no axis), not only over the batch (axis 0), {where}", formulas | without)
-        for what, where, formulas in OF_ALL
-        for without in ({}, NO_9)
-    ),
-    Mistake("the sign is wrong in all of dx", dict.fromkeys(DROPPED, lambda term: -term)),
-    Mistake("a 1/m is missing in all of dx", dict.fromkeys(DROPPED, lambda term, m: term * m)),
-    Mistake("the division by √(σ² + ε) is missing in all of dx", dict.fromkeys(DROPPED, lambda term, root: term * root)),
-    Mistake("the square root is forgotten in all of dx", dict.fromkeys(DROPPED, lambda term, root: term / root)),
-)
+    def _gradient(self, variable: str) -> Value:
+        if variable in self.form.formulas:
+            return self._formula(variable, self.form.formulas[variable])
+        edges = self.derivation.leaving(variable)
+        first, *others = [self._term(edge) for edge in edges]
+        total, to = sum(others, first), shape(self[variable])
+        return np.broadcast_to(total, to) if shape(total) != to and not any(map(self._summed_otherwise, edges)) else total
 
-# No mistake: the condensed form of dx goes on with dγ and dβ, where the derivation goes on with dσ² and dμ.
-CONDENSED_FORM = Mistake(
-    "",
-    {
-        12: lambda gamma, x_hat, dgamma, m, root: -gamma * x_hat * dgamma / (m * root),
-        11: lambda gamma, dbeta, m, root: -gamma * dbeta / (m * root),
-    },
-)
+    def _summed_otherwise(self, edge: Edge) -> bool:
+        """Whether a mistake may have left another shape; the engine's formulas have their sums in them."""
+        n = edge.number
+        return any(n in mistake.sums or (edge.function is None and n in mistake.formulas) for mistake in self.mistakes)
 
+    def _term(self, edge: Edge) -> Value:
+        function = self.form.formulas.get(edge.number, formula(self.derivation, edge))
+        term = self._formula(edge.number, function)
+        if not self._summed_otherwise(edge):
+            return added_up(term, shape(self[edge.input]))
+        for mistake in self.mistakes:
+            term = mistake.sums.get(edge.number, lambda term: term)(term)
+        return term
 
-# ---- What the derivation gives with such changes, and how far rounding may move it.
-
-
-# The derivation's own form of the computation is within its bound; another right form, as the condensed one, rounds elsewhere.
-OTHER_FORMS = 8
+    def _formula(self, key: Any, function: Formula) -> Value:
+        self.used[key] = function
+        changes = [mistake.formulas[key] for mistake in self.mistakes if key in mistake.formulas]
+        steps = [change for change in changes if isinstance(change, Changed) and change.function is function]
+        term = None
+        if steps:
+            changed, *others = steps
+            for other in others:
+                changed = changed | other
+            term = changed(self)
+        for change in changes:
+            if not isinstance(change, Changed):
+                names = parameters(change)
+                if term is None and "term" in names:
+                    term = self.evaluate(function, self)
+                term = change(*[term if name == "term" else self[name] for name in names])
+        return self.evaluate(function, self) if term is None else term
 
 
 class Prediction(NamedTuple):
-    """A gradient, the size of the terms that it adds up, and how far from it rounding may take whoever computes it."""
+    """A gradient, and how far from it rounding may take whoever computes it."""
 
     value: Array
-    size: Array
     tolerance: Array
-
-
-def predict(
-    values: dict[str, Value],
-    dtype: np.dtype[Any],
-    mistakes: Sequence[Mistake] = (),
-    given: Mapping[str, Array] = MappingProxyType({}),
-) -> dict[str, Prediction]:
-    """The six gradients of a batch with these mistakes made, for numbers of ``dtype``; ``given`` are gradients to go on with."""
-    number = running(dtype, np.longdouble)
-    own, returned = ({name: number(value) for name, value in known.items()} for known in (values, given))
-    found: dict[str, Value] = backward(forward(own, mistakes), mistakes, returned)
-    v = forward(values, mistakes)
-    apart = {"x": np.abs(v["x"] - v["mu"]), "mu": 0 * v["mu"]}  # so that no formula's terms cancel: all know x only as x − mu
-    size = backward(v | apart, mistakes, given, np.abs)
-    return {name: Prediction(found[name].value, size[name], OTHER_FORMS * found[name].error) for name in found}
-
-
-def forward(values: dict[str, Value], mistakes: Sequence[Mistake] = ()) -> dict[str, Value]:
-    """The values, and all that the formulas and their changes name."""
-    axis = max((mistake.axis for mistake in mistakes), default=0)
-    v = values | {"axis": axis, "m": count(values["x"], axis), "batch": values["x"]}
-    v["mu"] = _formula(1, v, mistakes)
-    v["var"] = _formula(2, v, mistakes)
-    v["root"] = sqrt(v["var"] + v["eps"])
-    v["x_hat"] = _formula(3, v, mistakes)
-    return v
-
-
-def backward(
-    v: dict[str, Value],
-    mistakes: Sequence[Mistake] = (),
-    given: Mapping[str, Value] = MappingProxyType({}),
-    measure: Change = lambda term: term,
-) -> dict[str, Value]:
-    """The six gradients, each the sum of the terms on its edges. A ``given`` one is what the formulas after it then see."""
-    v, found = dict(v), {}
-    for entry in GRADIENTS:
-        first, *others = (_summed(number, measure(_formula(number, v, mistakes)), v, mistakes) for number in entry.numbers)
-        found[entry.variable] = sum(others, first)
-        v[f"d{entry.variable}"] = measure(given.get(entry.variable, found[entry.variable]))
-    return found
-
-
-def _formula(number: int, v: dict[str, Value], mistakes: Sequence[Mistake]) -> Value:
-    term = evaluate(EQUATIONS[number - 1].function, v)
-    for mistake in mistakes:
-        if number in mistake.formulas:
-            term = evaluate(mistake.formulas[number], v | {"term": term})
-    return term
-
-
-def _summed(number: int, term: Value, v: dict[str, Value], mistakes: Sequence[Mistake]) -> Value:
-    if number not in SUMMED:
-        return term
-    for mistake in mistakes:
-        if number in mistake.sums:
-            return mistake.sums[number](term)
-    return unbroadcast(term, shape(v[EQUATIONS[number - 1].input]))
-
-
-# ---- Why: the first hypothesis that gives the same numbers on every batch.
 
 
 class Trial(NamedTuple):
     """A batch, what f returned for it, and what is true, in extended precision."""
 
-    values: dict[str, Value]
+    values: dict[str, Value]  # the inputs and constants, the upstream gradient, and the sizes of the axes
     dtype: np.dtype[Any]  # of the numbers that f was given
     got: dict[str, Array]
-    exact: set[str]  # the gradients that are batch_norm_backward's, bit for bit
+    exact: set[str]  # the gradients that are the derivation's own, bit for bit
     truth: dict[str, Prediction]
+    sizes: dict[str, Array]  # of the terms that each gradient adds up
 
     def off(self, name: str) -> Array:
         """Where a gradient is further from the truth than rounding takes it; everywhere, if it has another shape."""
@@ -238,109 +143,215 @@ class Trial(NamedTuple):
 
     def errors(self, name: str) -> Array:
         """Differences from the truth, relative to the sum of the terms' absolute values; where that is 0, the differences."""
-        value, size, _ = self.truth[name]
-        errors: Array = np.abs(self.got[name] - value) / np.where(size > 0, size, 1)
+        size = self.sizes[name]
+        errors: Array = np.abs(self.got[name] - self.truth[name].value) / np.where(size > 0, size, 1)
         return errors
 
-    def given(self, upstream: list[str]) -> dict[str, Array]:
+    def given(self, upstream: Iterable[str]) -> dict[str, Array]:
         """Those of the gradients named ``upstream`` that f returned."""
         return {name: self.got[name] for name in upstream if name in self.got}
 
 
-def explain(name: str, trials: list[Trial], wrong: list[str]) -> str | None:
+def predict(
+    d: Derivation,
+    values: Mapping[str, Value],
+    dtype: np.dtype[Any],
+    names: Iterable[str],
+    mistakes: Sequence[Mistake] = (),
+    form: Form = AS_DERIVED,
+    given: Mapping[str, Array] = MappingProxyType({}),
+) -> dict[str, Prediction]:
+    """Gradients with these mistakes made, for numbers of ``dtype``; ``given`` are gradients to go on with."""
+    number = running(dtype, np.longdouble)
+    exact = {a: v if isinstance(v, PLAIN) else number(v) for a, v in values.items()}
+    computed = Computed(d, exact | {f"d{a}": number(g) for a, g in given.items()}, mistakes, form)
+    found = {}
+    for name in names:
+        gradient: Running = number.lift(computed[f"d{name}"])
+        found[name] = Prediction(gradient.value, OTHER_WAYS * gradient.error)
+    return found
+
+
+# ---- Why: the first strategy that finds a cause which gives the same numbers on every batch
+
+
+class Way(NamedTuple):
+    """How somebody may have come to a gradient: from which of the others, as f returned them, and in which form."""
+
+    upstream: list[str]
+    form: Form = AS_DERIVED
+
+
+class Case:
+    """A gradient that is wrong on these batches, as are those named in ``wrong``."""
+
+    def __init__(self, d: Derivation, name: str, trials: list[Trial], wrong: list[str]):
+        self.derivation, self.name, self.trials, self.wrong = d, name, trials, wrong
+        self.names = {g.variable: g.name for g in d.gradients}
+
+        def named(functions: Iterable[Formula]) -> list[str]:
+            return [a for a in self.names if any(f"d{a}" in parameters(function) for function in functions)]
+
+        edges = d.leaving(name)
+        self.ways = [Way([a for a in self.names if a in [edge.output for edge in edges]])]
+        for words, formulas in d.forms.items():
+            if formulas.keys() & {edge.number for edge in edges}:
+                self.ways.append(Way(named(formulas.values()), Form(words, formulas)))
+        for g in d.condensed:
+            if g.variable == name:
+                self.ways.append(Way(named([g.function]), Form("the condensed form", {name: g.function})))
+
+    @cached_property
+    def best(self) -> Trial:
+        """A batch on which it is wrong, the largest."""
+        return max(self.trials, key=lambda trial: (trial.off(self.name).any(), trial.truth[self.name].value.size))
+
+    def agrees(self, predicted: Callable[[Trial], Prediction], loses_digits: bool = False) -> bool:
+        """Whether f's numbers are the ones predicted, on every batch, where that means something."""
+        evidence = False
+        for trial in self.trials:
+            try:
+                value, tolerance = map(np.squeeze, predicted(trial))
+            except ValueError:  # shapes that do not broadcast
+                return False
+            got = np.squeeze(trial.got[self.name])
+            if got.shape != value.shape:
+                return False
+            precise = tolerance <= 0.01 * np.abs(value)
+            # A mistake that divides by 0 may give any number, and so may one that loses all digits.
+            known = precise if loses_digits else np.isfinite(tolerance)
+            if (known & ~(np.abs(got - value) <= tolerance)).any():
+                return False
+            evidence |= bool((precise if loses_digits else np.squeeze(trial.off(self.name)) & precise).any())
+        return evidence
+
+    def explained_by(self, *mistakes: Mistake, way: Way, dtype: np.dtype[Any] | None = None) -> bool:
+        """Whether these mistakes give f's numbers."""
+
+        def predicted(trial: Trial) -> Prediction:
+            given = trial.given(way.upstream)
+            found = predict(self.derivation, trial.values, dtype or trial.dtype, [self.name], mistakes, way.form, given)
+            return found[self.name]
+
+        return self.agrees(predicted, any(mistake.loses_digits for mistake in mistakes))
+
+    def relevant(self, way: Way, mistakes: Iterable[Mistake]) -> list[Mistake]:
+        """Those that concern what is computed this way."""
+        right = self._computed(way, [])
+        try:
+            right[f"d{self.name}"]
+        except ValueError:  # a gradient that f returned has another shape
+            return []
+
+        def concerns(key: Any, change: Callable[..., Value]) -> bool:
+            return key in right.used and (not isinstance(change, Changed) or change.function is right.used[key])
+
+        return [m for m in mistakes if any(concerns(*each) for each in m.formulas.items()) or m.sums.keys() & right.used.keys()]
+
+    def _computed(self, way: Way, mistakes: Sequence[Mistake]) -> Computed:
+        given = {f"d{a}": g for a, g in self.best.given(way.upstream).items()}
+        return Computed(self.derivation, self.best.values | given, mistakes, way.form)
+
+    def value(self, way: Way, mistakes: Sequence[Mistake]) -> Value:
+        """What these mistakes give on the best batch, without its rounding."""
+        try:
+            return np.squeeze(self._computed(way, mistakes)[f"d{self.name}"])
+        except (ValueError, IndexError):  # shapes that do not broadcast
+            return np.array(np.nan)
+
+    def comes_close(self, way: Way, mistakes: Sequence[Mistake]) -> bool:
+        """Before they are tried on every batch: is it worth while?"""
+        got, value = np.squeeze(self.best.got[self.name]), self.value(way, mistakes)
+        return got.shape == value.shape and bool((np.abs(value - got) <= 1e-3 * np.abs(got)).any())
+
+
+Strategy = Callable[[Case], "list[str]"]
+
+
+def explain(d: Derivation, name: str, trials: list[Trial], wrong: list[str]) -> str | None:
     """The likeliest causes of a gradient that is wrong on these batches, as are those named in ``wrong``; None if none is known."""
-    causes = next(filter(None, _hypotheses(name, trials, wrong)), None)
+    case = Case(d, name, trials, wrong)
+    if case.agrees(lambda trial: trial.truth[name]):  # only the shape is wrong
+        return None
+    causes = next(filter(None, (strategy(case) for strategy in STRATEGIES)), None)
     return "; or, with the same numbers, ".join(causes) if causes else None
 
 
-def _explains(name: str, trials: list[Trial], predicted: Callable[[Trial], Prediction]) -> bool:
-    evidence = False
-    for trial in trials:
-        try:
-            value, size, tolerance = map(np.squeeze, predicted(trial))
-        except ValueError:  # shapes that do not broadcast
-            return False
-        got = np.squeeze(trial.got[name])
-        if got.shape != value.shape:
-            return False
-        if (np.isfinite(tolerance) & ~(np.abs(got - value) <= tolerance)).any():  # a mistake that divides by 0 may give any number
-            return False
-        evidence |= bool((np.squeeze(trial.off(name)) & (tolerance < 0.01 * size)).any())  # agreement that means something
-    return evidence
+def right_given_others(case: Case) -> list[str]:
+    """An error further up explains this one."""
+    for way in case.ways:
+        blamed = [case.names[a] for a in case.wrong if a in way.upstream]  # in the derivation's order: the first is the root
+        if blamed and case.explained_by(way=way):
+            where = f", in {way.form.words}" if way.form.words else ""
+            return [f"{case.names[case.name]} is right given your {listed(blamed)}{where}: fix {blamed[0]} first"]
+    return []
 
 
-def _hypotheses(name: str, trials: list[Trial], wrong: list[str]) -> Iterator[list[str]]:
-    """What explains a wrong gradient, the most likely first: lists of causes that give the same numbers, or empty ones."""
+def all_zero(case: Case) -> list[str]:
+    """Nothing was computed."""
+    return [] if any(trial.got[case.name].any() for trial in case.trials) else ["it is 0 everywhere"]
 
-    def explained_by(*mistakes: Mistake, upstream: list[str], dtype: np.dtype[Any] | None = None) -> bool:
-        def predicted(trial: Trial) -> Prediction:
-            return predict(trial.values, dtype or trial.dtype, mistakes, trial.given(upstream))[name]
 
-        return _explains(name, trials, predicted)
+def another_gradient(case: Case) -> list[str]:
+    """Right numbers, under a wrong name."""
+    for other, name in case.names.items():
+        if other != case.name and case.agrees(lambda trial: trial.truth[other]):  # noqa: B023, called at once
+            return [f"this is {name}: are the names, or the order of the tuple, mixed up?"]
+    return []
 
-    def is_instead(other: str) -> bool:
-        return _explains(name, trials, lambda trial: trial.truth[other])
 
-    # the gradients that it goes on with, as f returned them, and in which form
-    ways: list[tuple[list[str], tuple[Mistake, ...], str]] = [(UPSTREAM[name], (), "")]
-    if name == "x" and ("gamma" in wrong or "beta" in wrong):
-        ways.append((["gamma", "beta"], (CONDENSED_FORM,), ", in the condensed form"))
-    for upstream, form, in_which in ways:
-        blamed = [NAMES[other] for other in wrong if other in upstream]  # in the derivation's order: the first is the root
-        if blamed and explained_by(*form, upstream=upstream):
-            listed = " and ".join(filter(None, [", ".join(blamed[:-1]), blamed[-1]]))
-            yield [f"{NAMES[name]} is right given your {listed}{in_which}: fix {blamed[0]} first"]
-    if not any(trial.got[name].any() for trial in trials):
-        yield ["it is 0 everywhere"]
-    for other in NAMES:
-        if other != name and is_instead(other):
-            yield [f"this is {NAMES[other]}: are the names, or the order of the tuple, mixed up?"]
+def one_mistake(case: Case) -> list[str]:
+    """A single mistake in the backward pass, or one of the derivation's own."""
+    return _one_of(case, mistakes_in(case.derivation).backward)
 
-    largest = max(trials, key=lambda trial: trial.values["x"].size)
-    for upstream, form, _ in (*ways, ([], (), "")):  # in the end from nothing that f returned
+
+def one_forward_mistake(case: Case) -> list[str]:
+    """A single mistake in an equation, or wherever something stands."""
+    return _one_of(case, mistakes_in(case.derivation).forward)
+
+
+def _one_of(case: Case, mistakes: Sequence[Mistake]) -> list[str]:
+    """Which of these gives the numbers: going on from what f returned, in one form or another, in the end from nothing of it."""
+    for way in (*case.ways, Way([])):
         causes: list[Mistake] = []
-        for mistake in _relevant(name, largest, upstream, form):
-            particular = not any(mistake.places > cause.places for cause in causes)
-            if particular and explained_by(*form, mistake, upstream=upstream):
+        for mistake in case.relevant(way, mistakes):
+            new = not any(mistake.places >= cause.places for cause in causes)
+            if new and case.comes_close(way, [mistake]) and case.explained_by(mistake, way=way):
                 causes.append(mistake)
-        yield [cause.why for cause in causes]
-    if _only_far_from_zero(name, trials):
-        yield ["right where a column's mean is small; where it is large against σ, digits are lost, as E[x²] − E[x]² loses them"]
-    if explained_by(upstream=UPSTREAM[name], dtype=np.dtype(np.float32)):
-        yield ["right to the seven digits of float32, but x came as float64: something in between is float32"]
-    for upstream, form, _ in ways:
-        for a, b in combinations(_relevant(name, largest, upstream, form), 2):
-            mistakes = (*form, a, b)
-            if _comes_close(name, largest, upstream, mistakes) and explained_by(*mistakes, upstream=upstream):
-                yield [f"two mistakes together: {a.why}; and {b.why}"]
+        if causes:
+            return [cause.why for cause in causes]
+    return []
 
 
-def _value(name: str, trial: Trial, upstream: list[str], mistakes: Sequence[Mistake]) -> Value:
-    try:
-        return backward(forward(trial.values, mistakes), mistakes, trial.given(upstream))[name]
-    except ValueError:  # shapes that do not broadcast
-        return np.nan
+def in_float32(case: Case) -> list[str]:
+    """Nothing is wrong but the precision."""
+    if case.explained_by(way=case.ways[0], dtype=np.dtype(np.float32)):
+        first = case.derivation.inputs[0]
+        return [f"right to the seven digits of float32, but {first} came as float64: something in between is float32"]
+    return []
 
 
-def _relevant(name: str, trial: Trial, upstream: list[str], form: tuple[Mistake, ...]) -> list[Mistake]:
-    """The mistakes that make a difference to this gradient."""
-    right = _value(name, trial, upstream, form)
-    return [mistake for mistake in MISTAKES if not np.array_equal(_value(name, trial, upstream, (*form, mistake)), right)]
+def two_mistakes(case: Case) -> list[str]:
+    """Two mistakes together, of the likelier ones."""
+    for way in case.ways:
+        likely, values = [], [case.value(way, [])]
+        for mistake in case.relevant(way, mistakes_in(case.derivation).likely):
+            value = case.value(way, [mistake])
+            if not any(value.shape == other.shape and np.allclose(value, other, 1e-9, 0) for other in values):
+                likely.append(mistake)
+                values.append(value)
+        for pair in combinations(likely, 2):
+            if case.comes_close(way, pair) and case.explained_by(*pair, way=way):
+                return [f"two mistakes together: {pair[0].why}; and {pair[1].why}"]
+    return []
 
 
-def _comes_close(name: str, trial: Trial, upstream: list[str], mistakes: Sequence[Mistake]) -> bool:
-    """Before thousands of pairs are tried on every batch: is it worth while?"""
-    got, value = np.squeeze(trial.got[name]), np.squeeze(_value(name, trial, upstream, mistakes))
-    return got.shape == value.shape and bool(np.abs(value - got).max() <= 1e-3 * np.abs(got).max())
-
-
-def _only_far_from_zero(name: str, trials: list[Trial]) -> bool:
-    """Is a gradient right in some columns, and wrong only in such whose mean is more than ten times √(σ² + ε)?"""
-    near_zero = False
-    for trial in trials:
-        v = forward(trial.values)
-        near = np.abs(v["mu"]) < 10 * v["root"]
-        if trial.got[name].shape != trial.truth[name].value.shape or (trial.off(name) & near).any():
-            return False
-        near_zero |= bool(near.any())
-    return near_zero
+STRATEGIES: list[Strategy] = [
+    right_given_others,
+    all_zero,
+    another_gradient,
+    one_mistake,
+    one_forward_mistake,
+    in_float32,
+    two_mistakes,
+]

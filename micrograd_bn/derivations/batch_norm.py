@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arguments import checked
 from ..batchnorm import mean, normalize, normalized, scale_shift, variance
-from ..derivation import Derivation, Edge, Gradient
+from ..derivation import Derivation, Edge, Formula, Gradient, Mistake
 from ..engine import Tensor
 from ..kinds import Value, as_data, explains_kinds
 from ..primitives import shared, sqrt
@@ -101,6 +101,117 @@ CONDENSED = Gradient(
 )
 
 
+# ---- What people get wrong in it, beyond what follows from the formulas
+
+PLACES = {3: "x̂, equation (3)", 8: "∂x̂/∂σ², equation (8)", 10: "∂x̂/∂μ, equation (10)", 11: "∂μ/∂x, equation (11)"}
+PLACES |= {12: "∂σ²/∂x, equation (12)", 13: "∂x̂/∂x, equation (13)"}
+POWERS = {3: 1, 8: 3, 10: 1, 13: 1}  # of √(σ² + ε), by which these divide
+ROOTS: tuple[tuple[str, Formula], ...] = (  # what stands for √(σ² + ε)
+    ("ε is forgotten", lambda var, eps: sqrt(var)),
+    ("ε is always 1e-5, not the one that was passed,", lambda var, eps: sqrt(var + 1e-5)),
+    ("ε is added to σ, after the root,", lambda var, eps: sqrt(var) + eps),
+    ("the square root is forgotten", lambda var, eps: var + eps),
+)
+UNBIASED = "the variance divides by m − 1, not by m, in equation"
+NO_MEAN = "the variance lacks its 1/m in equation"
+
+
+def _with_root(number: int, other: Formula) -> Formula:
+    """The formula with something else for √(σ² + ε)."""
+    return lambda term, var, eps: term * (sqrt(var + eps) / other(var, eps)) ** POWERS[number]
+
+
+def _times_m(term: Value, x: Value, axis: Axis) -> Value:
+    return term * count(x, axis)
+
+
+def _unbiased(term: Value, x: Value, axis: Axis) -> Value:
+    m = count(x, axis)
+    return term * m / (m - 1)
+
+
+def _divided(term: Value, var: Value, eps: Value) -> Value:
+    return term / sqrt(var + eps)
+
+
+def _multiplied(term: Value, var: Value, eps: Value) -> Value:
+    return term * sqrt(var + eps)
+
+
+def mistakes_in(over: str, elsewhere: str, other_axis: Axis) -> list[Mistake]:
+    """The mistakes in these equations with statistics ``over`` some axes, and not over ``other_axis``, which is ``elsewhere``."""
+    everything = f"taken over everything (no axis), not only over {over},"
+    of_all = {1: lambda x, axis: 0 * x.mean(axis=axis, keepdims=True) + x.mean()}
+    var_of_all = {2: lambda x, mu, axis: 0 * x.mean(axis=axis, keepdims=True) + ((x - mu) ** 2).mean()}
+    with_own_mean = {2: lambda x, axis: variance(x, x.mean(axis=axis, keepdims=True), axis)}
+    all_with_own_mean = {2: lambda x, axis: 0 * x.mean(axis=axis, keepdims=True) + ((x - x.mean()) ** 2).mean()}
+    no_9 = {9: lambda term: term * 0}  # whoever leaves it out takes Σ (x − μ) for 0, which it is not with such a μ
+    along: dict[Any, Formula] = {  # every equation with an axis, along another
+        1: lambda x: mean(x, other_axis),
+        2: lambda x, mu: variance(x, mu, other_axis),
+        9: lambda dvar, x, mu: var_to_mu(dvar, x, mu, other_axis),
+        11: lambda dmu, x: mu_to_x(dmu, x, other_axis),
+        12: lambda dvar, x, mu: var_to_x(dvar, x, mu, other_axis),
+    }
+    return [
+        Mistake(
+            "dx takes μ and σ² for constants: it lacks the paths through them, equations (11) and (12)",
+            dict.fromkeys((11, 12), lambda term: term * 0),
+        ),
+        *(Mistake(f"there is m − 1 for m in {PLACES[n]}", {n: _unbiased}) for n in (11, 12)),
+        Mistake(f"the power is −½, not −3/2, in {PLACES[8]}", {8: lambda term, var, eps: term * (var + eps)}),
+        Mistake(f"the power is −1, not −3/2, in {PLACES[8]}", {8: _multiplied}),
+        Mistake(f"x̂ stands for x − μ in {PLACES[8]}", {8: _divided}),
+        *(Mistake(f"γ is forgotten (dy stands for dx̂) in {PLACES[n]}", {n: lambda term, gamma: term / gamma}) for n in (8, 10, 13)),
+        *(Mistake(f"{what} in {PLACES[n]}", {n: _with_root(n, other)}) for what, other in ROOTS for n in POWERS),
+        *(Mistake(f"{what} wherever √(σ² + ε) stands", {n: _with_root(n, other) for n in POWERS}) for what, other in ROOTS),
+        Mistake(
+            "ε is added to σ, after the root, in equation (3) and in its derivatives",
+            {n: _with_root(n, ROOTS[2][1]) for n in (3, 10, 13)}
+            | {8: lambda term, var, eps: term * sqrt(var + eps) ** 3 / (sqrt(var) * (sqrt(var) + eps) ** 2)},
+        ),
+        Mistake(f"{UNBIASED} (2)", {2: _unbiased}),
+        Mistake(f"{UNBIASED}s (2) and (12)", dict.fromkeys((2, 12), _unbiased)),
+        Mistake(f"{NO_MEAN} (2)", {2: _times_m}),
+        Mistake(f"{NO_MEAN}s (2) and (12)", dict.fromkeys((2, 12), _times_m)),
+        Mistake("σ stands for σ² in equation (2)", {2: lambda term: sqrt(term)}),
+        Mistake(f"μ and σ² are taken over {elsewhere}, not over {over}, equations (1) and (2)", along),
+        *(
+            Mistake(f"{what} {everything} {where}", formulas | without)
+            for what, where, formulas in (
+                ("μ and σ² are", "equations (1) and (2)", of_all | var_of_all),
+                ("μ is", "equation (1)", of_all),
+                ("μ is", "equation (1)", of_all | with_own_mean),
+                ("σ² is", "equation (2)", var_of_all),
+                ("σ² is", "equation (2)", all_with_own_mean),
+            )
+            for without in ({}, no_9)
+        ),
+        Mistake("a 1/m is missing in all of dx", dict.fromkeys((11, 12, 13), _times_m)),
+        Mistake("there is m − 1 for m in all of dx", dict.fromkeys((11, 12, 13), _unbiased)),
+        Mistake("the division by √(σ² + ε) is missing in all of dx", dict.fromkeys((11, 12, 13), _multiplied)),
+        Mistake("the square root is forgotten in all of dx", dict.fromkeys((11, 12, 13), _divided)),
+        Mistake(
+            "it is multiplied by √(σ² + ε), not divided, in all of dx",
+            dict.fromkeys((11, 12, 13), lambda term, var, eps: term * (var + eps)),
+        ),
+        Mistake(
+            "right where a column's mean is small; where it is large against σ, digits are lost, as E[x²] − E[x]² loses them",
+            {2: lambda x, axis: (x**2).mean(axis=axis, keepdims=True) - x.mean(axis=axis, keepdims=True) ** 2},
+            loses_digits=True,
+        ),
+    ]
+
+
+# The condensed form as people write it goes on with dγ and dβ, where the derivation goes on with dσ² and dμ.
+FORMS: dict[str, dict[int, Formula]] = {
+    "the condensed form": {
+        12: lambda gamma, x_hat, dgamma, x, var, eps, axis: -gamma * x_hat * dgamma / (count(x, axis) * sqrt(var + eps)),
+        11: lambda gamma, dbeta, x, var, eps, axis: -gamma * dbeta / (count(x, axis) * sqrt(var + eps)),
+    }
+}
+
+
 def _check(values: dict[str, Value]) -> None:
     """What ``batch_norm`` says of bad arguments; and where σ² + ε is 0, equation (3) has no value."""
     x, _, _ = checked(*(values[name] for name in ("x", "gamma", "beta", "eps", "axis")))
@@ -122,6 +233,8 @@ BATCH_NORM = Derivation(
     domains={"gamma": "scale"},
     symbols={"mu": ("μ", r"\mu_B"), "var": ("σ²", r"\sigma_B^2")},
     condensed=[CONDENSED],
+    forms=FORMS,
+    mistakes=mistakes_in("the batch (axis 0)", "the features (axis 1)", 1),
     check=_check,
 )
 EQUATIONS: tuple[Any, ...] = (*BATCH_NORM.equations, *BATCH_NORM.edges)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..batchnorm import mean, normalize, scale_shift, variance
 from ..derivation import Derivation, Gradient
-from .batch_norm import EDGES, d_x_condensed
+from .batch_norm import EDGES, d_x_condensed, mistakes_in
 
 CONDENSED = Gradient((13, 12, 11), "x", function=d_x_condensed)
 LAYER_NORM = Derivation(
@@ -19,5 +19,6 @@ LAYER_NORM = Derivation(
     domains={"gamma": "scale"},
     symbols={"var": ("σ²", r"\sigma^2")},
     condensed=[CONDENSED],
+    mistakes=mistakes_in("the features (axis 1)", "the batch (axis 0)", 0),
     defaults={"axis": -1},
 )

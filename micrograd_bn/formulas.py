@@ -1,0 +1,480 @@
+"""What can be wrong in a derivation follows from its table: a path left out, a sign, a sum, and each step of a formula.
+
+A formula is recorded on Tensors, and its steps gone through again on any kind of number, some of them changed. ``mistakes_in(d)``
+lists a derivation's own mistakes and these, in words.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache, partial
+from itertools import combinations
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from .derivation import Derivation, Edge, Formula, Mistake, parameters, with_parameters
+from .engine import Tensor, in_order
+from .kinds import Value, apply
+from .shapes import Shape, array, axes, shape
+
+Values: TypeAlias = Mapping[str, Value]
+Change: TypeAlias = Callable[..., Value]
+PLAIN = (int, tuple, str, dict, type(None))  # what is no number to compute with: an axis, say
+
+
+# ---- A formula, recorded
+
+
+class Recorded:
+    """A function of named values, run once on Tensors of these values' shapes."""
+
+    def __init__(self, function: Formula, given: tuple[tuple[str, bool, Any], ...]):
+        random = np.random.default_rng(0)
+        leaves = {name: Tensor(random.uniform(0.5, 1.5, value)) for name, is_shape, value in given if is_shape}
+        with np.errstate(all="ignore"):
+            result = function(*[leaves.get(name, value) for name, _, value in given])
+        self.nodes = in_order([result] if isinstance(result, Tensor) else [])
+        self.names = {leaf: name for name, leaf in leaves.items()}
+
+    def run(self, values: Values, changes: Mapping[int, Change], end: int = -1) -> Value:
+        """The result for other values, or the step at ``end``; a change is a function of the values and the step's inputs."""
+        found: dict[Tensor, Value] = {}
+        for i, node in enumerate(self.nodes):
+            inputs = [found[a] if isinstance(a, Tensor) else a for a in node.inputs]
+            if i in changes:
+                found[node] = changes[i](values, *inputs)
+            elif node in self.names:
+                found[node] = values[self.names[node]]
+            else:
+                found[node] = apply(node.primitive.forward, inputs, node.params) if node.primitive else node.data
+        return found[self.nodes[end]]
+
+
+_recorded = lru_cache(maxsize=4096)(Recorded)
+
+
+def recorded(function: Formula, values: Values) -> Recorded:
+    """The steps of a function, on values of these shapes."""
+    given = [(name, values[name]) for name in parameters(function)]
+    return _recorded(function, tuple([(a, False, v) if isinstance(v, PLAIN) else (a, True, shape(v)) for a, v in given]))
+
+
+def size(function: Formula, values: Values) -> Value:
+    """How large the terms are that a function adds up: its value, if all of them had one sign."""
+    steps = recorded(function, values)
+    adding = {i: n for i, n in enumerate(steps.nodes) if n.primitive and n.primitive.name in ("sum", "mean", "matmul")}
+    return np.abs(steps.run(values, {i: partial(_of_absolutes, node) for i, node in adding.items()}))
+
+
+def _of_absolutes(node: Tensor, values: Values, *inputs: Value) -> Value:
+    assert node.primitive
+    return apply(node.primitive.forward, [np.abs(a) for a in inputs], node.params)
+
+
+class Changed:
+    """A formula with some of its steps changed."""
+
+    def __init__(self, function: Formula, steps: int, changes: Mapping[int, Change]):
+        self.function, self.steps, self.changes = function, steps, changes
+
+    def __or__(self, other: Changed) -> Changed:
+        return Changed(self.function, self.steps, {**self.changes, **other.changes})
+
+    def __call__(self, values: Values) -> Value:
+        steps = recorded(self.function, values)
+        if len(steps.nodes) != self.steps:
+            raise ValueError("on these shapes, the formula has other steps")
+        return steps.run(values, self.changes)
+
+
+@cache
+def formula(d: Derivation, edge: Edge) -> Formula:
+    """The formula of an edge; the engine's, if the author has written none."""
+    if edge.function is not None:
+        return edge.function
+    e = d.equation_of(edge.output)
+    names = (f"d{edge.output}", *e.inputs, *e.constants)
+    return with_parameters(names, lambda *arguments: d.by_engine(edge, dict(zip(names, arguments))))
+
+
+def shapes_of(d: Derivation, sizes: Mapping[str, int]) -> dict[str, Shape]:
+    """The shapes of a derivation's inputs for these sizes of its axes."""
+
+    def of(dims: Sequence[str]) -> Shape:
+        return tuple([int(n) if n.isdigit() else sizes[n] for n in dims])
+
+    first = of(d.shapes[d.inputs[0]])
+    kept = tuple([1 if i in axes(len(first), d.constants.get("axis", 0)) else n for i, n in enumerate(first)])
+    return {a: kept if d.shapes[a] == "kept" else of(d.shapes[a]) for a in d.inputs}
+
+
+def named_axes(d: Derivation) -> list[str]:
+    """The names of the axes that its inputs have."""
+    return list(dict.fromkeys(n for dims in d.shapes.values() if dims != "kept" for n in dims if not n.isdigit()))
+
+
+# ---- What may be wrong with a step: what its inputs a and b then give, which of them is gone, and the words if that is not all
+
+STEPS: dict[str, list[tuple[Change, int | None, str]]] = {
+    "add": [
+        (lambda v, a, b: a, 1, "{b} is forgotten"),
+        (lambda v, a, b: b, 0, "{a} is forgotten"),
+        (lambda v, a, b: a - b, None, "there is a − for the + in {whole}"),
+    ],
+    "sub": [
+        (lambda v, a, b: a, 1, "{a} stands for {whole}"),
+        (lambda v, a, b: -b, 0, "{a} is forgotten"),
+        (lambda v, a, b: a + b, None, "there is a + for the − in {whole}"),
+    ],
+    "mul": [(lambda v, a, b: b, 0, ""), (lambda v, a, b: a, 1, "")],
+    "div": [
+        (lambda v, a, b: a, 1, ""),
+        (lambda v, a, b: 1 / b, 0, ""),
+        (lambda v, a, b: a * b, None, "it is multiplied by {b}, not divided,"),
+        (lambda v, a, b: a / b / b, None, "there is a division by {b} too many"),
+    ],
+    "sqrt": [(lambda v, a: a, None, "the square root is forgotten")],
+    "transpose": [(lambda v, a: a, None, "{a} is not transposed")],
+    "matmul": [(lambda v, a, b: a.T @ b, None, "{a} is transposed"), (lambda v, a, b: a @ b.T, None, "{b} is transposed")],
+    **{name: [(lambda v, a: a, None, f"{name} is forgotten")] for name in ("exp", "log", "tanh", "sin", "cos", "relu", "abs")},
+}
+
+# ---- A step in words, and how tightly they hold together: 1 for a sum, 2 for a product, 3 for what stands alone
+
+Part: TypeAlias = tuple[str, int]
+WORDS: dict[str, tuple[str, int, tuple[int, ...]]] = {  # with the tightness that each input needs, else it is put in parentheses
+    "add": ("{} + {}", 1, (1, 1)),
+    "sub": ("{} − {}", 1, (1, 2)),
+    "mul": ("{} {}", 2, (2, 3)),
+    "matmul": ("{} {}", 2, (2, 3)),
+    "div": ("{} / {}", 2, (2, 3)),
+    "neg": ("−{}", 2, (2,)),
+    "sqrt": ("√{}", 3, (3,)),
+    "sum": ("Σ {}", 2, (2,)),
+    "transpose": ("{}ᵀ", 3, (3,)),
+}
+POWERS = {0.5: "√{}", 2: "{}²", 3: "{}³"}
+PRIMES = (7, 11, 13, 5, 3)  # sizes by which a number in a formula is known for a count: 77 for two axes together
+NAMES_OF_AXES = {"m": "the batch", "k": "the features"}
+
+
+def _shift(node: Tensor) -> bool:
+    """Whether this adds or subtracts what the chain rule takes for a constant: so that exp does not overflow, and for no more."""
+    shift = node.inputs[-1]
+    return isinstance(shift, Tensor) and shift.primitive is not None and shift.primitive.name == "stop_gradient"
+
+
+# ---- The mistakes that follow from a table
+
+
+class Mistakes(NamedTuple):
+    """What can be wrong in a derivation; what is wrong in one place stands before what is in several, for it says more."""
+
+    likely: tuple[Mistake, ...]  # its own, and a path, a sign, a sum or a factor: of these, two may be made together
+    backward: tuple[Mistake, ...]  # the likely ones, and whatever else may stand in a formula of the backward pass
+    forward: tuple[Mistake, ...]  # what may be wrong with an equation, and with what stands there and further on
+
+
+@cache
+def mistakes_in(d: Derivation) -> Mistakes:
+    """The mistakes in a derivation: its own, and those that follow from its table."""
+    table = _Table(d)
+    missing, changed, forward = table.of_steps()
+    likely = [*d.mistakes, *table.of_edges(), *missing]
+    groups = likely, [*likely, *changed, *table.factors_too_many(), *table.stand_ins()], forward
+    return Mistakes(*[tuple(sorted(group, key=lambda mistake: len(mistake.places))) for group in groups])
+
+
+class _Quantity(NamedTuple):
+    """What may stand for something of its shape: a variable, a gradient, or a step of an equation."""
+
+    text: str
+    shape: Shape
+    rank: int  # what comes earlier in the passes has a lower one
+    is_gradient: bool
+    of: Callable[[Values], Value]
+
+
+class _Place(NamedTuple):
+    """A formula, and where it stands."""
+
+    key: Any  # its number, or the variable whose condensed form it is
+    where: str  # "∂y/∂x̂, equation (5)"
+    function: Formula
+    steps: Recorded
+    parts: list[Part]
+    rank: int
+
+    def mistake(self, what: str, changes: Mapping[int, Change]) -> Mistake:
+        return Mistake(f"{what} in {self.where}", {self.key: Changed(self.function, len(self.steps.nodes), changes)})
+
+
+class _Table:
+    """A derivation on arrays whose sizes tell their axes apart."""
+
+    def __init__(self, d: Derivation):
+        self.d = d
+        self.sizes = dict(zip(named_axes(d), PRIMES))
+        random = np.random.default_rng(0)
+        with np.errstate(all="ignore"):
+            values = d.forward(**{a: random.uniform(0.5, 1.5, to) for a, to in shapes_of(d, self.sizes).items()})
+            upstream = random.normal(size=shape(values[d.result]))
+            gradients = {f"d{a}": g for a, g in d.backward(upstream, **values).items()}
+        self.values = values | {d.upstream: upstream} | gradients
+        self.ranks = {name: i for i, name in enumerate((*d.variables, d.upstream, *gradients))}
+        words = set(re.findall(r"[^\W\d_]+", " ".join([*[e.text for e in d.equations], *[edge.text for edge in d.edges]])))
+        self.counts: dict[float, str] = {}  # what sizes and their products are called: m, if not by the name of an axis
+        for n in range(1, len(self.sizes) + 1):
+            for names in combinations(self.sizes, n):
+                own = n == 1 and (names[0] in words or "m" not in words)
+                self.counts[math.prod(self.sizes[name] for name in names)] = names[0] if own else "m"
+        self.equations = [self._place(e.number, f"{e.name}, equation ({e.number})", e.function, e.output) for e in d.equations]
+        self.edges = [
+            self._place(edge.number, f"{edge.name}, equation ({edge.number})", formula(d, edge), f"d{edge.output}", 1)
+            for edge in d.edges
+        ]
+        inputs = {edge.number: edge.input for edge in d.edges}
+        self.forms = [
+            self._place(number, f"{name} of {self._symbol(f'd{inputs[number]}')}", function, f"d{inputs[number]}")
+            for name, functions in d.forms.items()
+            for number, function in functions.items()
+        ]
+        self.forms += [
+            self._place(g.variable, f"the condensed form of {g.name}", g.function, f"d{g.variable}") for g in d.condensed
+        ]
+
+    def _place(self, key: Any, where: str, function: Formula, name: str, later: int = 0) -> _Place:
+        steps = recorded(function, self.values)
+        parts: dict[Tensor, Part] = {}
+        for node in steps.nodes:
+            parts[node] = self._part(node, [self._known(a, parts) for a in node.inputs], steps.names.get(node))
+        return _Place(key, where, function, steps, list(parts.values()), self.ranks[name] + later)
+
+    # ---- in words
+
+    def _symbol(self, name: str) -> str:
+        d = self.d
+        if name not in d.variables and name[:1] == "d" and name[1:] in d.variables:
+            return f"d{d.symbol(name[1:])[0]}"
+        return d.symbol({"eps": "epsilon"}.get(name, name))[0]
+
+    def _number(self, number: float, inverse: bool = False) -> str:
+        number, sign = abs(number), "−" if number < 0 else ""
+        text = self.counts.get(number) or {0.5: "½"}.get(number, f"{number:g}".replace("e-0", "e-"))
+        squared = round(number**2, 9)
+        text = f"√{self.counts[squared]}" if squared in self.counts else text
+        return sign + ({"2": "½", "½": "2"}.get(text, f"1/{text}") if inverse else text)
+
+    def _known(self, a: Value, parts: Mapping[Tensor, Part]) -> Part:
+        return parts[a] if isinstance(a, Tensor) else ("…" if shape(a) else self._number(float(a)), 3)
+
+    def _part(self, node: Tensor, inputs: list[Part], name: str | None) -> Part:
+        if name is not None:
+            return self._symbol(name), 3
+        if node.primitive is None:
+            return self._known(node.data, {})
+        operation = node.primitive.name
+        if _shift(node) or operation in ("reshape", "broadcast", "astype"):
+            return inputs[0]
+        needed: tuple[int, ...]
+        if operation == "pow":
+            exponent = node.params["exponent"]
+            text, level, needed = POWERS.get(exponent, f"{{}}^({self._number(exponent)})"), 3, (3,)
+        else:
+            text, level, needed = WORDS.get(operation, (f"{operation}({', '.join(['{}'] * len(inputs))})", 3, (1,) * len(inputs)))
+        return text.format(*[part if tight >= least else f"({part})" for (part, tight), least in zip(inputs, needed)]), level
+
+    def _axes(self, sizes: Shape, over: tuple[int, ...], full: bool = True) -> str:
+        """Axes by what goes along them, and by their numbers."""
+        if len(over) != 1:
+            return f"the axes {', '.join(map(str, over[:-1]))} and {over[-1]}"
+        name = NAMES_OF_AXES.get(next((n for n, known in self.sizes.items() if known == sizes[over[0]]), ""))
+        return f"axis {over[0]}" if name is None else f"{name} (axis {over[0]})" if full else name
+
+    # ---- the mistakes
+
+    def of_edges(self) -> Iterator[Mistake]:
+        """A path that is left out, a sign, a sum."""
+        d = self.d
+        several = [(g, sorted(d.leaving(g.variable), key=lambda edge: edge.number)) for g in d.gradients if len(g.numbers) > 1]
+        for g, edges in several:
+            terms = [d.pull_back(edge, self.values) for edge in edges]
+            for edge, term in zip(edges, terms):
+                rest = sum(other for other in terms if other is not term)
+                if all(np.abs(part).max() > 1e-9 for part in (term, rest)):  # else it is 0, or all that there is
+                    what = f"{g.name} lacks the path through {self._symbol(edge.output)}, equation ({edge.number})"
+                    yield Mistake(what, {edge.number: lambda term: term * 0})
+        for place in self.edges:
+            yield Mistake(f"the sign is wrong in {place.where}", {place.key: lambda term: -term})
+        for edge, place in zip(d.edges, self.edges):
+            sizes, to = place.steps.nodes[-1].shape, shape(self.values[edge.input])
+            to = (1,) * (len(sizes) - len(to)) + to
+            over = tuple(i for i, n in enumerate(sizes) if n > 1 and to[i] == 1)
+            if over and edge.function is not None:
+                for what, change in self._reductions(sizes, over, "sum"):
+                    yield Mistake(f"{what} in {place.where}", sums={edge.number: partial(change, {})})
+        for g, edges in several:
+            yield Mistake(f"the sign is wrong in all of {g.name}", {edge.number: lambda term: -term for edge in edges})
+
+    def _reductions(
+        self, sizes: Shape, over: tuple[int, ...], operation: str, keepdims: bool = True
+    ) -> Iterator[tuple[str, Change]]:
+        """What can be wrong with a sum or a mean over some axes."""
+        m = self.counts.get(math.prod([sizes[i] for i in over]), "m")
+        briefly, fully = self._axes(sizes, over, full=False), self._axes(sizes, over)
+        if operation == "sum":
+            yield f"there is no sum over {briefly}", lambda v, a: a
+        for i, n in enumerate(sizes):
+            if (i,) != over and n > 1:
+                what = f"the {operation} is over {self._axes(sizes, (i,))}, not over {fully},"
+                yield what, partial(_reduced, operation, i, keepdims)
+        if len(over) < len(sizes):
+            yield f"the {operation} is over everything, not only over {fully},", partial(_reduced, operation, None, False)
+        other = f"there is a 1/{m} too many (a mean for the sum over {briefly})" if operation == "sum" else f"the 1/{m} is missing"
+        yield other, partial(_reduced, "mean" if operation == "sum" else "sum", over, keepdims)
+
+    def of_steps(self) -> tuple[list[Mistake], list[Mistake], list[Mistake]]:
+        """Steps of formulas: what is missing in an edge's, what else is wrong with those; what is with equations, or wherever."""
+        missing: list[Mistake] = []
+        changed: list[Mistake] = []
+        forward: list[Mistake] = []
+        everywhere: dict[tuple[str, str], dict[Any, Change]] = {}
+        for place in (*self.equations, *self.edges, *self.forms):
+            found = list(self._of_steps(place))
+            for what, whole, changes in found:
+                again = sum(what == other for other, *_ in found) > 1
+                mistake = place.mistake(f"{what}, in {whole}," if again else what, changes)
+                if place not in self.forms:
+                    everywhere.setdefault((what, whole), {}).update(mistake.formulas)
+                gone = place in self.edges and what.endswith(("is missing", "is forgotten"))
+                (forward if place in self.equations else missing if gone else changed).append(mistake)
+        wherever = [Mistake(f"{what} wherever {whole} stands", f) for (what, whole), f in everywhere.items() if len(f) > 1]
+        return missing, changed, [*forward, *wherever]
+
+    def _of_steps(self, place: _Place) -> Iterator[tuple[str, str, dict[int, Change]]]:
+        """What can be wrong with the steps of a formula: in words, of which expression, and the changes wherever that is in it."""
+        nodes, parts, names = place.steps.nodes, place.parts, place.steps.names
+        known = dict(zip(nodes, parts))
+        groups: dict[tuple[str, str], list[int]] = {}
+        inverse: dict[Tensor, bool] = {}  # below a fraction bar
+        for i, node in reversed(list(enumerate(nodes))):
+            operation = node.primitive.name if node.primitive else ""
+            groups.setdefault((parts[i][0], operation), []).append(i)
+            for j, a in enumerate(node.inputs):
+                if isinstance(a, Tensor) and operation in ("mul", "div", "neg", "sqrt"):
+                    inverse[a] = inverse.get(node, False) ^ (operation == "div" and j == 1)
+        right = place.steps.run(self.values, {})
+        for (whole, operation), group in reversed(groups.items()):
+            node = nodes[group[0]]
+            texts = dict(zip("ab", [self._known(a, known)[0] for a in node.inputs]), whole=whole)
+            for change, gone, words in self._of_step(node, names):
+                if gone is not None and self._flows_in(node.inputs[gone], names):
+                    continue
+                if not words and gone is not None:
+                    below = inverse.get(node, False) ^ (operation == "div" and gone == 1)
+                    words = self._missing(node.inputs[gone], texts["ab"[gone]], below, names)
+                changes = dict.fromkeys(group, change)
+                if self._matters(place, changes, right):
+                    yield words.format(**texts), whole, changes
+
+    def _of_step(self, node: Tensor, names: Mapping[Tensor, str]) -> Iterator[tuple[Change, int | None, str]]:
+        operation = node.primitive.name if node.primitive else ""
+        yield from STEPS.get(operation, [])
+        if names.get(node) in self.d.constants:
+            default = self.d.constants[names[node]]
+            yield lambda values: default, None, f"{{whole}} is always {self._number(default)}, not the one that was passed,"
+        if operation == "pow":
+            n = node.params["exponent"]
+            yield lambda v, a: a, None, "the square root is forgotten" if n == 0.5 else "{a} stands for {whole}"
+            for other in (n + 1, n - 1, n + 0.5, n - 0.5):
+                words = f"the power is {self._number(other)}, not {self._number(n)}," if other else "{whole} is missing"
+                yield partial(_to_the, other), None, words
+        if operation in ("sum", "mean"):
+            sizes = shape(node.inputs[0])
+            over = axes(len(sizes), node.params["axis"])
+            for what, change in self._reductions(sizes, over, operation, node.params["keepdims"]):
+                yield change, None, what
+
+    def _missing(self, a: Value, text: str, below: bool, names: Mapping[Tensor, str]) -> str:
+        if not isinstance(a, Tensor):
+            return f"the {self._number(float(a), below) if not shape(a) else text} is missing"
+        if below:
+            return f"the division by {text} is missing"
+        return f"{text} is forgotten" if a in names else f"the factor {text} is missing"
+
+    def _flows_in(self, a: Value, names: Mapping[Tensor, str]) -> bool:
+        """Whether this is the gradient of an array that a formula takes: nobody leaves that out."""
+        return isinstance(a, Tensor) and bool(a.shape) and names.get(a, "") in self.ranks and names[a] not in self.d.variables
+
+    def _matters(self, place: _Place, changes: Mapping[int, Change], right: Value) -> bool:
+        """Whether such a change is possible, and gives other numbers."""
+        try:
+            with np.errstate(all="ignore"):
+                value = place.steps.run(self.values, changes)
+        except ValueError:  # shapes that do not fit
+            return False
+        return shape(value) != shape(right) or not np.allclose(value, right, 1e-9, 0)
+
+    def factors_too_many(self) -> Iterator[Mistake]:
+        """A variable, or a 1/m, that is there once more than it should be."""
+        for place in self.edges:
+            to = place.steps.nodes[-1].shape
+            for name in self.d.variables[:-1]:
+                own = shape(self.values[name])
+                if len(own) <= len(to) and all(n in (1, m) for n, m in zip(own[::-1], to[::-1])):
+                    symbol = self._symbol(name)
+                    article = "an" if symbol[0] in "aefhilmnorsx" and not symbol[1:2].isalpha() else "a"
+                    times = with_parameters(("term", name), lambda term, value: term * value)
+                    yield Mistake(f"there is {article} {symbol} too many in {place.where}", {place.key: times})
+            for name, size in self.sizes.items():
+                over = with_parameters(("term", "sizes"), lambda term, sizes, name=name: term / sizes[name])
+                yield Mistake(f"there is a 1/{self.counts[size]} too many in {place.where}", {place.key: over})
+
+    def stand_ins(self) -> Iterator[Mistake]:
+        """A quantity of the same shape in the place of what should stand there."""
+        quantities = list(self._quantities())
+        for place in (*self.edges, *self.forms):
+            seen = set()
+            for i, node in enumerate(place.steps.nodes[:-1]):
+                if not (node.primitive or node in place.steps.names):
+                    continue
+                for q in quantities:
+                    what = f"{q.text} stands for {place.parts[i][0]}"
+                    fits = (
+                        q.shape == node.shape and q.rank < place.rank and q.is_gradient == self._flows_in(node, place.steps.names)
+                    )
+                    if fits and q.text != place.parts[i][0] and what not in seen:
+                        seen.add(what)
+                        yield place.mistake(what, {i: partial(_value_of, q)})
+
+    def _quantities(self) -> Iterator[_Quantity]:
+        for name, rank in self.ranks.items():
+            is_gradient = name not in self.d.variables
+            yield _Quantity(self._symbol(name), shape(self.values[name]), rank, is_gradient, partial(_named, name))
+        for place in self.equations:
+            for i, node in enumerate(place.steps.nodes[:-1]):
+                if node.primitive and node.shape and "max" not in place.parts[i][0]:
+                    yield _Quantity(place.parts[i][0], node.shape, place.rank, False, partial(_at_step, place.function, i))
+
+
+def _reduced(operation: str, axis: Any, keepdims: bool, values: Values, a: Value) -> Value:
+    return getattr(array(a), operation)(axis=axis, keepdims=keepdims)
+
+
+def _to_the(exponent: float, values: Values, a: Value) -> Value:
+    return a**exponent
+
+
+def _value_of(quantity: _Quantity, values: Values, *inputs: Value) -> Value:
+    return quantity.of(values)
+
+
+def _named(name: str, values: Values) -> Value:
+    return values[name]
+
+
+def _at_step(function: Formula, i: int, values: Values) -> Value:
+    return recorded(function, values).run(values, {}, i)
