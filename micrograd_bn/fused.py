@@ -36,9 +36,9 @@ def fused_batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axi
     """``batch_norm`` for speed: the same arguments, result, gradients of every order and errors, as one node in the graph.
 
     It is for float32 and float64 arrays with a gamma and beta for each statistic or for all; anything else takes the composed
-    formulas. The extra ``fast`` (Numba) compiles it, for contiguous arrays where the axes that have statistics of their own lie side
-    by side: with axis 0, (0, 2, 3) or −1. That takes two seconds when a dtype is first met, and is kept in the user's cache. Large
-    batches are worked on by ``fused.THREADS`` threads; the result does not depend on how many they are.
+    formulas. The extra ``fast`` (Numba) compiles it, for contiguous arrays where the axes that have statistics of their own lie
+    side by side: with axis 0, (0, 2, 3) or −1. That takes two seconds when a dtype is first met, and is kept in the user's cache.
+    Large batches are worked on by ``fused.THREADS`` threads; the result does not depend on how many they are.
 
     >>> fused_batch_norm(np.array([[1.0], [3.0]]), gamma=2.0, beta=1.0, eps=0.0)
     array([[-1.],

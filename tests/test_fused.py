@@ -10,7 +10,8 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import EPS, batch, exact
+from benchmarks.contenders import EPS
+from benchmarks.timing import batch, exact
 from micrograd_bn import Tensor, batch_norm, fused, fused_batch_norm, grad
 from tests.conftest import optional
 from tests.test_batchnorm import test_errors_teach as errors_teach
