@@ -70,7 +70,7 @@ def name_of(shape: tuple[int, ...]) -> str:
 
 def layers(report: Report) -> None:
     report.write(
-        "Forward and backward in microseconds: minimum (median), the ratio of minimums to PyTorch's kernel, and to the limit, which is",
+        "Forward and backward in microseconds: minimum (median), the ratio of minimums to PyTorch's kernel, and to the limit:",
         "what has to move over how fast it moves here; in parentheses, the limit if results did not need new memory.",
         f"Float64 up to 32 × 10, float32 elsewhere. {machine()}.",
     )
@@ -107,8 +107,8 @@ def scalars(report: Report) -> None:
         timing.bytes_a_node(lambda n=n: contenders.chain(n, 2000)) for n in (Tensor, Value)
     )
     report.write(
-        f"A node takes {own:.0f} bytes after the forward pass and {with_gradient:.0f} with its gradient; micrograd's {peers:.0f} and "
-        f"{peers_with:.0f} (ratios {own / peers:.2f} and {with_gradient / peers_with:.2f})."
+        f"A node takes {own:.0f} bytes after the forward pass and {with_gradient:.0f} with its gradient; micrograd's {peers:.0f} "
+        f"and {peers_with:.0f} (ratios {own / peers:.2f} and {with_gradient / peers_with:.2f})."
     )
 
 
@@ -176,10 +176,12 @@ def scaling(report: Report) -> None:
         + " nodes."
     )
     for along in ("rows", "columns"):
-        for name, points in report.plots[along].items():
-            report.write(
-                f"{along}, {name}: " + ", ".join(f"{seconds / size * 1e9:.2f}" for size, seconds in points) + " ns an element"
-            )
+        lines = report.plots[along]
+        sizes = [f"{size:,}" for size, _ in lines["the limit"]]
+        shown = [f"| Nanoseconds a number of x, by {along} | " + " | ".join(sizes) + " |", "|---|" + "---:|" * len(sizes)]
+        for name, points in lines.items():
+            shown.append(f"| {name} | " + " | ".join(f"{seconds / size * 1e9:.2f}" for size, seconds in points) + " |")
+        report.write(*shown)
 
 
 def best_of_three(build: Callable[[], Any]) -> float:

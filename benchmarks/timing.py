@@ -73,8 +73,8 @@ def built(given: Case, names: Iterable[str] = LAYERS) -> dict[str, Run]:
 
 # ---- The limit: what has to move between memory and the processor, over how fast it moves
 
-# How often a layer reads and writes an array of x's size. A batch's statistics are known only when all of it has been read, so y and
-# dx need it once more; those of a row stay with the row. A forward pass writes y, a backward pass dx; a loss writes no y.
+# How often a layer reads and writes an array of x's size. A batch's statistics are known only when all of it has been read, so y
+# and dx need it once more; those of a row stay with the row. A forward pass writes y, a backward pass dx; a loss writes no y.
 MOVES = {"batch norm": (6, 2), "layer norm": (3, 2), "RMS norm": (3, 2), "softmax cross-entropy": (4, 1)}
 PROBES = ("read", "write", "write fresh")
 SMALLEST = 1 << 16  # numbers that are moved to find out how fast: with fewer it would be NumPy's call that is timed
