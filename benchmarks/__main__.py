@@ -195,7 +195,29 @@ def best_of_three(build: Callable[[], Any]) -> float:
     return best
 
 
-SECTIONS = {layers: 250, scalars: 30, second: 30, accuracy: 5, memory: 90, scaling: 200}
+def dask(report: Report) -> None:
+    """Larger batches than is good for one process, and larger chunks."""
+    lines = [
+        "A Dask batch of float64, 64 columns: seconds, and the gigabytes by which a process grows; on two workers, the larger of the two.",
+        "",
+        "| | one thread | two workers | two workers of 1 GB |",
+        "|---|---:|---:|---:|",
+    ]
+    cases = [(gigabytes, 50_000) for gigabytes in (1, 2, 4)] + [(1, chunk) for chunk in (12_500, 200_000, 800_000)]
+    for layer in ("batch norm", "layer norm"):
+        for gigabytes, chunk in [(0.1, 5_000)] if report.quick else cases:
+            parts = contenders.lazy(layer, gigabytes, chunk)
+            command = [sys.executable, "-m", "benchmarks", "--lazy", layer, str(gigabytes), str(chunk)]
+            one = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            cells = [one, timing.on_two_workers(parts)]
+            if chunk <= 50_000:  # larger chunks do not fit into so little
+                cells.append(timing.on_two_workers(parts, "1GB"))
+            shown = [f"{float(seconds):.1f} s, {float(peak):.2f} GB" for seconds, peak in cells] + ["–"] * (3 - len(cells))
+            lines.append(f"| {layer}, {gigabytes} GB, {chunk:,} rows a chunk | " + " | ".join(shown) + " |")
+    report.write(*lines)
+
+
+SECTIONS = {layers: 250, scalars: 30, second: 30, accuracy: 5, memory: 90, scaling: 200, dask: 1000}
 
 
 # ---- How it is shown
@@ -260,7 +282,12 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", choices=[*by_name, []], help="all by default")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--peak", help=argparse.SUPPRESS)  # a process of its own for ``memory``
+    parser.add_argument("--lazy", nargs=3, help=argparse.SUPPRESS)  # … and for ``dask``
     options = parser.parse_args()
+    if options.lazy:
+        layer, gigabytes, chunk = options.lazy
+        print(*timing.on_one_thread(contenders.lazy(layer, float(gigabytes), int(chunk))))
+        return
     if options.peak:
         shape, dtype = SIZES[-1]
         print(f"{timing.peak_memory(options.peak, case('batch norm', shape, dtype), case('batch norm', (8, 8), dtype)):.1f}")

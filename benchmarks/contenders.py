@@ -329,3 +329,18 @@ def double_backward(given: Case) -> dict[str, Run]:
         return leaf.grad.numpy()
 
     return {"this project, engine": here, "PyTorch composed": there}
+
+
+# ---- Beyond one machine
+
+
+def lazy(layer: str, gigabytes: float, chunk: int) -> list[Any]:
+    """Sums of y and dx of a batch that is made where it is used: all is computed, and nothing large comes here."""
+    import dask.array as da
+
+    rows = round(gigabytes * 1e9 / 8 / 64)
+    x, dy = (da.random.default_rng(seed).normal(3, 2, size=(rows, 64), chunks=(chunk, 64)) for seed in (0, 1))
+    leaf = Tensor(x)
+    y = batch_norm(leaf, 1.5, 0.5, EPS, 0 if layer == "batch norm" else -1)
+    y.backward(dy)
+    return [y.data.sum(axis=0), leaf.grad.sum(axis=0)]

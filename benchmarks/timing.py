@@ -144,6 +144,31 @@ def resident(field: str) -> int:
     return int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1)) * 1024
 
 
+def on_one_thread(parts: list[Any]) -> tuple[float, float]:
+    """Seconds, and the gigabytes by which this process grows, which does nothing else."""
+    import dask
+
+    reset_peak()
+    before, start = resident("VmRSS"), time.perf_counter()
+    dask.compute(*parts, scheduler="synchronous")
+    return time.perf_counter() - start, (resident("VmHWM") - before) / 1e9
+
+
+def on_two_workers(parts: list[Any], memory: str = "auto") -> tuple[float, float]:
+    """The same on two processes of one thread each: of the two, the one that grows more."""
+    from dask.distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=memory, dashboard_address=None, silence_logs=50) as cluster,
+        Client(cluster) as client,
+    ):
+        client.run(reset_peak)
+        before, start = client.run(resident, "VmRSS"), time.perf_counter()
+        client.compute(parts, sync=True)
+        seconds, peaks = time.perf_counter() - start, client.run(resident, "VmHWM")
+    return seconds, max(peaks[worker] - before[worker] for worker in peaks) / 1e9
+
+
 # ---- Accuracy
 
 MEANS = (0.0, 1e2, 1e4, 1e6)
