@@ -198,7 +198,7 @@ def best_of_three(build: Callable[[], Any]) -> float:
 def dask(report: Report) -> None:
     """Larger batches than is good for one process, and larger chunks."""
     lines = [
-        "A Dask batch of float64, 64 columns: seconds, and the gigabytes by which a process grows; on two workers, the larger of the two.",
+        "A Dask batch of float64, 64 columns: seconds, and the gigabytes by which a process grows, or the larger of two.",
         "",
         "| | one thread | two workers | two workers of 1 GB |",
         "|---|---:|---:|---:|",
