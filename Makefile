@@ -35,9 +35,9 @@ check-notebooks: .venv/notebooks
 oracle: .venv/oracle
 	$(BIN)/python -m pytest --quiet tests/oracles
 
-# Against the peers: benchmarks/results.md and .svg, and the README's table. make bench QUICK=1 is under a minute, to the terminal.
+# Against the peers: benchmarks/results.md and .svg, and the README's table. make bench QUICK=1 is two minutes, to the terminal.
 bench: .venv/bench
-	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 # Changes the source in place, one mutant after the other, and puts it back: in a checkout that you do not need meanwhile.
 mutants: .venv/mutants

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import EPS, MEANS, batch, errors, exact
+from benchmarks.contenders import EPS, FUSED
+from benchmarks.timing import MEANS, batch, errors, exact
 from micrograd_bn import batch_norm, batch_norm_backward
 
 UNIT = float(np.finfo(np.float32).eps)
@@ -12,15 +13,14 @@ UNIT = float(np.finfo(np.float32).eps)
 @pytest.mark.parametrize("center", MEANS)
 def test_the_composed_graph_loses_what_the_rounding_of_the_mean_costs(center):
     """The error grows with mean / standard deviation, and no faster: x − mu has the rounding of mu in it."""
-    found = errors(*batch(center))
-    for name in ("composed graph", "closed form"):
-        assert max(found[name]) <= 100 * UNIT * max(1, center)
+    for found in errors(*batch(center), ["this project, engine", "NumPy, condensed"]).values():
+        assert max(found) <= 100 * UNIT * max(1, center)
 
 
 @pytest.mark.parametrize("center", MEANS)
 def test_the_fused_primitive_loses_nothing_that_the_batch_still_has(center):
     """Its statistics are float64's and it subtracts them in two parts: a few roundings of float32, wherever the mean is."""
-    assert max(errors(*batch(center))["fused"]) <= 1e-6
+    assert max(errors(*batch(center), [FUSED])[FUSED]) <= 1e-6
 
 
 def test_the_exact_result_is_float64s_to_its_last_digits():

@@ -143,7 +143,7 @@ def _is_row(values: Sequence[Any]) -> bool:
 def _loaded(source: str, title: str) -> ModuleType:
     plain = "".join(c if c.isalnum() and c.isascii() else "_" for c in title)
     name = f"{plain}_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
-    path = _folder() / f"{name}.py"
+    path = folder() / f"{name}.py"
     if not path.is_file() or path.read_text(encoding="utf-8") != source:
         write_whole(path, source.encode())
     _vectorise_in_spite_of_many_arrays()
@@ -159,7 +159,7 @@ def _loaded(source: str, title: str) -> ModuleType:
     return module
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """Where compiled programs are kept: the user's cache, or a temporary folder where that cannot be written."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     for folder in (
