@@ -25,8 +25,9 @@ Batch: TypeAlias = tuple[Array, Array, Array, Array, float]  # dy, x, gamma, bet
 WHOLE_BATCH = ("x_hat", "x")  # one number for each element of x, not for each column
 HEADINGS = ("gradient", "verdict", "error", "why")
 ERRORS = (
-    "Errors are relative to the terms that are added up: one rounding is 1e-16 in float64, 6e-08 in float32. "
-    "A wrong gradient's is the largest that rounding does not explain."
+    "Exact is bit for bit what the derivation gives in floats. Errors are against the same in more digits, so exact has one, too; "
+    "they are relative to the terms that are added up: one rounding is 1e-16 in float64, 6e-08 in float32. A wrong gradient's is "
+    "the largest that rounding does not explain."
 )
 SPELLINGS = {spelling: name for name in NAMES for spelling in (name, f"d{name}")}
 

@@ -12,6 +12,7 @@ import webbrowser
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
@@ -68,10 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="micrograd-bn", description="Batch normalisation from primitive operations, held against the derivation."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version, and leave")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     data = argparse.ArgumentParser(add_help=False)
-    data.add_argument("file", nargs="?", help="CSV (header or not) or .npy; - is CSV on standard input; none is Iris")
+    data.add_argument(
+        "file",
+        nargs="?",
+        help="CSV (header or not; commas, semicolons, tabs, spaces) or .npy; - is CSV on standard input; none is Iris",
+    )
     data.add_argument("--columns", help="the columns to take: a,b by name, or by number from 1: 1,2", type=lambda s: s.split(","))
     data.add_argument("--eps", type=float, default=1e-5, help="added to the variance (default %(default)s)")
     data.add_argument(
@@ -144,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", help="where to (default: the terminal)")
     command.set_defaults(run=_write)
     return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"{parser.prog} {version('micrograd-bn')}")  # setup.cfg's, as it was installed
+        parser.exit()
 
 
 def _shape(text: str) -> Shape:
