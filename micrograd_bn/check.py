@@ -132,7 +132,7 @@ class FunctionRaised(RuntimeError):
     """What somebody's function raised, its cause, and on which batch."""
 
 
-def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None) -> Check:
+def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None, *, seed: int = 0) -> Check:
     """Hold somebody's own backward pass of batch normalisation against the derivation, and say why it is wrong where it is.
 
     f         ``f(dy, x, gamma, beta, eps)`` for x and dy of shape (m, k), gamma and beta of shape (k,), and a number eps > 0.
@@ -142,6 +142,7 @@ def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None
               It works on copies; overwriting them is reported.
     batches   what to call f with: tuples (dy, x, gamma, beta, eps) of float64 or float32, finite, in these shapes. None is a
               set of small batches on which the usual mistakes give different numbers.
+    seed      of the numbers in that set.
 
     Returns a ``Check``: it prints as a table, and in a test ``check_backward(f).raise_if_wrong()`` is all. A gradient is
     *exact* if it is bit for bit what ``batch_norm_backward`` gives, that is equations (5) to (13) of the derivation in this
@@ -159,7 +160,7 @@ def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None
     """
     trials, overwritten = [], []
     with np.errstate(all="ignore"):  # the numbers tell
-        for batch in _adversarial() if batches is None else batches:
+        for batch in _adversarial(seed) if batches is None else batches:
             arrays, eps = _checked_batch(batch)
             copies = [a.copy() for a in arrays]
             try:
@@ -174,9 +175,9 @@ def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None
         return Check(_rows(trials), tuple(dict.fromkeys(overwritten)), len(trials))
 
 
-def _adversarial() -> Iterator[Batch]:
+def _adversarial(seed: int) -> Iterator[Batch]:
     """Small batches that tell the usual mistakes apart: m ≠ k and m = k, an ε that counts, γ of both signs, unlike columns."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for m, k, dtype, eps, scale, offset in (
         (5, 3, "float64", 1e-5, 1, 0),
         (4, 4, "float64", 0.1, 1, 0.5),  # m = k: a sum over the wrong axis has the right shape

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import inspect
 import json
 import sys
-import traceback
 import webbrowser
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import derivations
 from .batchnorm import batch_norm
-from .check import Check, FunctionRaised, check_backward
+from .check import Check
 from .derivation import Derivation
 from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
+from .files import write_whole
+from .grading import grade_file
 from .kinds import Array, Value
 from .numbers.program import trace
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .shapes import Shape
+from .submission import DidNotRun, check_file, module
 from .verify import Report, drawn, verify
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
 
 # What draw() advises, in the words of the command line.
 SPELLINGS = {
@@ -121,17 +116,27 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--open", action="store_true", help="open it in the browser")
     command.set_defaults(run=_explore, dtype=None)
 
-    command = commands.add_parser("check", help="say what is wrong, and why, with a backward pass that you wrote")
-    command.add_argument("function", metavar="FILE.py:FUNCTION", help="a function of (dy, x, gamma, beta, eps)")
-    command.add_argument(
+    submission = argparse.ArgumentParser(add_help=False)
+    submission.add_argument("function", metavar="FILE.py:FUNCTION", help="a function of (dy, x, gamma, beta, eps)")
+    submission.add_argument(
         "--timeout",
         type=_between(0.1, 86400, float),
         default=60,
         metavar="SECONDS",
         help="stop it after so long (default %(default)s)",
     )
+    command = commands.add_parser(
+        "check", help="say what is wrong, and why, with a backward pass that you wrote", parents=[submission]
+    )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_check)
+
+    command = commands.add_parser("grade", help="points for such a backward pass, gradient by gradient", parents=[submission])
+    command.add_argument("--points", type=_points, required=True, help="what each gradient is worth: dgamma=1,dx=3")
+    command.add_argument("--seed", type=_between(0, 2**32 - 1), default=0, help="of the batches (default 0, which check has)")
+    command.add_argument("--gradescope", metavar="FILE", help="write the grade there, as Gradescope reads it")
+    command.set_defaults(run=_grade)
+
     command = commands.add_parser("write", help="write a function's forward and backward pass as a module of NumPy statements")
     command.add_argument(
         "function",
@@ -211,7 +216,7 @@ def _derivation(name: str) -> Derivation:
     """The derivation of this name, or of this name in a file."""
     path, _, own = name.rpartition(":")
     if path:
-        found = getattr(_module(path), own, None)
+        found = getattr(module(path), own, None)
         if not isinstance(found, Derivation):
             raise Unusable(f"{name}: {path} has no Derivation named {own!r}")
         return found
@@ -220,18 +225,6 @@ def _derivation(name: str) -> Derivation:
         raise Unusable(f"--derivation {name}: these are there: {known}; one of your own is FILE.py:NAME")
     derivation: Derivation = getattr(derivations, name.upper())
     return derivation
-
-
-def _module(path: str) -> ModuleType:
-    """A file of Python, imported as what it is called."""
-    if not Path(path).is_file():
-        raise Unusable(f"{path}: there is no such file")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _derivations(options: argparse.Namespace) -> int:
@@ -275,7 +268,7 @@ def _explore(options: argparse.Namespace) -> int:
 
 def _write(options: argparse.Namespace) -> int:
     path, _, own = options.function.rpartition(":")
-    f = getattr(_module(path), own, None) if path else _derivation(options.function)
+    f = getattr(module(path), own, None) if path else _derivation(options.function)
     if not callable(f):
         raise Unusable(f"{path}: there is no function {own!r} in it")
     shapes = [*options.shape, *_further_shapes(f, options.shape[0])[len(options.shape) :]]
@@ -299,54 +292,31 @@ def _further_shapes(f: Any, first: Shape) -> list[Shape]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    path, _, name = options.function.rpartition(":")
-    if not path:
-        raise Unusable(f"{options.function} names a file or a function, and both are needed: FILE.py:FUNCTION")
-    if not Path(path).is_file():
-        raise Unusable(f"{path}: there is no such file")
-    receiver, sender = get_context("spawn").Pipe(duplex=False)
-    child = get_context("spawn").Process(target=_check_in_child, args=(str(Path(path).absolute()), name, sender))
-    child.start()
-    sender.close()  # so that the child holds the only one, and its end is seen here
     try:
-        result = receiver.recv() if receiver.poll(options.timeout) else f"not done after {options.timeout:g} seconds, so stopped"
-    except EOFError:
-        child.join()
-        result = f"ended without a result (exit code {child.exitcode})"
-    finally:
-        child.kill()
-    if not isinstance(result, Check):
-        print(f"micrograd-bn: {options.function}: {result}", file=sys.stderr)
+        check = check_file(options.function, options.timeout)
+    except DidNotRun as error:
+        print(f"micrograd-bn: {options.function}: {error}", file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(check.to_dict(), indent=2, ensure_ascii=False))
     else:
-        _show(result)
-    return 0 if result.ok else 1
+        _show(check)
+    return 0 if check.ok else 1
 
 
-def _check_in_child(path: str, name: str, sender: Connection) -> None:
-    """Send what became of the student's function: a Check, or a text that says why there is none."""
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, str(Path(path).parent))
+def _grade(options: argparse.Namespace) -> int:
+    grade = grade_file(options.function, options.points, options.timeout, seed=options.seed)
+    print(grade)
+    if options.gradescope:
+        write_whole(options.gradescope, json.dumps(grade.gradescope(), indent=2, ensure_ascii=False).encode())
+    return 0
+
+
+def _points(text: str) -> dict[str, float]:
     try:
-        with redirect_stdout(sys.stderr):
-            function = getattr(_module(path), name, None)
-            result = check_backward(function) if callable(function) else f"there is no function {name!r} in it"
-    except BaseException as error:  # SystemExit is a crash here, too
-        result = _crash(error, path)
-    sender.send(result)
-
-
-def _crash(error: BaseException, path: str) -> str:
-    """An error as the student needs it: what it is, on which batch, and the last lines of the traceback, from their file on."""
-    if isinstance(error, FunctionRaised) and error.__cause__:
-        text, cause = str(error), error.__cause__
-    else:
-        text, cause = "".join(traceback.format_exception_only(error)), error
-    frames = traceback.extract_tb(cause.__traceback__)
-    own = next((i for i, frame in enumerate(frames) if frame.filename == path), len(frames))
-    return "".join([text.strip(), "\n", *traceback.format_list(frames[own:][-5:])]).rstrip()
+        return {name: float(points) for name, points in (entry.split("=") for entry in text.split(","))}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of points such as dgamma=1,dx=3") from None
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -28,9 +28,11 @@ from micrograd_bn.primitives import Primitive
 
 # In the order to read them in; the other modules are what it is made of.
 TABLES = {name.lower(): getattr(derivations, name) for name in derivations.__all__}
-USED = ["batchnorm", "derivation", "derivations", "verify", "prove", "draw", "explorer", "check", "nn", "fused", "cli"]
+USED = ["batchnorm", "derivation", "derivations", "verify", "prove", "draw", "explorer", "check", "grading", "nn", "fused", "cli"]
 USED += [f"derivations.{name}" for name in TABLES]
-MADE_OF = [module.name for module in pkgutil.iter_modules(micrograd_bn.__path__) if module.name not in (*USED, "__main__")]
+MADE_OF = [
+    module.name for module in pkgutil.iter_modules(micrograd_bn.__path__) if module.name not in (*USED, "__main__", "pytest_plugin")
+]
 
 
 def main(out: Path) -> None:
