@@ -230,6 +230,14 @@ def test_a_file_that_is_not_there_has_no_points(tmp_path):
     assert "there is no such file" in result.note
 
 
+def test_a_mistake_costs_its_points_once():
+    result = grade(
+        function(with_line(solution("batch_norm"), "dmu = (dx_hat / np.sqrt(var + eps)).sum(axis=0)")), POINTS["batch_norm"]
+    )
+    assert result.points == 8
+    assert result.marks[5] == ("dx", 3, 3, "dx is right given your dμ: fix dμ first")
+
+
 def test_zeros_further_up_earn_nothing_for_what_follows_from_them():
     zeros = {"dvar": "dvar = 0 * gamma", "dmu": "dmu = 0 * gamma", "dx": "dx = dx_hat / np.sqrt(var + eps)"}
     source = solution("batch_norm")
