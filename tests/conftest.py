@@ -16,6 +16,7 @@ settings.load_profile("default")
 EXTRAS = {
     ("playwright", "Chromium"): "browser: with Chromium on PATH (apt install chromium), `make .venv/browser test` runs them",
     ("nbclient", "IPython"): "notebook: `make .venv/notebooks test` runs them",
+    ("pdoc", "markdown2"): "site: `make .venv/site test` runs them",
     ("nbgrader", "otter"): "grader: `make .venv/graders test` runs them",
 }
 
