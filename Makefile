@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test nightly pictures derivations notebooks check-notebooks oracle bench mutants lint docs dist smoke test-oldest clean
+.PHONY: demo test nightly pictures derivations notebooks check-notebooks oracle bench mutants lint docs site dist smoke test-oldest clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
@@ -56,6 +56,10 @@ lint: .venv/lint
 docs: .venv/docs
 	$(BIN)/python docs/reference/build.py out/docs
 
+# The site, out/site: plain files for any static host, as with rsync -r --delete out/site/ you@host:folder/
+site: .venv/site
+	$(BIN)/python docs/site/build.py out/site
+
 # The sdist, which has the whole repository in it, and the wheel that is built from it, which has the whole package.
 dist: .venv/dist
 	rm -rf dist
@@ -75,8 +79,8 @@ smoke: dist
 
 # The tests with the oldest of each part that setup.cfg admits, in an environment of their own; without a browser, a notebook and what takes long.
 test-oldest: build/oldest/installed
-	build/oldest/bin/python -m pytest --quiet -r s $(patsubst %,--ignore=tests/test_%.py,draw explorer last_line resources) \
-	    -k "not thousand and not mistake"
+	build/oldest/bin/python -m pytest --quiet -r s $(patsubst %,--ignore=tests/test_%.py,draw explorer last_line resources site) \
+	    -k "not thousand and not mistake and not nbgrader and not otter"
 
 clean:
 	rm -rf .venv out notebooks/out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,8 +28,9 @@ __all__ = ["Check", "FunctionRaised", "NotFinite", "Row", "check_backward", "fir
 Batch: TypeAlias = tuple[Any, ...]  # the upstream gradient, the inputs and the constants: dy, x, gamma, beta, eps
 HEADINGS = ("gradient", "verdict", "error", "why")
 ERRORS = (
-    "Errors are relative to the terms that are added up: one rounding is 1e-16 in float64, 6e-08 in float32. "
-    "A wrong gradient's is the largest that rounding does not explain."
+    "Exact is bit for bit what the derivation gives in floats. Errors are against the same in more digits, so exact has one, too; "
+    "they are relative to the terms that are added up: one rounding is 1e-16 in float64, 6e-08 in float32. A wrong gradient's is "
+    "the largest that rounding does not explain."
 )
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -135,7 +136,9 @@ class FunctionRaised(RuntimeError):
     """What somebody's function raised, its cause, and on which batch."""
 
 
-def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None, derivation: Derivation = BATCH_NORM) -> Check:
+def check_backward(
+    f: Callable[..., Any], batches: Iterable[Batch] | None = None, derivation: Derivation = BATCH_NORM, *, seed: int = 0
+) -> Check:
     """Hold somebody's own backward pass against the derivation, batch normalisation's or another, and say why it is wrong.
 
     f           ``f(dy, x, gamma, beta, eps)`` for x and dy of shape (m, k), gamma and beta of shape (k,), and a number eps > 0.
@@ -149,6 +152,7 @@ def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None
                 their first use and the constants but axis, and returns any of ``derivation.gradients``, or a tuple of all, or of
                 those of the inputs. An input's gradient has its shape, an intermediate variable's may drop axes of size 1 that a
                 sum or mean has left. The batches are drawn by the derivation's shapes and domains.
+    seed        of the numbers in that set.
 
     Returns a ``Check``: it prints as a table, and in a test ``check_backward(f).raise_if_wrong()`` is all. A gradient is
     *exact* if it is bit for bit what ``batch_norm_backward`` gives, that is equations (5) to (13) of the derivation in this
@@ -171,7 +175,7 @@ def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None
     held = _Held(derivation)
     trials, overwritten = [], []
     with np.errstate(all="ignore"):  # the numbers tell
-        for batch in held.adversarial() if batches is None else batches:
+        for batch in held.adversarial(seed) if batches is None else batches:
             arrays, constants = held.checked(batch)
             copies = [a.copy() for a in arrays]
             try:
@@ -225,10 +229,10 @@ class _Held:
             f"('m', 'k'), …}}, domains={{{d.inputs[0]!r}: …}}), a domain being {listed([*filter(None, DOMAINS)])}; or pass batches"
         )
 
-    def adversarial(self) -> Iterator[Batch]:
+    def adversarial(self, seed: int) -> Iterator[Batch]:
         """Small batches that tell the usual mistakes apart."""
         d, first, axis = self.derivation, self.derivation.inputs[0], self.derivation.constants.get("axis")
-        random = np.random.default_rng(0)
+        random = np.random.default_rng(seed)
         for m, k, dtype, small, other, scale, offset in ADVERSARIAL:
             sizes = dict(zip(named_axes(d), (m, k, 2, 3, *[2] * len(named_axes(d)))))
             shapes = {a: self._dropped(a, to) for a, to in shapes_of(d, sizes).items()}

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import inspect
 import json
 import sys
-import traceback
 import webbrowser
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
-from multiprocessing import get_context
+from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import derivations
 from .batchnorm import batch_norm
-from .check import Check, FunctionRaised, check_backward
+from .check import Check
 from .derivation import Derivation
 from .derive import derive
 from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
+from .files import write_whole
+from .grading import grade_file
 from .kinds import Array, Value
 from .numbers.program import trace
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .shapes import Shape
+from .submission import DidNotRun, check_file, derivation_named, module
 from .verify import Report, drawn, verify
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
 
 # What draw() advises, in the words of the command line.
 SPELLINGS = {
@@ -69,10 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="micrograd-bn", description="Batch normalisation from primitive operations, held against the derivation."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version, and leave")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     data = argparse.ArgumentParser(add_help=False)
-    data.add_argument("file", nargs="?", help="CSV (header or not) or .npy; - is CSV on standard input; none is Iris")
+    data.add_argument(
+        "file",
+        nargs="?",
+        help="CSV (header or not; commas, semicolons, tabs, spaces) or .npy; - is CSV on standard input; none is Iris",
+    )
     data.add_argument("--columns", help="the columns to take: a,b by name, or by number from 1: 1,2", type=lambda s: s.split(","))
     data.add_argument("--eps", type=float, default=1e-5, help="added to the variance (default %(default)s)")
     data.add_argument(
@@ -121,19 +122,29 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--open", action="store_true", help="open it in the browser")
     command.set_defaults(run=_explore, dtype=None)
 
-    command = commands.add_parser("check", help="say what is wrong, and why, with a backward pass that you wrote")
+    submission = argparse.ArgumentParser(add_help=False)
     what = "a function of (dy, x, gamma, beta, eps), or of another derivation's upstream gradient, inputs and constants"
-    command.add_argument("function", metavar="FILE.py:FUNCTION", help=what)
-    _add_derivation(command)
-    command.add_argument(
+    submission.add_argument("function", metavar="FILE.py:FUNCTION", help=what)
+    _add_derivation(submission)
+    submission.add_argument(
         "--timeout",
         type=_between(0.1, 86400, float),
         default=60,
         metavar="SECONDS",
         help="stop it after so long (default %(default)s)",
     )
+    command = commands.add_parser(
+        "check", help="say what is wrong, and why, with a backward pass that you wrote", parents=[submission]
+    )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_check)
+
+    command = commands.add_parser("grade", help="points for such a backward pass, gradient by gradient", parents=[submission])
+    command.add_argument("--points", type=_points, required=True, help="what each gradient is worth: dgamma=1,dx=3")
+    command.add_argument("--seed", type=_between(0, 2**32 - 1), default=0, help="of the batches (default 0, which check has)")
+    command.add_argument("--gradescope", metavar="FILE", help="write the grade there, as Gradescope reads it")
+    command.set_defaults(run=_grade)
+
     command = commands.add_parser("write", help="write a function's forward and backward pass as a module of NumPy statements")
     command.add_argument(
         "function",
@@ -152,6 +163,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", help="where to (default: the terminal)")
     command.set_defaults(run=_write)
     return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"{parser.prog} {version('micrograd-bn')}")  # setup.cfg's, as it was installed
+        parser.exit()
 
 
 def _shape(text: str) -> Shape:
@@ -188,7 +205,7 @@ def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Ca
 def _verify(options: argparse.Namespace) -> int:
     if options.digits and options.dtype:
         raise Unusable("--digits computes in decimals, and --dtype is a precision of floats: give one of the two")
-    derivation = _derivation(options.derivation)
+    derivation = derivation_named(options.derivation)
     x, dy = _read(options)
     eps = {"eps": options.eps} if "eps" in derivation.constants else {}
     with localcontext() as context:
@@ -203,33 +220,6 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _derivation(name: str) -> Derivation:
-    """The derivation of this name, or of this name in a file."""
-    path, _, own = name.rpartition(":")
-    if path:
-        found = getattr(_module(path), own, None)
-        if not isinstance(found, Derivation):
-            raise Unusable(f"{name}: {path} has no Derivation named {own!r}")
-        return found
-    if name.upper() not in derivations.__all__:
-        known = ", ".join(each.lower() for each in derivations.__all__)
-        raise Unusable(f"{name}: these are there: {known}; one of your own is FILE.py:NAME")
-    derivation: Derivation = getattr(derivations, name.upper())
-    return derivation
-
-
-def _module(path: str) -> ModuleType:
-    """A file of Python, imported as what it is called."""
-    if not Path(path).is_file():
-        raise Unusable(f"{path}: there is no such file")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _derivations(options: argparse.Namespace) -> int:
     for name in derivations.__all__:
         d = getattr(derivations, name)
@@ -240,13 +230,13 @@ def _derivations(options: argparse.Namespace) -> int:
 
 
 def _prove(options: argparse.Namespace) -> int:
-    proof = prove(options.m, derivation=_derivation(options.derivation))
+    proof = prove(options.m, derivation=derivation_named(options.derivation))
     _show(proof)
     return 0 if proof.ok else 1
 
 
 def _derive(options: argparse.Namespace) -> int:
-    paper = derive(_derivation(options.derivation))
+    paper = derive(derivation_named(options.derivation))
     print(paper.save(options.output) if options.output else paper)
     return 0
 
@@ -277,7 +267,7 @@ def _explore(options: argparse.Namespace) -> int:
 
 def _write(options: argparse.Namespace) -> int:
     path, _, own = options.function.rpartition(":")
-    f = getattr(_module(path), own, None) if path else _derivation(options.function)
+    f = getattr(module(path), own, None) if path else derivation_named(options.function)
     if not callable(f):
         raise Unusable(f"{path}: there is no function {own!r} in it")
     shapes = [*options.shape, *_further_shapes(f, options.shape[0])[len(options.shape) :]]
@@ -301,61 +291,31 @@ def _further_shapes(f: Any, first: Shape) -> list[Shape]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    path, _, name = options.function.rpartition(":")
-    if not path:
-        raise Unusable(f"{options.function} names a file or a function, and both are needed: FILE.py:FUNCTION")
-    if not Path(path).is_file():
-        raise Unusable(f"{path}: there is no such file")
-    if ":" not in options.derivation:  # that of a file is code, and left to the child
-        _derivation(options.derivation)
-    receiver, sender = get_context("spawn").Pipe(duplex=False)
-    arguments = (str(Path(path).absolute()), name, options.derivation, sender)
-    child = get_context("spawn").Process(target=_check_in_child, args=arguments)
-    child.start()
-    sender.close()  # so that the child holds the only one, and its end is seen here
     try:
-        result = receiver.recv() if receiver.poll(options.timeout) else f"not done after {options.timeout:g} seconds, so stopped"
-    except EOFError:
-        child.join()
-        result = f"ended without a result (exit code {child.exitcode})"
-    finally:
-        child.kill()
-    if not isinstance(result, Check):
-        print(f"micrograd-bn: {options.function}: {result}", file=sys.stderr)
+        check = check_file(options.function, options.timeout, derivation=options.derivation)
+    except DidNotRun as error:
+        print(f"micrograd-bn: {options.function}: {error}", file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(check.to_dict(), indent=2, ensure_ascii=False))
     else:
-        _show(result)
-    return 0 if result.ok else 1
+        _show(check)
+    return 0 if check.ok else 1
 
 
-def _check_in_child(path: str, name: str, derivation: str, sender: Connection) -> None:
-    """Send what became of the student's function: a Check, or a text that says why there is none."""
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, str(Path(path).parent))
+def _grade(options: argparse.Namespace) -> int:
+    grade = grade_file(options.function, options.points, options.timeout, seed=options.seed, derivation=options.derivation)
+    print(grade)
+    if options.gradescope:
+        write_whole(options.gradescope, json.dumps(grade.gradescope(), indent=2, ensure_ascii=False).encode())
+    return 0
+
+
+def _points(text: str) -> dict[str, float]:
     try:
-        with redirect_stdout(sys.stderr):
-            function = getattr(_module(path), name, None)
-            result: Check | str = f"there is no function {name!r} in it"
-            if callable(function):
-                result = check_backward(function, derivation=_derivation(derivation))
-    except Unusable as error:
-        result = str(error)
-    except BaseException as error:  # SystemExit is a crash here, too
-        result = _crash(error, path)
-    sender.send(result)
-
-
-def _crash(error: BaseException, path: str) -> str:
-    """An error as the student needs it: what it is, on which batch, and the last lines of the traceback, from their file on."""
-    if isinstance(error, FunctionRaised) and error.__cause__:
-        text, cause = str(error), error.__cause__
-    else:
-        text, cause = "".join(traceback.format_exception_only(error)), error
-    frames = traceback.extract_tb(cause.__traceback__)
-    own = next((i for i, frame in enumerate(frames) if frame.filename == path), len(frames))
-    return "".join([text.strip(), "\n", *traceback.format_list(frames[own:][-5:])]).rstrip()
+        return {name: float(points) for name, points in (entry.split("=") for entry in text.split(","))}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of points such as dgamma=1,dx=3") from None
 
 
 def _demo(options: argparse.Namespace) -> int:

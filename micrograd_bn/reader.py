@@ -8,8 +8,9 @@ import math
 import re
 import sys
 from collections import Counter
+from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from .kinds import Array
 # Fisher, R. A. (1936), "The use of multiple measurements in taxonomic problems": 150 irises, four lengths in cm.
 IRIS = Path(__file__).parent / "data" / "iris.csv"
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+COMMENT = re.compile(r"#(?! *[,;\t])")  # in #,a,b the # is a column's name
+COUNTER = re.compile(r"(?:.*[ _.-])?(?:id|index|row|no|nr)\.?|#|", re.IGNORECASE)  # or no name, as pandas writes its index
 
 
 class Unusable(ValueError):
@@ -36,8 +39,8 @@ class Batch(NamedTuple):
 def read_batch(path: str | None, columns: list[str] | None = None) -> Batch:
     """Read ``path``: CSV, .npy, "-" for CSV on standard input, None for the packaged Iris measurements.
 
-    CSV may have a header or not, and commas, semicolons or tabs. Columns without numbers are skipped, which the notes say;
-    ``columns`` picks some by name or, where no name is the same, by number from 1. Raises Unusable.
+    CSV may have a header or not, behind a # or not, and commas, semicolons, tabs or spaces. Columns without numbers are skipped,
+    which the notes say; ``columns`` picks some by name or, where no name is the same, by number from 1. Raises Unusable.
 
     >>> batch = read_batch(None, columns=["petal_length_cm", "4"])
     >>> batch.data.shape, batch.columns
@@ -81,12 +84,8 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Unusable(f"{name}: neither .npy nor text in UTF-8 (byte {error.start})") from None
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
-    for other in ";\t":  # in 5,1;3,5 the commas are not what separates
-        if other in first and any(map(DECIMAL_COMMA.fullmatch, first.split(other))):
-            delimiter = other
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    body, form, notes = _without_comments(text)
+    reader = csv.reader(io.StringIO(body, newline=""), strict=True, **form)
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
@@ -114,7 +113,8 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
     if not lines:
         raise Unusable(f"{name}: there is a header and no data")
 
-    notes = [] if has_header else ["no header: the first row is data"]
+    if not has_header:
+        notes.append("no header: the first row is data")
     picked = []
     if columns:
         for column in columns:
@@ -150,7 +150,51 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
             data[i, k] = float(cells[j])
             if not math.isfinite(data[i, k]):
                 raise Unusable(f"{where}: {cells[j].strip()} is not a finite number")
+    for k, j in enumerate(picked):
+        counts = len(data) > 2 and (data[:, k] == data[0, k] + np.arange(len(data))).all()
+        if not columns and has_header and counts and COUNTER.fullmatch(first_cells[j].strip()):
+            notes.append(
+                f"{names[j]!r} only counts the rows, and is taken as a feature all the same: pick the others with --columns"
+            )
     return Batch(name, data, [names[j] for j in picked], notes)
+
+
+def _without_comments(text: str) -> tuple[str, dict[str, Any], list[str]]:
+    """A table without the lines at its top that begin with #, but for a header behind one; how csv reads it; and what to say.
+
+    np.savetxt writes such a header. Every line keeps its number.
+    """
+    above = list(takewhile(COMMENT.match, text.splitlines(keepends=True)))
+    body = text[sum(map(len, above)) :]
+    delimiter = _delimiter(body)
+    form: dict[str, Any] = {"delimiter": delimiter, "skipinitialspace": delimiter == " "}
+    if delimiter == " ":
+        body = re.sub(r"[ \t]+(?=[\r\n]|$)", "", body)  # what is at the end of a line separates nothing
+    if not above:
+        return body, form, []
+    header = above[-1].lstrip("# ").rstrip()
+    names, *first = [next(csv.reader([line], **form), []) for line in (header, *_lines(body)[:1])]
+    fits = all(len(cells) == len(names) and any(map(_meant_as_number, cells)) for cells in first)
+    body = "\n" * (len(above) - 1) + (header if fits else "") + "\n" + body
+    return body, form, [] if fits else ["skipped the lines at the top that begin with #"]
+
+
+def _delimiter(text: str) -> str:
+    """What separates the cells of a table."""
+    lines = _lines(text) or [""]
+    first = re.sub('"[^"]*"', '""', lines[0])
+    if " " in first.strip() and all(map(_meant_as_number, first.split())):  # 5,1 3,5
+        return " "
+    for other in "\t;":  # in 5,1;3,5 the commas are not what separates
+        if other in first and any(map(DECIMAL_COMMA.fullmatch, first.split(other))):
+            return other
+    if not any(map(first.count, ",;\t")):
+        return " " if len(lines[-1].split()) > 1 else ","  # a name may have a space in it, above a single column
+    return max(",;\t", key=first.count)
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _listed(names: list[str]) -> str:

@@ -12,11 +12,24 @@ settings.register_profile("nightly", settings.get_profile("default"), derandomiz
 settings.load_profile("default")
 
 
+# What make test does without: which tests need it, and how to have it.
+EXTRAS = {
+    ("playwright", "Chromium"): "browser: with Chromium on PATH (apt install chromium), `make .venv/browser test` runs them",
+    ("nbclient", "IPython"): "notebook: `make .venv/notebooks test` runs them",
+    ("pdoc", "markdown2"): "site: `make .venv/site test` runs them",
+    ("nbgrader", "otter"): "grader: `make .venv/graders test` runs them",
+}
+
+
 def pytest_terminal_summary(terminalreporter):
     from tests.strategies import EXAMPLES
 
     if EXAMPLES:
         terminalreporter.write_line(f"{EXAMPLES.total():,} examples of {len(EXAMPLES)} properties hold")
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for needed, what_to_do in EXTRAS.items():
+        if skipped := sum(any(what in reason for what in needed) for reason in reasons):
+            terminalreporter.write_line(f"{skipped} skipped that need a {what_to_do}")
 
 
 def missing(what: str):

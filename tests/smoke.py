@@ -21,6 +21,7 @@ PUBLIC = {
     "micrograd_bn": "Tensor grad scalars batch_norm batch_norm_backward fused_batch_norm verify derive draw explore nn",
     "micrograd_bn.batchnorm": "mean variance normalize scale_shift",
     "micrograd_bn.check": "gradcheck check_backward first_not_finite",
+    "micrograd_bn.grading": "grade",
 }
 # What comes with the extras, and what pictures, tables and the page are made with.
 EXTRAS = {"sympy", "pytest", "hypothesis", "mpmath", "matplotlib", "ipykernel", "torch", "dask"}
@@ -54,7 +55,8 @@ def importing():
     loaded = run(sys.executable, "-I", "-c", "import sys, micrograd_bn; print(*sys.modules)").split()
     assert not LATER & set(loaded), f"import micrograd_bn has imported {LATER & set(loaded)}"
     for module in pkgutil.walk_packages(importlib.import_module("micrograd_bn").__path__, "micrograd_bn."):
-        if module.name not in ("micrograd_bn.__main__", "micrograd_bn.numbers.batch"):  # the latter is of SymPy's expressions
+        # what runs, is of SymPy's expressions, or is for pytest
+        if module.name not in ("micrograd_bn.__main__", "micrograd_bn.numbers.batch", "micrograd_bn.pytest_plugin"):
             importlib.import_module(module.name)
     for module, names in PUBLIC.items():
         for name in names.split():
@@ -72,6 +74,7 @@ def reports():
     Path("student.py").write_text(STUDENT)
     report = command("check", "student.py:backward", code=1)
     assert "this is dβ" in report, report
+    assert "2 of 3 points" in command("grade", "student.py:backward", "--points", "dgamma=1,dbeta=2")
 
 
 def pictures():

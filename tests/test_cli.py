@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -82,6 +83,13 @@ def test_an_option_out_of_range_is_named(capsys, arguments, message):
         cli.main(arguments)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_what_is_installed(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"micrograd-bn {version('micrograd-bn')}\n"
 
 
 def test_that_the_page_has_the_first_rows_only_is_noted(tmp_path, capsys):

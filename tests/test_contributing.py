@@ -72,6 +72,7 @@ def test_the_version_stands_in_one_place():
     config = ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     version = config["metadata"]["version"]
-    assert version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         assert set(re.findall(r"micrograd_bn-([\d.]+)-py3", path.read_text(encoding="utf-8"))) <= {version}, path

@@ -108,9 +108,10 @@ def tables(draw):
         rows = [[draw(odd_cells | st.text(max_size=8)), *row] for row in rows]
     if not tidy and rows and draw(st.booleans()):
         draw(st.sampled_from(rows)).append(draw(cell))
-    quoted, delimiter, end = draw(st.booleans()), draw(st.sampled_from(",;\t")), draw(line_ends)
+    quoted, delimiter, end = draw(st.booleans()), draw(st.sampled_from(",;\t ")), draw(line_ends)
     rows = [['"' + c.replace('"', '""') + '"' if quoted else c for c in row] for row in rows]
-    text = end.join(map(delimiter.join, rows)) + draw(st.sampled_from(["", end]))
+    text = draw(st.sampled_from(["", "", "# ", f"# made by hand{end}"]))
+    text += end.join(map(delimiter.join, rows)) + draw(st.sampled_from(["", end]))
     return text.encode(draw(encodings), errors="replace")
 
 
@@ -265,7 +266,13 @@ def test_any_choice_of_columns_ends_well(columns, content):
     assert_ends_well(content, f"--columns={columns}")
 
 
-@prop(12, data=st.data(), delimiter=st.sampled_from(",;\t"), end=line_ends, mark=st.sampled_from(["", "\ufeff"]))
+@prop(
+    12,
+    data=st.data(),
+    delimiter=st.sampled_from([",", ";", "\t", " ", "  "]),
+    end=line_ends,
+    mark=st.sampled_from(["", "\ufeff", "# made by hand\n"]),
+)
 def test_every_float_comes_back_from_csv_as_it_was(data, delimiter, end, mark):
     quote = data.draw(st.sampled_from(["", '"']))
     table = data.draw(hnp.arrays(float, hnp.array_shapes(min_dims=2, max_dims=2, max_side=4), elements=numbers))

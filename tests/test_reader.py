@@ -38,6 +38,15 @@ def test_iris_is_packaged():
         ("year,2019,2020\n7,1,2\n8,3,4\n", ["year", "2019", "2020"], [[7, 1, 2], [8, 3, 4]]),
         ("5.1,3.5,setosa\n4.9,3.0,setosa\n", ["1", "2"], [[5.1, 3.5], [4.9, 3.0]]),
         (" 1e-3 , -2 \n.5,+4\n", ["1", "2"], [[0.001, -2], [0.5, 4]]),
+        ("1 2\n3 4\n", ["1", "2"], [[1, 2], [3, 4]]),
+        ("a    b \n  1  2\r\n 30 40  \n", ["a", "b"], [[1, 2], [30, 40]]),
+        ('"length, cm" b\n1 2\n', ["length, cm", "b"], [[1, 2]]),
+        ("length in cm\n1\n2\n", ["length in cm"], [[1], [2]]),
+        ("# a b\n1 2\n", ["a", "b"], [[1, 2]]),
+        ("#a,b\n1,2\n", ["a", "b"], [[1, 2]]),
+        ("#,a\n7,2\n", ["#", "a"], [[7, 2]]),
+        ("# two lengths\n# a, b\n1,2\n", ["a", "b"], [[1, 2]]),
+        ("# the year 2019\n1,2\n", ["1", "2"], [[1, 2]]),
     ],
 )
 def test_csv(write, text, columns, data):
@@ -84,12 +93,51 @@ def test_a_file_without_a_header_is_told_so(write):
     assert read_batch(write("a,b\n1,2\n")).notes == []
 
 
+def test_what_numpy_savetxt_writes_is_read(tmp_path):
+    table = np.array([[1.5, -2e-300], [0.1, 4.0]])
+    np.savetxt(tmp_path / "plain.txt", table)
+    assert read_batch(str(tmp_path / "plain.txt")).data.tolist() == table.tolist()
+    np.savetxt(tmp_path / "named.txt", table, header="a b")
+    batch = read_batch(str(tmp_path / "named.txt"))
+    assert (batch.columns, batch.data.tolist(), batch.notes) == (["a", "b"], table.tolist(), [])
+
+
+def test_lines_at_the_top_that_name_no_columns_are_skipped_and_keep_the_numbers_of_those_below(write):
+    path = write("# measured in 2019\n# by hand\na,b\n1,2\n3,oops\n5,6\n")
+    with pytest.raises(Unusable, match="line 5, column 'b': 'oops' is not a number"):
+        read_batch(path)
+    assert read_batch(write("# by hand\n1,2\n")).notes == [
+        "skipped the lines at the top that begin with #",
+        "no header: the first row is data",
+    ]
+
+
+COUNTS = " only counts the rows, and is taken as a feature all the same: pick the others with --columns"
+
+
+@pytest.mark.parametrize(
+    ("text", "noted"),
+    [
+        ("id,a\n1,5\n2,3\n3,4\n", ["'id'" + COUNTS]),
+        (",a\n0,5\n1,3\n2,4\n", ["'1'" + COUNTS]),  # as pandas writes its index
+        ("a,flower_id\n5,7\n3,8\n4,9\n", ["'flower_id'" + COUNTS]),
+        ("id,a\n1,5\n3,3\n2,4\n", []),
+        ("year,humid\n2019,1\n2020,2\n2021,3\n", []),
+    ],
+)
+def test_a_column_that_only_counts_the_rows_is_pointed_out(write, text, noted):
+    assert read_batch(write(text)).notes == noted
+    assert read_batch(write(text), ["1"]).notes == []  # who picks it wants it
+
+
 def test_what_is_skipped_is_told_with_how_many_cells_are_not_numbers(write):
     notes = read_batch(write("a,b,c\n1,x,u\n2,3,v\n4,y,w\n")).notes
     assert notes == ["skipped 'b': 2 of 3 cells are not numbers", "skipped 'c': 3 of 3 cells are not numbers"]
 
 
-@pytest.mark.parametrize("content", ["5,1;3,5\n4,9;3,0\n", "a;b\n5,1;3,5\n4,9;3,0\n", "5,1\t3,5\n", '"5,1","3,5"\n', "5,1;a\n"])
+@pytest.mark.parametrize(
+    "content", ["5,1;3,5\n4,9;3,0\n", "a;b\n5,1;3,5\n4,9;3,0\n", "5,1\t3,5\n", '"5,1","3,5"\n', "5,1;a\n", "5,1 3,5\n"]
+)
 def test_decimal_commas_are_recognised(write, content):
     with pytest.raises(Unusable, match=r"line \d, column '(1|a)': '5,1' has a decimal comma: save the file with decimal points"):
         read_batch(write(content))

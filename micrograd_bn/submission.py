@@ -1,0 +1,108 @@
+"""Somebody's code in a file: run in a process of its own, so that a crash or an endless loop is theirs alone. It is no sandbox."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from contextlib import redirect_stdout
+from multiprocessing import get_context
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from . import derivations
+from .check import Check, FunctionRaised, check_backward
+from .derivation import Derivation
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+
+class DidNotRun(RuntimeError):
+    """Why there is nothing to judge: an error with its line in their file, no such function, nothing returned, not done in time."""
+
+
+def check_file(target: str, timeout: float = 60, seed: int = 0, derivation: str = "batch_norm") -> Check:
+    """``check_backward`` of a function in a file, ``target`` being "student.py:backward"; stopped after ``timeout`` seconds.
+
+    ``derivation`` is as for ``derivation_named``; one in a file is code, and left to the other process.
+    Raises DidNotRun, and ValueError or FileNotFoundError where ``target`` does not name a file and a function.
+    """
+    path, _, name = target.rpartition(":")
+    if not path:
+        raise ValueError(f"{target} names a file or a function, and both are needed: FILE.py:FUNCTION")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    if ":" not in derivation:
+        derivation_named(derivation)
+    receiver, sender = get_context("spawn").Pipe(duplex=False)
+    arguments = (str(Path(path).absolute()), name, seed, derivation, sender)
+    child = get_context("spawn").Process(target=_check_in_child, args=arguments)
+    child.start()
+    sender.close()  # so that the child holds the only one, and its end is seen here
+    try:
+        result = receiver.recv() if receiver.poll(timeout) else f"not done after {timeout:g} seconds, so stopped"
+    except EOFError:
+        child.join()
+        result = f"ended without a result (exit code {child.exitcode})"
+    finally:
+        child.kill()
+    if not isinstance(result, Check):
+        raise DidNotRun(result)
+    return result
+
+
+def module(path: str) -> ModuleType:
+    """A file of Python, imported as what it is called. Raises FileNotFoundError, ImportError, and whatever it raises."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
+    found = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def derivation_named(name: str) -> Derivation:
+    """The package's derivation of this name, "layer_norm", or one in a file, "my_layer.py:MY_LAYER". Raises ValueError."""
+    path, _, own = name.rpartition(":")
+    if path:
+        found = getattr(module(path), own, None)
+        if not isinstance(found, Derivation):
+            raise ValueError(f"{name}: {path} has no Derivation named {own!r}")
+        return found
+    if name.upper() not in derivations.__all__:
+        known = ", ".join(each.lower() for each in derivations.__all__)
+        raise ValueError(f"{name}: these are there: {known}; one of your own is FILE.py:NAME")
+    derivation: Derivation = getattr(derivations, name.upper())
+    return derivation
+
+
+def crash(error: BaseException, path: str = "") -> str:
+    """An error as whoever wrote the code needs it: what it is, on which batch, and the traceback's last lines, from their code on.
+
+    That is the function that raised it, or the first line in the file ``path``.
+    """
+    if isinstance(error, FunctionRaised) and error.__cause__:
+        text, frames = str(error), traceback.extract_tb(error.__cause__.__traceback__)[1:]
+    else:
+        text, frames = "".join(traceback.format_exception_only(error)), traceback.extract_tb(error.__traceback__)
+        frames = frames[next((i for i, frame in enumerate(frames) if frame.filename == path), len(frames)) :]
+    return "".join([text.strip(), "\n", *traceback.format_list(frames[-5:])]).rstrip()
+
+
+def _check_in_child(path: str, name: str, seed: int, derivation: str, sender: Connection) -> None:
+    """Send what became of the function: a Check, or a text that says why there is none."""
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(Path(path).parent))
+    try:
+        with redirect_stdout(sys.stderr):
+            function = getattr(module(path), name, None)
+            result: Check | str = f"there is no function {name!r} in it"
+            if callable(function):
+                result = check_backward(function, derivation=derivation_named(derivation), seed=seed)
+    except BaseException as error:  # SystemExit is a crash here, too
+        result = crash(error, path)
+    sender.send(result)

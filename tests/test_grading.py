@@ -1,0 +1,282 @@
+"""Grading: what each grader makes of wrong and right submissions. The graders are those of the teaching notes, as they stand there.
+
+The wrong submissions are the solution with one line as the table of mistakes to expect has it.
+"""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from micrograd_bn import cli, grading, submission
+from micrograd_bn.check import check_backward
+from micrograd_bn.grading import grade, grade_file
+from tests.conftest import optional
+
+DOCS = Path(__file__).parents[1] / "docs"
+NOTES = (DOCS / "teaching.md").read_text(encoding="utf-8")
+POINTS = {"batch_norm": {"dx_hat": 1, "dgamma": 1, "dbeta": 1, "dvar": 2, "dmu": 2, "dx": 3}}
+BLOCKS = re.findall(r"(?ms)^```(?:python|bash)\n(.*?)^```", NOTES)
+pytest_plugins = ["pytester"]
+
+
+def block(says):
+    """The one block of the notes that says this."""
+    (found,) = [block for block in BLOCKS if says in block]
+    return found
+
+
+def solution(assignment):
+    return (DOCS / "assignment" / assignment / "solution.py").read_text(encoding="utf-8")
+
+
+def with_line(source, line):
+    """The solution with this line for the one that assigns the same name."""
+    changed, times = re.subn(rf"(?m)^    {line.split(' = ')[0]} = .*$", f"    {line}", source)
+    assert times == 1
+    return changed
+
+
+def mistakes(assignment):
+    """Five lines of the table of this assignment's mistakes to expect, and what is said of each."""
+    (table,) = re.findall(rf"(?s)### {assignment.replace('_', ' ').capitalize()}\n(.*?)(?=\n#|\Z)", NOTES)
+    return re.findall(r"(?m)^\| `(.+?)` \| (.+?) \|", table)[:5]
+
+
+PLUGIN = ("-p", "micrograd_bn.pytest_plugin")  # which comes by itself where the package is installed
+SUBMISSIONS = [
+    entry
+    for assignment in POINTS
+    for entry in [
+        pytest.param(assignment, solution(assignment), "right", id=f"{assignment}: right"),
+        *(
+            pytest.param(assignment, with_line(solution(assignment), line), says, id=f"{assignment}: {line}")
+            for line, says in mistakes(assignment)
+        ),
+    ]
+]
+every_submission = pytest.mark.parametrize(("assignment", "source", "says"), SUBMISSIONS)
+
+
+def function(source):
+    namespace = {}
+    exec(source, namespace)
+    return namespace["backward"]
+
+
+@cache
+def graded(assignment, source):
+    """The grade that all graders have to give."""
+    return grade(function(source), POINTS[assignment], seed=7)
+
+
+@pytest.fixture
+def student(tmp_path, monkeypatch):
+    """Write student.py. What its check gives is computed here and not in a process of its own: that is tested elsewhere."""
+
+    def write(source):
+        (tmp_path / "student.py").write_text(source, encoding="utf-8")
+        for module in (grading, submission):
+            monkeypatch.setattr(module, "check_file", lambda *_, seed=0, **__: check_backward(function(source), seed=seed))
+        return tmp_path / "student.py"
+
+    return write
+
+
+@every_submission
+def test_the_core_takes_points_for_what_is_wrong_and_says_why(assignment, source, says):
+    result = graded(assignment, source)
+    lost = [mark for mark in result.marks if mark.points < mark.out_of]
+    assert result.out_of == 10
+    assert result.points == 10 - sum(mark.out_of for mark in lost)
+    if says == "right":
+        assert not lost
+    else:
+        assert any(says in mark.why for mark in lost), result
+        assert result.points >= 5  # one line is wrong, and costs its points once
+
+
+@every_submission
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_hidden_batches_give_the_same_points_and_reasons(assignment, source, says, seed):
+    assert grade(function(source), POINTS[assignment], seed=seed) == graded(assignment, source)
+
+
+@every_submission
+def test_the_command_prints_the_grade_and_writes_gradescopes_json(assignment, source, says, student, tmp_path, monkeypatch, capsys):
+    """run_autograder, with its folders here and its points."""
+    expected, file = graded(assignment, source), student(source)
+    (tmp_path / "submission").mkdir()
+    file.rename(tmp_path / "submission" / "student.py")
+    (tmp_path / "results").mkdir()
+    script = block("# run_autograder").replace("/autograder", str(tmp_path)).replace("\\\n", " ")
+    (command,) = re.findall(r"(?m)^micrograd-bn (.*)$", script)
+    arguments = command.split()
+    arguments[arguments.index("--points") + 1] = ",".join(f"{name}={points}" for name, points in POINTS[assignment].items())
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().out == f"{expected}\n"
+    results = json.loads((tmp_path / "results" / "results.json").read_text(encoding="utf-8"))
+    assert [test["score"] for test in results["tests"]] == [mark.points for mark in expected.marks]
+    assert sum(test["max_score"] for test in results["tests"]) == 10
+    assert any(says in test["output"] for test in results["tests"])
+
+
+@every_submission
+def test_pytest_fails_with_the_reason_and_no_traceback(assignment, source, says, student, pytester):
+    file = student(source)
+    run = pytester.runpytest_inprocess(*PLUGIN, "--backward", str(file), "-rA", "-p", "no:cacheprovider")
+    text = run.stdout.str()
+    wrong = [row for row in check_backward(function(source)).rows if not row.ok]
+    run.assert_outcomes(passed=len(POINTS[assignment]) - len(wrong), failed=len(wrong))
+    assert run.ret == bool(wrong)
+    assert "Traceback" not in text and "runtest" not in text
+    for row in wrong:
+        assert f"student.py: d{row.variable} " in text and f"\n{row.why}\n" in text
+    assert says == "right" or says in text
+
+
+@every_submission
+def test_the_fixture_fails_with_the_report(assignment, source, says, student, pytester):
+    file = student(source)
+    (file.parent / "test_student.py").write_text(block("# test_student.py"), encoding="utf-8")
+    run = pytester.runpytest_inprocess(*PLUGIN, str(file.parent), "-p", "no:cacheprovider")
+    assert run.ret == (says != "right")
+    text = run.stdout.str()
+    assert says == "right" or says in " ".join(text.split())
+    assert "Traceback" not in text and "pytest.fail" not in text
+
+
+@every_submission
+def test_nbgrader_gives_partial_credit_and_the_cell_prints_the_reason(assignment, source, says):
+    """By nbgrader's own function that makes a grade of a cell's outputs; the cell is run as a kernel runs it."""
+    utils, capture = optional("nbgrader.utils"), optional("IPython.utils.capture")
+    nbformat, shell = optional("nbformat"), optional("IPython.core.interactiveshell").InteractiveShell()
+    shell.run_cell(source)
+    with capture.capture_output() as captured:
+        result = shell.run_cell(with_points(block("result.points"), assignment))
+    outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text=captured.stdout),
+        nbformat.v4.new_output("execute_result", {"text/plain": repr(result.result)}),
+    ]
+    cell = nbformat.v4.new_code_cell(outputs=outputs)
+    cell.metadata["nbgrader"] = {"grade": True, "solution": False, "points": 10}
+    expected = graded(assignment, source)
+    assert captured.stderr == ""  # for which nbgrader takes all points
+    assert utils.determine_grade(cell) == (expected.points, 10)
+    assert str(expected) in captured.stdout and says in captured.stdout
+
+
+@pytest.mark.filterwarnings("ignore:Traits should be given as instances:DeprecationWarning")  # a widget's, which otter imports
+@every_submission
+def test_otter_gives_partial_credit_and_the_reason(assignment, source, says):
+    otter = optional("otter.test_files")
+    path = "tests/backward.py"
+    test_file = otter.ExceptionTestFile.from_string(with_points(block(f"# {path}"), assignment), path)
+    test_file.run({"backward": function(source)})
+    expected = graded(assignment, source)
+    assert (test_file.score, test_file.possible) == (expected.points, 10)
+    for result, mark in zip(test_file.test_case_results, expected.marks):
+        assert result.passed == (mark.points == mark.out_of)
+        assert result.passed or mark.why in result.message
+    assert says == "right" or says in test_file.summary()
+
+
+def with_points(block, assignment):
+    """The notes' block, which has batch norm's points, with this assignment's."""
+    changed, times = re.subn(r'\{"dx_hat".*?\}', json.dumps(POINTS[assignment]), block)
+    assert times == 1
+    return changed
+
+
+# ---- What else becomes of a submission, run in a process of its own
+
+SKELETON = (DOCS / "assignment" / "batch_norm" / "student.py").read_text(encoding="utf-8")
+BROKEN = [
+    pytest.param(SKELETON, "the function returned none of the six gradients yet", id="the skeleton"),
+    pytest.param(SKELETON.replace("dx = None", "dx = 1 / 0"), "dx = 1 / 0", id="raises"),
+    pytest.param(SKELETON.replace("dx = None", "dx = ("), "'(' was never closed", id="no Python"),
+    pytest.param(SKELETON.replace("def backward", "def forward"), "there is no function 'backward' in it", id="another name"),
+]
+
+
+@pytest.mark.parametrize(("source", "says"), BROKEN)
+def test_what_does_not_run_has_no_points_and_says_why(source, says, tmp_path, pytester):
+    file = tmp_path / "student.py"
+    file.write_text(source, encoding="utf-8")
+    result = grade_file(f"{file}:backward", POINTS["batch_norm"])
+    assert (result.points, result.out_of) == (0, 10)
+    assert says in result.note and says in str(result)
+    assert result.gradescope()["output"] == result.note
+    run = pytester.runpytest_inprocess(*PLUGIN, "--backward", str(file), "-p", "no:cacheprovider")
+    run.assert_outcomes(failed=1)
+    assert says in run.stdout.str() and "runtest" not in run.stdout.str()
+
+
+def test_a_function_that_raises_in_a_notebook_has_no_points_and_is_shown_its_line():
+    def backward(dy, x, gamma, beta, eps):
+        return {"dx": dy / sigma}  # noqa: F821
+
+    result = grade(backward, {"dx": 3})
+    assert result.points == 0
+    assert result.marks[0].why.startswith("the function raised NameError on a batch x of shape (5, 3)")
+    assert 'return {"dx": dy / sigma}' in result.note
+
+
+def test_a_file_that_is_not_there_has_no_points(tmp_path):
+    result = grade_file(f"{tmp_path}/student.py:backward", {"dx": 3})
+    assert (result.points, result.out_of) == (0, 3)
+    assert "there is no such file" in result.note
+
+
+def test_a_mistake_costs_its_points_once():
+    result = grade(
+        function(with_line(solution("batch_norm"), "dmu = (dx_hat / np.sqrt(var + eps)).sum(axis=0)")), POINTS["batch_norm"]
+    )
+    assert result.points == 8
+    assert result.marks[5] == ("dx", 3, 3, "dx is right given your dμ: fix dμ first")
+
+
+def test_zeros_further_up_earn_nothing_for_what_follows_from_them():
+    zeros = {"dvar": "dvar = 0 * gamma", "dmu": "dmu = 0 * gamma", "dx": "dx = dx_hat / np.sqrt(var + eps)"}
+    source = solution("batch_norm")
+    for line in zeros.values():
+        source = with_line(source, line)
+    result = grade(function(source), POINTS["batch_norm"])
+    assert [mark.name for mark in result.marks if not mark.points] == ["dvar", "dmu", "dx"]
+
+
+def test_one_right_line_is_a_success_in_pytest_and_its_points_in_a_grade(pytester, tmp_path):
+    file = tmp_path / "student.py"
+    file.write_text(with_line(SKELETON, "dbeta = dy.sum(axis=0)"), encoding="utf-8")
+    run = pytester.runpytest_inprocess(*PLUGIN, f"--backward={file}:backward", "-p", "no:cacheprovider")
+    run.assert_outcomes(passed=1, skipped=5)
+    assert [mark.points for mark in grade_file(f"{file}:backward", POINTS["batch_norm"]).marks] == [0, 0, 1, 0, 0, 0]
+
+
+def test_overwriting_the_inputs_is_a_failure_in_pytest_and_a_note_in_a_grade(pytester, tmp_path):
+    source = solution("batch_norm").replace("    return {", "    dy *= 2\n    return {")
+    file = tmp_path / "student.py"
+    file.write_text(source, encoding="utf-8")
+    run = pytester.runpytest_inprocess(*PLUGIN, "--backward", str(file), "-p", "no:cacheprovider")
+    run.assert_outcomes(passed=6, failed=1)
+    run.stdout.fnmatch_lines(["the function overwrites dy: use copies"])
+    result = grade(function(source), POINTS["batch_norm"])
+    assert (result.points, result.note) == (10, "the function overwrites its inputs (dy)")
+
+
+def test_pytest_collects_the_submission_alone_or_with_what_is_named(pytester):
+    student = pytester.makepyfile(student=solution("batch_norm"))
+    other = pytester.makepyfile(test_other="def test_other(): pass")
+    arguments = (*PLUGIN, "--backward", str(student), "-p", "no:cacheprovider")
+    pytester.runpytest_inprocess(*arguments).assert_outcomes(passed=6)
+    pytester.runpytest_inprocess(*arguments, str(other)).assert_outcomes(passed=7)
+
+
+def test_points_for_a_gradient_that_is_not_one_are_refused(capsys):
+    with pytest.raises(ValueError, match="points for 'dgama': the gradients are dx_hat, dgamma, dbeta, dvar, dmu, dx"):
+        grade(function(solution("batch_norm")), {"dgama": 1})
+    with pytest.raises(SystemExit):
+        cli.main(["grade", "student.py:backward", "--points", "dx"])
+    assert "'dx' is not a list of points such as dgamma=1,dx=3" in capsys.readouterr().err
