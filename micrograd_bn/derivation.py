@@ -111,7 +111,9 @@ def equation(
                     values = (*args, *[kwargs[name] for name in inputs[len(args) :]])[
                         : len(inputs)
                     ]  # they come before the constants
-                    step = Step(number, output, inputs, values, text, getattr(numbered, "derivation", None))
+                    constants = entry.constants | dict(zip(entry.constants, args[len(inputs) :]))
+                    constants |= {name: value for name, value in kwargs.items() if name in constants}
+                    step = Step(number, output, inputs, values, text, getattr(numbered, "derivation", None), constants)
                 t.label, t.equation = output + place, step
             return result
 
@@ -224,6 +226,7 @@ class Derivation:
         if variable in self._symbols:
             return self._symbols[variable]
         base, _, mark = variable.partition("_")
+        base = "epsilon" if base == "eps" else base
         try:
             text, latex = unicodedata.lookup(f"GREEK SMALL LETTER {base}"), rf"\{base}"
         except KeyError:

