@@ -202,8 +202,8 @@ class Model:
         )
         place = {name: i for i, name in enumerate(self.tape.names)}
         for view, moments in views:
+            view["source"] = _listing(moments, place)
             view["steps"] = [moment.data for moment in moments]
-            view["source"] = list(_listing(moments, place))
         return {
             "leaves": [
                 {
@@ -643,20 +643,25 @@ def _label(edge: Edge, numbered: bool) -> tuple[int, int]:
     return math.ceil(numbers * SLOT / 6.67), 1 + numbered
 
 
-def _listing(moments: list[Moment], place: dict[Name, int]) -> Iterator[dict[str, Any]]:
-    """The program's statements in the order of the steps: each where it is needed first."""
-    listed: set[Name] = set()
+def _listing(moments: list[Moment], place: dict[Name, int]) -> list[dict[str, Any]]:
+    """The program's statements in the order of the steps, each where it is needed first; and each step's lines."""
+    listed: dict[Name, list[int]] = {}
+    lines: list[dict[str, Any]] = []
     for i, moment in enumerate(moments, 1):
         todo, found = [a for a in moment.names if isinstance(a, Name)], []
+        own = [*todo]
         while todo:
             name = todo.pop()
             if name not in listed and name in place:
-                listed.add(name)
+                listed[name] = []
                 found.append(name)
                 todo += name.uses()
         for name in sorted(found, key=place.__getitem__):
             for line in statement(name):
-                yield {"text": line, "step": i}
+                listed[name].append(len(lines))
+                lines.append({"text": line, "step": i})
+        moment.data["lines"] = sorted({line for name in (*own, *found) for line in listed.get(name, ())})
+    return lines
 
 
 @cache

@@ -60,21 +60,30 @@ function compute() {
 }
 
 // An element that shows a number of the results, now and after every change.
-function live(element, q, i, more) {
+function live(element, q, i) {
   const { kind, key: name, shape } = data.quantities[q];
   if (["value", "gradient", "term"].includes(kind)) element.setAttribute(`data-${kind}`, key(name, shape, i));
-  const entry = { element, q, i, more };
-  shown.push(entry);
-  refresh(entry);
-  return element;
+  return watch(element, () => {
+    const text = written(q, i), number = cut(q) ? "" : String(numbers(q)[i]);
+    if (element.textContent !== text) element.textContent = text;
+    if (element.dataset.number !== number) element.dataset.number = number;
+  });
 }
 
-function refresh({ element, q, i, more }) {
-  const text = written(q, i), number = cut(q) ? "" : String(numbers(q)[i]);
-  if (element.dataset.number === number && element.textContent === text) return;
-  element.textContent = text;
-  element.dataset.number = number;
-  if (more) more(cut(q) ? 0 : numbers(q)[i]);
+function watch(node, refresh) {
+  shown.push({ node, refresh });
+  refresh();
+  return node;
+}
+
+// Of an array that is one number, repeated, that number stands there once.
+function once(q, first, others, after) {
+  const otherwise = after.textContent;
+  watch(first, () => {
+    const all = cut(q) ? [] : numbers(q), same = all.length > 1 && all.every((a) => a === all[0]);
+    for (const node of others) node.style.display = same ? "none" : "";
+    after.textContent = same ? ` × ${all.length}` : otherwise;
+  });
 }
 
 function html(name, text, attributes = {}) {
@@ -99,7 +108,7 @@ function drawGraph() {
   const { size: [width, height], nodes, edges, groups } = zoom();
   const picture = svg("svg", { viewBox: `-4 -4 ${width + 8} ${height + 8}`, role: "group", "aria-label": "The graph" });
   picture.innerHTML = ["", "now"].map((of) => `<marker id="head${of}" class="${of}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M 0 1 L 10 5 L 0 9 z"/></marker>`).join("");
-  view = { picture, nodes: [], edges: [], width, height };
+  view = { picture, nodes: [], edges: [], gradients: [], width, height };
   for (const { box: [x, y, w, h] } of groups) {
     picture.appendChild(svg("g", { class: "group" })).append(svg("rect", { x, y, width: w, height: h, rx: 8 }));
   }
@@ -135,35 +144,35 @@ function drawGraph() {
   fit();
 }
 
-// Of an array that is one number, repeated, that number stands there once.
-function once({ q, first, more, after }) {
-  const all = cut(q) ? [] : numbers(q), same = all.length > 1 && all.every((a) => a === all[0]);
-  for (const node of more) node.style.display = same ? "none" : "";
-  after.textContent = same ? ` × ${all.length}` : after.dataset.otherwise;
-  first.classList.toggle("same", same);
-}
-
 // Some numbers in a box, from its given line on.
 function block(node, q, line) {
   const part = svg("g"), { kind, shape } = data.quantities[q];
   const grad = kind === "gradient";
   let y = MARGIN + 11 + line * LINE;
   if (grad) part.append(svg("text", { x: MARGIN, y, class: "grad" }, "grad"));
+  const found = [];
   for (const row of node.rows) {
     row.forEach((i, j) => {
-      const x = MARGIN + GRAD + j * SLOT;
+      const x = MARGIN + GRAD + j * SLOT, right = x + SLOT - 6;
       const tint = svg("rect", { x, y: y - 12.5, width: SLOT - 3, height: 16, rx: 2, fill: "transparent", class: "tint" });
-      const text = svg("text", { x: x + SLOT - 6, y, "text-anchor": "end", class: grad ? "grad" : "value" });
-      part.append(tint, text);
-      live(text, q, i, grad ? (number) => shade(tint, number) : undefined);
-      if (grad) view.tints = [...(view.tints ?? []), { tint, q, i }];
+      const text = svg("text", { x: right, y, "text-anchor": "end", class: grad ? "grad" : "value" });
+      part.append(tint, live(text, q, i));
+      if (grad) {
+        view.gradients.push(q);
+        watch(tint, () => shade(tint, cut(q) ? 0 : numbers(q)[i]));
+      }
+      found.push([text, tint]);
     });
     y += LINE;
+  }
+  if (found.length > 1) {
+    const after = part.appendChild(svg("text", { x: MARGIN + GRAD + SLOT - 2, y: MARGIN + 11 + line * LINE, class: grad ? "grad" : "value" }));
+    once(q, found[0][0], found.slice(1).flat(), after);
   }
   if (node.bars) {
     part.append(svg("text", { x: MARGIN, y, class: grad ? "grad" : "value" }, shape.join("×")));
     const bars = part.appendChild(svg("path", { class: `bars ${grad ? "grad" : ""}`, transform: `translate(${MARGIN + GRAD + 8} ${y - 12})` }));
-    shown.push({ bars, q, width: node.width - 2 * MARGIN - GRAD - 8 });
+    watch(bars, () => drawBars(bars, q, node.width - 2 * MARGIN - GRAD - 8));
   }
   return part;
 }
@@ -174,7 +183,7 @@ function shade(tint, number) {
   tint.setAttribute("fill", number ? `rgb(var(--${number > 0 ? "more" : "less"}) / ${Math.min(1, part) * 0.38})` : "transparent");
 }
 
-function drawBars({ bars, q, width }) {
+function drawBars(bars, q, width) {
   const all = cut(q) ? [] : numbers(q), n = Math.min(all.length, 60), most = Math.max(...all.map(Math.abs), 1e-300), w = width / n;
   bars.setAttribute("d", all.slice(0, n).map((a, i) => {
     const h = Number.isFinite(a) ? a / most * 7 : 0;
@@ -190,11 +199,12 @@ function label(edge) {
   if (edge.term !== null) {
     const text = svg("text", { x, y: y + (first ? 12 : 4), class: "term" });
     const n = size(data.quantities[edge.term].shape);
-    for (let i = 0; i < Math.min(n, 2); i++) {
-      if (i) text.append(svg("tspan", {}, ", "));
-      text.append(live(svg("tspan"), edge.term, i));
+    const number = text.appendChild(live(svg("tspan"), edge.term, 0));
+    if (n > 1) {
+      const comma = svg("tspan", {}, ", "), second = live(svg("tspan"), edge.term, 1), after = svg("tspan", {}, n > 2 ? " …" : "");
+      text.append(comma, second, after);
+      once(edge.term, number, [comma, second], after);
     }
-    if (n > 2) text.append(svg("tspan", {}, " …"));
     lines.push(text);
   }
   return lines;
@@ -410,7 +420,7 @@ function math(step) {
 
 function show() {
   const step = here();
-  shown = shown.filter(({ element, bars }) => view.picture.contains(element ?? bars));
+  shown = shown.filter(({ node }) => view.picture.contains(node));
   $("title").textContent = step ? step.title : "The start";
   $("sentence").textContent = step ? step.sentence : `${zoom().nodes.filter(({ kind }) => kind !== "computed").map(({ symbol }) => symbol).slice(0, 8).join(", ")} are given. Go on: a step at a time, the rest is computed.`;
   $("math").replaceChildren(...math(step));
@@ -423,19 +433,19 @@ function show() {
   document.body.dataset.step = state.step;
   $("back").disabled = state.step === 0;
   $("next").disabled = state.step === steps().length;
-  for (const line of $("source").querySelectorAll("li")) {
-    const now = Number(line.dataset.of) === state.step;
-    line.classList.toggle("now", now);
-    line.classList.toggle("later", Number(line.dataset.of) > state.step);
-  }
-  const line = $("source").querySelector(".now");
+  const lines = [...$("source").children];
+  lines.forEach((line, i) => {
+    line.classList.toggle("now", Boolean(step?.lines.includes(i)));
+    line.classList.toggle("later", zoom().source[i].step > state.step);
+  });
+  const line = lines[step?.lines[0]];
   if (line) $("source").scrollTop = line.offsetTop - $("source").offsetTop - 60;
   mark();
 }
 
 function drawSource() {
   $("source").replaceChildren(...zoom().source.map(({ text, step }) => {
-    const line = html("li", undefined, { "data-of": step });
+    const line = html("li");
     line.appendChild(html("button", text, { type: "button" })).addEventListener("click", () => go(step));
     return line;
   }));
@@ -445,10 +455,8 @@ function drawSource() {
 
 function update() {
   compute();
-  const gradients = (view.tints ?? []).map(({ q, i }) => (cut(q) ? 0 : Math.abs(numbers(q)[i]))).filter(Number.isFinite);
-  view.largest = Math.max(...gradients, 0);
-  for (const entry of shown) (entry.bars ? drawBars : refresh)(entry);
-  for (const { tint, q, i } of view.tints ?? []) shade(tint, cut(q) ? 0 : numbers(q)[i]);
+  view.largest = Math.max(0, ...view.gradients.filter((q) => !cut(q)).flatMap((q) => numbers(q).map(Math.abs)).filter(Number.isFinite));
+  for (const { refresh } of shown) refresh();
   plot();
   complain();
 }
