@@ -363,6 +363,8 @@ einsum: Primitive = Primitive("einsum", "einsum",
 def _scatter(a: Value, index: Any, to: Shape) -> Value:
     if is_tensor(a):  # what records operations records this as one, for it cannot be added into an array
         return scatter(a, index=index, to=to)
+    if hasattr(a, "scatter"):
+        return a.scatter(index, to)
     if hasattr(a, "__array_function__") and not isinstance(a, np.ndarray):
         return _scatter_by_axis(a, index, to)
     dtype = array(a).dtype
