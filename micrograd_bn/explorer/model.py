@@ -95,10 +95,10 @@ class Model:
     # ---- the graph on Names
 
     def _run_on_names(self, symbols: dict[Tensor, str]) -> None:
-        keys = _keys(self.order, self.steps, self.root)
-        taken = set(keys.values())
+        called = keys(self.order, self.steps, self.root)
+        taken = set(called.values())
         for node in self.order:
-            key = keys[node]
+            key = called[node]
             if node.inputs:
                 inputs = tuple(self.twins[a] if isinstance(a, Tensor) else self._constant(node, a, taken) for a in node.inputs)
                 assert node.primitive is not None
@@ -129,7 +129,7 @@ class Model:
         """A constant that an equation names is an input of the page; another one stays what it is."""
         for name, named in _constants(self.steps.get(node)).items():
             if named is value or (type(value) is float and named == value):
-                key = (name, value if type(value) is float else id(value))
+                key = _constant_key(name, value)
                 if key not in self.constants:
                     own = _free(name, taken)
                     step = self.steps[node]
@@ -269,7 +269,9 @@ class Model:
                 edge = Edge(start, end, number, words[i] if i < len(words) else "", next(terms), next(without), locals_[i])
                 if a in self.statistics:
                     edge.without = None
-                if step and step.derivation and number is not None:
+                if step and step.derivation and number is None:
+                    edge.term = None  # it says itself that there is no gradient here
+                elif step and step.derivation:
                     entry = step.derivation.edge(step.output, step.names[i])
                     edge.formula = entry.text
                     edge.local = self._by_formula(entry, step, end)
@@ -291,13 +293,13 @@ class Model:
     def _number(self, value: Value, name: str) -> Any:
         if isinstance(value, Tensor):
             return self.twins[value].data
-        constant = self.constants.get((name, value if type(value) is float else id(value)))
+        constant = self.constants.get(_constant_key(name, value))
         return constant.value if constant else value
 
     def _named(self, node: Tensor, value: Value, step: Step | None, place: int) -> Entry | None:
         """The constant among what a node is computed of, if an equation names it."""
         if step is not None:
-            return self.constants.get((step.names[place], value if type(value) is float else id(value)))
+            return self.constants.get(_constant_key(step.names[place], value))
         twin = self.twins[node].inputs[place]
         return next((entry for entry in self.constants.values() if entry.value is twin), None)
 
@@ -338,7 +340,8 @@ class Model:
     def _forward(self, node: Tensor, title: str, picture: Picture, step: Step | None, edges: list[Edge]) -> Moment:
         entry = self.entries[node]
         shown = [edge.start for edge in edges]
-        columns = [{"q": self.value(a), "head": a.symbol} for a in dict.fromkeys(shown)]
+        named = [self.constants.get(_constant_key(name, value)) for name, value in step.constants.items()] if step else []
+        columns = [{"q": self.value(a), "head": a.symbol} for a in dict.fromkeys([*shown, *filter(None, named)])]
         inner = self._inner(node) if step else []
         columns += [{"q": self.value(self.entries[a]), "head": self._formula(a)} for a in inner]
         columns.append({"q": self.value(entry), "head": entry.symbol, "result": True})
@@ -382,7 +385,9 @@ class Model:
             d = f"d{start.symbol}"
             gradient = self.gradient(start)
             sentence += f" With it {d} is complete" + (f", the sum of {len(terms)} terms." if len(terms) > 1 else ".")
-            if len(terms) > 1:
+            if len(terms) == 1:
+                columns.append({"q": gradient, "head": d, "result": True})
+            else:
                 heads = [{"q": self.term(e), "head": f"({e.own}) from {e.end.symbol}"} for e in terms]
                 tables.append({"columns": [*heads, {"q": gradient, "head": d, "result": True}], "sum": True})
             if numbered and step:
@@ -455,20 +460,21 @@ class Model:
             title = titles.get(entry.tensor, entry.symbol) if entry.tensor is not None else entry.symbol
             title = title if len(title) <= 48 else title[:47] + "…"
             rows, bars = _rows(entry.shape, SAMPLE if zoom == "equations" else SAMPLE - 1)
+            root = entry.tensor is self.root
+            known = root or entry.key in complete
             across = max(map(len, rows), default=1)
-            lines = (len(rows) + bars) * (1 + (entry.gradient is not None))
+            lines = (len(rows) + bars) * (1 + known)
             step = self.steps.get(entry.tensor) if entry.tensor is not None else None
             width = max(len(title) * CHARACTER, GRAD + across * SLOT) + 2 * MARGIN
             height = (1 + lines) * LINE + 2 * MARGIN
             boxes.append(Box(width, height, clusters.index(id(step.values)) if step and groups else None))
-            root = entry.tensor is self.root
             nodes.append(
                 {
                     "key": entry.key,
                     "title": title,
                     "symbol": entry.symbol,
                     "value": self.value(entry),
-                    "gradient": self.gradient(entry),
+                    "gradient": self.gradient(entry) if known else None,
                     "kind": "constant" if entry.tensor is None else "computed" if entry.tensor.inputs else "leaf",
                     "rows": rows,
                     "bars": bars,
@@ -547,7 +553,11 @@ def _constants(step: Step | None) -> dict[str, Any]:
     return {name: a for name, a in named.items() if type(a) is float or (isinstance(a, np.ndarray) and a.dtype == np.float64)}
 
 
-def _keys(order: list[Tensor], steps: dict[Tensor, Step], root: Tensor) -> dict[Tensor, str]:
+def _constant_key(name: str, value: Value) -> Any:
+    return name, value if type(value) is float else id(value)
+
+
+def keys(order: list[Tensor], steps: dict[Tensor, Step], root: Tensor) -> dict[Tensor, str]:
     """What each node is called: its label; or its part in an equation; or t1, t2, …"""
     called: dict[Tensor, str] = {}
     for step in {id(step.values): step for step in steps.values()}.values():
@@ -556,12 +566,12 @@ def _keys(order: list[Tensor], steps: dict[Tensor, Step], root: Tensor) -> dict[
             for index, a in elements:
                 called.setdefault(a, name + (f"[{','.join(map(str, index))}]" if index else ""))
     taken = {label for node in order if (label := node.label or called.get(node))}
-    keys, used = {}, set()
+    found, used = {}, set()
     unnamed = (key for i in range(1, 10**9) if (key := f"t{i}") not in taken)
     for node in order:
         key = node.label or called.get(node) or ("y" if node is root and "y" not in taken else next(unnamed))
-        keys[node] = _free(key, used)
-    return keys
+        found[node] = _free(key, used)
+    return found
 
 
 def _free(key: str, taken: set[str]) -> str:
@@ -586,9 +596,10 @@ def _terms(twin: Tensor, g: Any, tensors: list[Tensor], whole: bool) -> list[Any
 
 
 def _locals(twin: Tensor) -> list[Any]:
-    """The local derivatives of a primitive that goes element by element: what a gradient of 1 sends back."""
+    """The local derivatives of a primitive that goes element by element, without broadcasting: what a gradient of 1 sends back."""
     primitive = twin.primitive
-    if primitive is None or primitive.vjp is None or primitive.name not in ELEMENTWISE:
+    repeated = any(a.shape != twin.shape for a in twin.parents)
+    if primitive is None or primitive.vjp is None or primitive.name not in ELEMENTWISE or repeated:
         return [None] * len(twin.inputs)
     values = [a.data if isinstance(a, Tensor) else a for a in twin.inputs]
     return list(primitive.vjp(1.0, twin.data, *values, **twin.params))
