@@ -19,6 +19,7 @@ from ..dispatch import holds_tensors
 from ..draw import ELEMENTWISE, Picture
 from ..engine import Step, Tensor, adjoints, in_order
 from ..kinds import Value
+from ..numbers.javascript import source
 from ..numbers.program import Name, Program, Tape, identifiers, statement
 from ..shapes import Shape, shape
 from .formulas import formulas
@@ -220,7 +221,7 @@ class Model:
             "quantities": self.quantities,
             "statistics": [self.entries[node].symbol for node in self.statistics],
             "zooms": [view for view, _ in views],
-            "program": program.javascript,
+            "program": source(program, errors=True),
         }
 
     def numbers(self) -> list[list[float]]:

@@ -7,7 +7,7 @@ const INLINE = location.protocol === "about:"; // in a notebook's frame, where t
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 const ROWS = 20; // of a longer table the first so many, until all are asked for
 const state = { step: 0, zoom: 0, example: 0, whatif: false, leaves: [], timer: null, undo: [], all: false };
-let results = []; // the program's, a list for each of data.quantities
+let results = [], errors = []; // the program's, a list for each of data.quantities: numbers, and bounds on their rounding
 let shown = []; // what is on the page and has a number of the results in it
 let view = {}; // the elements of the graph that is shown
 
@@ -41,11 +41,13 @@ function format(number, digits = 4) {
 }
 
 const cut = (q) => state.whatif && data.quantities[q].without === null && ["gradient", "term"].includes(data.quantities[q].kind);
-const numbers = (q) => results[(state.whatif && data.quantities[q].without) || q];
+const place = (q) => (state.whatif && data.quantities[q].without) || q;
+const numbers = (q) => results[place(q)];
 
 function written(q, i) {
   if (cut(q)) return "nothing";
-  return format(numbers(q)[i]);
+  const number = numbers(q)[i];
+  return number && Math.abs(number) <= errors[place(q)][i] ? "≈ 0" : format(number);
 }
 
 function list(q) {
@@ -56,7 +58,9 @@ function list(q) {
 }
 
 function compute() {
-  results = gradients(...state.leaves, ...data.fixed)[1].map((found) => found.map(Number));
+  const found = gradients(...state.leaves, ...data.fixed);
+  results = found[1].map((numbers) => numbers.map(Number));
+  errors = found[2];
 }
 
 // An element that shows a number of the results, now and after every change.
@@ -318,20 +322,20 @@ function travel(step) {
   const pill = view.pill = view.picture.appendChild(svg("g", { class: "pill", "aria-hidden": "true" }));
   const text = written(edge.term, 0) + (n > 1 ? " …" : ""), width = text.length * 7 + 12;
   pill.append(svg("rect", { x: -width / 2, y: -10, width, height: 20, rx: 10 }), svg("text", { y: 4 }, text));
-  const place = (part) => {
+  const at = (part) => {
     const { x, y } = path.getPointAtLength(length * (1 - part));
     pill.setAttribute("transform", `translate(${x} ${y})`);
   };
   const rest = edge.label ? 1 : 0.5; // where there is no label, it stays
   if (CALM.matches) {
-    place(rest);
+    at(rest);
     if (edge.label) pill.remove();
     return;
   }
   const began = performance.now();
   const move = (time) => {
     const part = Math.min(1, Math.max(0, time - began) / 900);
-    place(part * rest);
+    at(part * rest);
     if (part < 1) view.frame = requestAnimationFrame(move);
     else if (edge.label) pill.remove();
   };
@@ -810,7 +814,7 @@ $("zooms").hidden = data.zooms.length < 2;
 for (const [of, text] of [["leaf", "given"], ["", "computed"], ["constant", "a constant, without gradient"], ["more", "a positive gradient"], ["less", "a negative one"]]) {
   $("legend").appendChild(html("li", text)).prepend(html("span", undefined, { class: `swatch ${of}` }));
 }
-$("legend").append(html("li", "at an arrow: the term that goes back along it"), html("li", "of a large array: its first numbers, and its size with a bar for each"));
+$("legend").append(html("li", "at an arrow: the term that goes back along it"), html("li", "≈ 0: no more than rounding can make of the terms that are added up"), html("li", "of a large array: its first numbers, and its size with a bar for each"));
 $("address").hidden = INLINE;
 drawLeaves();
 const inputs = view.inputs;

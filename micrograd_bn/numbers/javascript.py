@@ -21,6 +21,8 @@ FUNCTIONS = {
     **{of: of for of in ("sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "abs")},
     **{"maximum": "max", "minimum": "min", "relu": "max"},
 }
+UNIT = 2.0**-53  # of a correctly rounded result; JavaScript's other functions are within two last places
+EXACT = {"add", "sub", "mul", "div", "sqrt", "neg", "abs", "where", "maximum", "minimum", "relu"}
 LARGEST = 20_000  # numbers
 RESERVED = (  # words that may be names in Python, and not in JavaScript
     "arguments case catch const debugger default delete do enum eval export extends false function implements instanceof interface "
@@ -28,9 +30,10 @@ RESERVED = (  # words that may be names in Python, and not in JavaScript
 ).split()
 
 
-def source(p: Program) -> str:
+def source(p: Program, errors: bool = False) -> str:
     """A function of the values and their upstream gradient, all as flat arrays of numbers, that returns the result and the
-    gradients of the inputs, flat as well: ``[y, [dx, …]]``.
+    gradients of the inputs, flat as well: ``[y, [dx, …]]``; with ``errors`` also, for each number of the gradients, a bound on what
+    rounding may have made of it, as ``running`` gives it: ``[y, [dx, …], [error of dx, …]]``.
 
     Numbers are float64, and a sum is taken from left to right. Raises ValueError where they are too many to be written out.
 
@@ -44,10 +47,10 @@ def source(p: Program) -> str:
     }
     """
     given = [a for a in (*p.inputs, p.upstream, *p.constants) if a is not None]
-    numbers = sum(math.prod(a.shape) for a in (*given, *p.statements))
-    if numbers > LARGEST:
+    count = sum(math.prod(a.shape) for a in (*given, *p.statements))
+    if count > LARGEST:
         raise ValueError(
-            f"{numbers:,} numbers are too many to be written out one by one, {LARGEST:,} at most: trace a smaller batch"
+            f"{count:,} numbers are too many to be written out one by one, {LARGEST:,} at most: trace a smaller batch"
         )
     tape, texts, values = Tape(), {}, {}
     labels = identifiers([a.label or "" for a in given], "x", RESERVED)
@@ -58,8 +61,11 @@ def source(p: Program) -> str:
             texts[name] = f"{label}[{i}]"
     for a in p.statements:
         values[a] = _numbers(tape, a, [values[b] if isinstance(b, Name) else b for b in a.inputs])
-    results = [values[a] if isinstance(a, Name) else np.asarray(a, dtype=object) for a in (p.result, *p.gradient)]
-    needed, todo = set(), [a for array in results for a in np.ravel(array) if isinstance(a, Name)]
+    lists = [np.ravel(np.asarray(values[a] if isinstance(a, Name) else a, dtype=object)).tolist() for a in (p.result, *p.gradient)]
+    if errors:
+        bounds = _bounds(tape)
+        lists += [[bounds.get(a, 0.0) if isinstance(a, Name) else 0.0 for a in numbers] for numbers in lists[1:]]
+    needed, todo = set(), [a for numbers in lists for a in numbers if isinstance(a, Name)]
     while todo:
         a = todo.pop()
         if a not in needed:
@@ -71,9 +77,28 @@ def source(p: Program) -> str:
         if a in needed:
             texts[a] = next(free)
             lines.append(f"  const {texts[a]} = {_right(a, texts)};")
-    y, *gradients = [f"[{', '.join(_text(a, texts) for a in np.ravel(array))}]" for array in results]
+    y, *others = [f"[{', '.join(_text(a, texts) for a in numbers)}]" for numbers in lists]
+    n = len(p.gradient)
+    parts = [y, *[f"[{', '.join(part)}]" for part in ([others[:n], others[n:]] if errors else [others])]]
     head = f"function gradients({', '.join(labels)}) {{"
-    return "\n".join([head, *lines, f"  return [{y}, [{', '.join(gradients)}]];", "}"])
+    return "\n".join([head, *lines, f"  return [{', '.join(parts)}];", "}"])
+
+
+def _bounds(tape: Tape) -> dict[Name, Any]:
+    """A bound on the rounding error of each number that is computed, as one more: what its slopes make of the errors of its inputs,
+    and its own rounding."""
+    bounds: dict[Name, Any] = {}
+    for a in [*tape.names]:
+        assert a.primitive is not None
+        if a.primitive.vjp is None:
+            continue  # a comparison
+        own = abs(a) * (UNIT if a.primitive.name in EXACT else 4 * UNIT)
+        carried = [(i, bounds[b]) for i, b in enumerate(a.inputs) if isinstance(b, Name) and b in bounds]
+        slopes = a.primitive.vjp(1.0, a, *a.inputs, **a.params) if carried else ()
+        for i, bound in carried:
+            own = own + (bound if type(slopes[i]) is float else abs(slopes[i]) * bound)
+        bounds[a] = own
+    return bounds
 
 
 def _numbers(tape: Tape, a: Name, inputs: Sequence[Any]) -> Any:
