@@ -4,11 +4,13 @@ import json
 import math
 import re
 import shutil
+from decimal import Decimal
 
 import numpy as np
 import pytest
+import sympy
 
-from micrograd_bn import Derivation, Tensor, batch_norm, derivations, equation, explore
+from micrograd_bn import Derivation, Tensor, batch_norm, derivations, equation, explore, scalars
 from micrograd_bn.derivation import made_by
 from micrograd_bn.derivations.batch_norm import EQUATIONS
 from micrograd_bn.engine import adjoints, in_order
@@ -272,3 +274,443 @@ def test_every_number_is_the_engines_whatever_leaves_are_changed(opened, pages, 
     page.reload()
     assert page.evaluate(SHOWN, [3]) == page.evaluate(SHOWN, [3])
     assert {tuple(entry) for entry in page.evaluate(SHOWN, steps)[1]} == {tuple(entry) for entry in shown}
+
+
+# ---- Stepping
+
+
+@pytest.fixture
+def page(opened, pages):
+    return opened(pages["batch norm"])
+
+
+def test_every_step_by_button(page):
+    titles = [page.locator("#title").inner_text()]
+    for _ in range(13):
+        page.click("#next")
+        titles.append(page.locator("#title").inner_text())
+    assert page.locator("#next").is_disabled()
+    assert titles[1:] == [f"({entry.number}) {entry.name}" for entry in EQUATIONS]
+    for wanted in range(12, -1, -1):
+        page.click("#back")
+        assert step(page) == wanted
+    assert page.locator("#back").is_disabled()
+
+
+def test_the_keys_work_wherever_the_focus_is(page):
+    to_zoom(page, "primitives")
+    page.keyboard.press("Space")
+    assert page.locator("#play").inner_text().endswith("pause")
+    page.click("#whatif")
+    page.keyboard.press("Space")
+    assert page.locator("#play").inner_text().endswith("play") and page.is_checked("#whatif")
+    to_zoom(page, "equations")
+    page.keyboard.press("Home")
+    for wanted in range(1, 14):
+        page.keyboard.press("ArrowRight")
+        assert step(page) == wanted
+    page.focus("#whatif")
+    for key, wanted in (("Home", 0), ("End", 13), ("ArrowLeft", 12)):
+        page.keyboard.press(key)
+        assert step(page) == wanted
+    page.focus("#slider")
+    page.keyboard.press("ArrowLeft")
+    assert step(page) == 11
+
+
+def test_play_and_pause(page):
+    page.clock.install()
+    page.keyboard.press("Space")
+    page.clock.run_for(1900)
+    assert step(page) == 1
+    page.click("#play")
+    page.clock.run_for(5000)
+    assert step(page) == 1
+    page.click("#play")
+    page.clock.run_for(60_000)
+    assert step(page) == 13
+    assert page.locator("#play").inner_text().endswith("play")
+
+
+def test_a_link_to_a_batch_and_a_step(opened, pages):
+    page = opened(pages["batch norm"], "#step=7")
+    assert step(page) == 7
+    page.evaluate("location.hash = '#step=12'")
+    page.wait_for_function("document.body.dataset.step === '12'")
+    page.evaluate("location.hash = '#step=99'")
+    page.wait_for_function("document.body.dataset.step === '13'")
+    page.locator('[data-leaf="x[2]"]').fill("-7.5")
+    page.click("#whatif")
+    to_zoom(page, "primitives")
+    page.wait_for_timeout(300)
+    there = opened(pages["batch norm"], page.evaluate("location.hash"))
+    assert there.locator('[data-leaf="x[2]"]').input_value() == "−7.5"
+    assert there.is_checked("#whatif") and there.locator("#zooms [aria-pressed=true]").inner_text() == "primitives"
+    assert step(there) == step(page)
+    # What is no number of the page in an address is passed over.
+    odd = opened(pages["batch norm"], "#step=x&zoom=<b>&set+x=1+2&set+gamma=no&example=-1")
+    assert step(odd) == 0 and odd.locator('[data-leaf="gamma"]').get_attribute("data-number") == str(FUNCTIONS["batch norm"][1]["gamma"][0])
+
+
+def test_values_and_gradients_appear_in_their_turn(page):
+    wanted = {"mu": (1, 10), "var": (2, 8), "x_hat": (3, 5), "y": (4, 5), "gamma": (0, 7), "x": (0, 13)}
+    for number in range(14):
+        to_step(page, number)
+        for name, appears in wanted.items():
+            for kind, at in zip(("value", "gradient"), appears):
+                shown = page.locator(f'#graph .node [data-{kind}^="{name}"]').first
+                visible = shown.evaluate("node => getComputedStyle(node).visibility") == "visible"
+                assert visible == (number >= at), (name, kind, number)
+
+
+def test_the_backward_pass_goes_backward(page):
+    for number in range(1, 14):
+        to_step(page, number)
+        arrows = page.locator("#graph .edge.now .line")
+        heads = arrows.evaluate_all("lines => lines.map((line) => [line.getAttribute('marker-start'), line.getAttribute('marker-end')])")
+        assert heads == [["url(#headnow)", ""]] if number > 4 else set(map(tuple, heads)) == {("", "url(#headnow)")}
+
+
+def test_the_term_travels_along_the_arrow_unless_motion_is_not_wanted(browser, opened, pages):
+    still = opened(pages["batch norm"], "#step=8")
+    assert still.locator(".pill").count() == 0
+    context = browser.new_context()
+    page = context.new_page()
+    page.clock.install()
+    page.goto(pages["batch norm"].as_uri() + "#step=8")
+    tops = []
+    for _ in range(3):
+        tops.append(page.locator(".pill").bounding_box()["y"])
+        page.clock.run_for(200)
+    assert tops == sorted(tops, reverse=True) and tops[0] > tops[-1]  # σ² stands above x̂
+    page.clock.run_for(2000)
+    assert page.locator(".pill").count() == 0
+    context.close()
+
+
+def test_the_statement_of_the_step_is_marked_and_leads_to_its_step(page):
+    to_step(page, 3)
+    marked = page.locator("#source .now").all_inner_texts()
+    assert marked[-1] == "x_hat = t1 / t5" and "t5 = np.sqrt(t4)" in marked
+    page.locator("#source button", has_text="dgamma =").click()
+    assert step(page) == 7
+
+
+def test_the_source_is_the_whole_program(pages):
+    """Run as it stands, it gives the engine's numbers."""
+    for name, (function, numbers) in FUNCTIONS.items():
+        y = function(**numbers)
+        called = keys(in_order([y]), made_by(in_order([y])), y)
+        for zoom in data_of(pages[name])["zooms"]:
+            scope = {re.sub(r"\W+", "_", key).strip("_"): node.data for node, key in called.items() if not node.inputs} | numbers | {"np": np}
+            exec("\n".join(line["text"] for line in zoom["source"]), scope)
+            for node, key in called.items():
+                if node.label and node.inputs:
+                    np.testing.assert_array_equal(scope[key], node.data)
+                if node.label and not node.inputs and f"d{key}" in scope:
+                    np.testing.assert_allclose(scope[f"d{key}"], node.grad, rtol=1e-12, atol=1e-12)
+
+
+# ---- Changing
+
+
+def test_a_number_by_typing_by_key_and_by_dragging(page):
+    x = page.locator('[data-leaf="x[3]"]')
+    y = page.locator('#graph [data-value="y[0]"]').first
+    before = y.get_attribute("data-number")
+    x.fill("0.5")
+    assert x.get_attribute("data-number") == "0.5" and y.get_attribute("data-number") != before
+    x.press("ArrowUp")
+    assert x.get_attribute("data-number") == "0.51"
+    x.press("Shift+ArrowDown")
+    assert x.get_attribute("data-number") == "0.41"
+    box = x.bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 10, steps=5)
+    page.mouse.up()
+    assert x.get_attribute("data-number") == "0.51"
+    page.click("#undo")
+    assert x.get_attribute("data-number") == "0.41"
+    page.keyboard.press("Control+z")
+    assert y.get_attribute("data-number") == before
+    x.fill("3")
+    page.click("#reset")
+    assert y.get_attribute("data-number") == before
+    page.click("#undo")
+    assert y.get_attribute("data-number") != before
+
+
+def test_a_point_is_dragged_along_its_number_line(page):
+    x, y = page.locator('[data-leaf="x[3]"]'), page.locator('#graph [data-value="y[0]"]').first
+    before, of_y = float(x.get_attribute("data-number")), y.get_attribute("data-number")
+    point = page.locator("#plot circle[aria-label='x[3]']")
+    box = point.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 35, box["y"] + 5, steps=6)
+    page.mouse.up()
+    after = float(x.get_attribute("data-number"))
+    assert after > before and y.get_attribute("data-number") != of_y
+    point.focus()
+    page.keyboard.press("ArrowDown")
+    assert float(x.get_attribute("data-number")) < after
+    assert float(point.get_attribute("aria-valuenow")) == float(x.get_attribute("data-number"))
+
+
+def test_a_letter_in_a_field_is_refused_and_the_last_number_stands(page):
+    x = page.locator('[data-leaf="x[3]"]')
+    before = page.evaluate(SHOWN, [13])
+    x.fill("3 apples")
+    assert x.get_attribute("aria-invalid") == "true"
+    assert "“3 apples” is no number: x[3] stays" in page.locator("#complaint").inner_text()
+    assert page.evaluate(SHOWN, [13]) == before
+    x.blur()
+    assert x.get_attribute("aria-invalid") is None and float(x.input_value().replace("−", "-")) == FUNCTIONS["batch norm"][1]["x"][3]
+    for text, number in (("-.5", -0.5), ("−2", -2.0), ("1e3", 1000.0), ("0,25", 0.25), (" 7 ", 7.0)):
+        x.fill(text)
+        assert float(x.get_attribute("data-number")) == number
+        assert page.locator("#complaint").is_hidden()
+
+
+def test_what_becomes_undefined_is_said(opened, tmp_path):
+    page = opened(explore(tmp_path / "page.html", [2.0, 2.0, 3.0]))
+    page.locator('[data-leaf="eps"]').fill("0")
+    assert page.locator("#undefined").is_hidden()
+    page.locator('[data-leaf="x[2]"]').fill("2")
+    assert "x̂[0] is not a finite number: x̂ = t" in page.locator("#undefined").inner_text()
+    page.click("#undo")
+    assert page.locator("#undefined").is_hidden()
+    a = Tensor(2.0, "a")
+    page = opened(explore(tmp_path / "log.html", np.log(a) * 3))
+    page.locator('[data-leaf="a"]').fill("-1")
+    assert "t1 is not a finite number: t1 = log a" in page.locator("#undefined").inner_text()
+    assert "NaN" not in page.locator("main").inner_text()
+
+
+# ---- What it says of batch norm, and of any graph
+
+
+def test_the_what_if_switch_makes_edges_vanish_and_dx_wrong(page):
+    page.keyboard.press("End")
+    right = dict(map(lambda entry: (tuple(entry[:2]), entry[2]), page.evaluate(SHOWN, [13])[1]))
+    page.check("#whatif")
+    numbers = FUNCTIONS["batch norm"][1]
+    table = page.locator("#tables > table tbody tr")
+    found = np.array([[float(cell.get_attribute("data-number")) for cell in row.locator("td").all()] for row in table.all()])
+    np.testing.assert_allclose(found[:, 0], numbers["dy"] * numbers["gamma"] / np.sqrt(numbers["x"].var() + 1e-5), rtol=1e-12)
+    np.testing.assert_allclose(found[:, 1], [right["gradient", f"x[{i}]"] for i in range(8)])
+    np.testing.assert_allclose(found[:, 2], found[:, 0] - found[:, 1])
+    gone = page.locator("#graph .label.gone text:first-child").all_text_contents()
+    assert sorted(gone) == ["(10)", "(11)", "(12)", "(8)", "(9)"]
+    page.uncheck("#whatif")
+    assert page.locator("#graph .gone").count() == 0
+
+
+@pytest.mark.parametrize("dy", [[1.0, 1.0, 1.0], [0.1, 0.2, -0.3]], ids=["dx is 0", "dβ is 0"])
+def test_what_is_zero_but_for_rounding_is_shown_as_that(opened, tmp_path, dy):
+    page = opened(explore(tmp_path / "page.html", [0.1, 0.2, 0.3], 2.0, 0.0, dy))
+    for zoom in ("equations", "primitives"):
+        to_zoom(page, zoom)
+        for number in range(int(page.locator("#slider").get_attribute("max")) + 1):
+            to_step(page, number)
+            labels = page.locator("#graph [aria-label]").evaluate_all("nodes => nodes.map((node) => node.ariaLabel)")
+            shown = "\n".join([*page.locator("main").all_text_contents(), *labels])
+            assert not re.search(r"\d+e[-−]\d+", shown.replace("1e−5", "").replace("1e-05", "")), (zoom, number)  # but for ε
+    assert "≈ 0" in shown
+
+
+def test_a_small_number_that_is_no_rounding_is_shown(opened, tmp_path):
+    page = opened(explore(tmp_path / "page.html", [1e9, 1e9 + 1, 1e9 + 5], 1e-20, 0.0, [1.0, 0.0, 2.0]), "#step=13")
+    texts = page.locator("#graph [data-number]:visible").all_text_contents()
+    assert len(texts) > 20 and not [text for text in texts if "≈" in text]
+
+
+def test_a_constant_array_is_one_number(page):
+    to_step(page, 13)
+    label = page.locator("#graph .label", has_text="(11)").locator(".term")
+    assert re.fullmatch(r"(−?[\d.]+) × 8", re.sub(r", [^ ]+", "", label.text_content()))
+    assert label.locator("[data-term]").nth(1).is_hidden()
+
+
+def test_what_a_box_says_is_near_it_by_pointer_by_keyboard_and_by_touch(opened, pages):
+    page = opened(pages["batch norm"], "#step=13", has_touch=True)
+    box = page.locator("#graph .node", has_text="(1) μ")
+    for reach in (box.hover, box.focus, box.tap):
+        page.mouse.move(0, 0)
+        page.evaluate("document.activeElement.blur()")
+        assert page.locator("#tip").is_hidden()
+        reach()
+        assert re.match(r"\(1\) μ = 1/m Σ x; value: .*; gradient: ", page.locator("#tip").inner_text())
+        tip, at = page.locator("#tip").bounding_box(), box.bounding_box()
+        assert abs(tip["y"] - at["y"] - at["height"]) < 30 or abs(at["y"] - tip["y"] - tip["height"]) < 30
+    page.locator("#graph .edge[aria-label^='(12)']").focus()
+    assert "(12) ∂σ²/∂x = 2/m (x − μ); carries back:" in page.locator("#tip").inner_text()
+
+
+def test_broadcasting_is_said_where_it_happens(page):
+    to_step(page, 3)
+    assert "μ and σ²: repeated over 8 numbers." in page.locator("#sentence").inner_text()
+    to_step(page, 8)
+    assert "on the way back that is a sum" in page.locator("#sentence").inner_text()
+
+
+# ---- For everybody
+
+
+@pytest.mark.parametrize(("width", "scheme"), WINDOWS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_axe_finds_no_violation_and_nothing_sticks_out(opened, pages, name, width, scheme):
+    axe = optional("axe_playwright_python.sync_playwright")
+    page = opened(pages[name], width=width, scheme=scheme)
+    for zoom in data_of(pages[name])["zooms"]:
+        to_zoom(page, zoom["name"])
+        for number in (0, 1, len(zoom["steps"])):
+            to_step(page, number)
+            found = axe.Axe().run(page)
+            assert found.violations_count == 0, found.generate_report()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_can_be_used_with_a_screen_reader(page):
+    assert page.locator("#announce").get_attribute("aria-live") == "polite"
+    page.keyboard.press("End")
+    assert page.locator("#slider").get_attribute("aria-valuetext") == "(13) ∂x̂/∂x"
+    assert page.locator("#graph [tabindex]:not([aria-label])").count() == 0
+    assert page.locator("#graph .node, #graph .edge").count() == 7 + 9
+    assert page.locator("#math math").count() == 2
+
+
+def test_hostile_names_and_formulas_are_text(opened, tmp_path):
+    @equation(1, "y", text=HOSTILE, latex=r"\text{<img src=x onerror=alert(1)>}")
+    def hostile(a, b):
+        return a * b
+
+    Derivation("hostile", [hostile])
+    page = opened(explore(tmp_path / "page.html", hostile(Tensor(2.0, HOSTILE), Tensor(3.0, "var")), title=HOSTILE), "#step=1")
+    assert page.title().split() == HOSTILE.split()
+    assert page.locator("h1").text_content().split() == HOSTILE.split()
+    assert HOSTILE.split("\n")[0] in page.locator("#leaves").inner_text()
+    page.locator('[data-leaf="var"]').fill("5")
+    page.keyboard.press("End")
+    assert page.locator("img").count() == 0
+    explore(tmp_path / "columns.html", np.ones((3, 2)), columns=[HOSTILE, "second"])
+    page = opened(tmp_path / "columns.html")
+    assert page.locator("#example option").first.text_content() == HOSTILE
+
+
+# ---- What needs no browser
+
+
+def test_the_page_is_one_small_file_that_asks_for_nothing(tmp_path):
+    path = explore(tmp_path / "page.html")
+    text = path.read_text(encoding="utf-8")
+    assert path.stat().st_size < 1_000_000
+    assert "default-src 'none'" in text and "script-src 'sha256-" in text
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", text.replace("http://www.w3.org", ""))
+    data = data_of(path)
+    assert [example["name"] for example in data["examples"]] == [
+        "sepal_length_cm",
+        "sepal_width_cm",
+        "petal_length_cm",
+        "petal_width_cm",
+    ]
+    assert [moment["title"] for moment in data["zooms"][0]["steps"]] == [f"({entry.number}) {entry.name}" for entry in EQUATIONS]
+
+
+def test_nothing_of_the_page_knows_batch_norms_names():
+    from pathlib import Path
+
+    import micrograd_bn.explorer as explorer
+
+    for path in Path(explorer.__file__).parent.glob("*.*"):
+        if path.name != "__init__.py":
+            assert not re.search(r"\b(mu|var|x_hat|gamma|beta)\b|[μσγβ]|x̂|x̂", re.sub(r"var\(--", "", path.read_text(encoding="utf-8"))), path
+
+
+def test_the_primitives_zoom_is_half_as_tall_as_it_was(tmp_path):
+    primitives = data_of(explore(tmp_path / "page.html"))["zooms"][1]
+    assert primitives["size"][1] < 3360 / 2
+
+
+def test_the_edges_go_back_in_the_engines_order():
+    a, b = Tensor(2.0, "a"), Tensor(3.0, "b")
+    c = (a * b).exp()
+    y = c * a + b
+    order = []
+    for node in in_order([y]):
+        if node.inputs:
+            vjp = node.primitive.vjp
+            node.primitive = type(node.primitive)(
+                node.primitive.name, "", node.primitive.forward, lambda *args, vjp=vjp, node=node, **k: order.append(node) or vjp(*args, **k)
+            )
+    y.backward()
+    from micrograd_bn.explorer.model import Model
+
+    model = Model(y)
+    order.clear()
+    y.backward()
+    wanted = [model.entries[node].key for node in order]
+    (zoom,) = model.data()["zooms"]
+    ends = [next(e["to"] for e in zoom["edges"] if e["number"] == moment["number"]) for moment in zoom["steps"] if moment["back"]]
+    assert list(dict.fromkeys(ends)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ones((2, 2, 2)), r"\(2, 2, 2\)"),
+        (np.ones((201, 1)), "1 to 200 rows"),
+        (np.ones((2, 13)), "of 1 to 12 columns"),
+        ([[1.0, 2.0], [1.0, np.nan]], r"x\[1, 1\] is nan"),
+        ([[1.0, 2e200], [1.0, 1e200]], r"var\[0, 1\] is inf"),
+    ],
+)
+def test_a_batch_that_nobody_could_follow_is_refused(tmp_path, x, message):
+    with pytest.raises(ValueError, match=message):
+        explore(tmp_path / "page.html", x)
+    for name, value in (("dy", np.ones((2, 3))), ("gamma", np.ones((3, 2)))):
+        with pytest.raises(ValueError, match=f"{name} .*shape"):
+            explore(tmp_path / "page.html", np.ones((3, 2)), **{name: value})
+    with pytest.raises(ValueError, match="1 names for 2 columns"):
+        explore(tmp_path / "page.html", np.ones((3, 2)), columns=["a"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def long():
+    y = Tensor(1.0)
+    for _ in range(1000):
+        y = y * 2.0
+    return y
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (lambda: Tensor(1.0), ValueError, "no history"),
+        (lambda: Tensor([1.0, 2.0]) * 2, ValueError, r"shape \(2,\), and no upstream gradient: call y.backward\(gradient\) first"),
+        (lambda: scalars([1.0, 2.0]), TypeError, "one result, and these are several"),
+        (lambda: [Tensor(1.0), Tensor(2.0)], TypeError, "one result, and these are several"),
+        (lambda: Tensor(np.float32(1.0), "a") * 2, TypeError, "float64 numbers, .* 'a' of this graph is of float32"),
+        (lambda: Tensor(Decimal(1)) * 2, TypeError, "of Decimal"),
+        (lambda: Tensor(sympy.Symbol("a")) * 2, TypeError, "of Symbol"),
+        (lambda: Tensor(optional("dask.array").from_array(np.ones(2))).sum(), TypeError, "of Array"),
+        (lambda: Tensor(1.0) > 0, TypeError, "of bool, as comparisons are"),
+        (long, ValueError, r"1,001 nodes, and the page shows up to 1,000"),
+        (lambda: (Tensor(np.ones((80, 80))) @ np.ones((80, 80))).sum(), ValueError, r"numbers are too many .* 20,000 at most"),
+    ],
+)
+def test_a_graph_that_is_none_for_the_page_is_refused(tmp_path, y, error, message):
+    with pytest.raises(error, match=message):
+        explore(tmp_path / "page.html", y())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_takes_none_of_batch_norms_arguments(tmp_path):
+    with pytest.raises(TypeError, match="belong to batch norm's page"):
+        explore(tmp_path / "page.html", Tensor(1.0) * 2, gamma=1.0)
+
+
+def test_the_irises_columns_may_be_renamed(tmp_path):
+    page = data_of(explore(tmp_path / "page.html", columns="abcd"))
+    assert [example["name"] for example in page["examples"]] == ["a", "b", "c", "d"]

@@ -535,7 +535,7 @@ def _check(y: Tensor, order: list[Tensor]) -> None:
         if not isinstance(data, (bool, float, np.ndarray, np.generic)) or kind not in (np.float64, np.bool_):
             what = kind if kind is not None and isinstance(data, (np.ndarray, np.generic)) and kind != object else type(data).__name__
             raise TypeError(
-                f"the page computes with float64 numbers, as a browser does, and {node.label or 'a node'} of this graph is of {what}: "
+                f"the page computes with float64 numbers, as a browser does, and {repr(node.label) if node.label else 'a node'} of this graph is of {what}: "
                 "build it on floats, or arrays of them"
             )
     if y.dtype.kind != "f":

@@ -85,14 +85,17 @@ def source(p: Program, errors: bool = False) -> str:
 
 
 def _bounds(tape: Tape) -> dict[Name, Any]:
-    """A bound on the rounding error of each number that is computed, as one more: what its slopes make of the errors of its inputs,
-    and its own rounding."""
+    """A bound on the rounding error of each number, as one more: what its slopes make of the errors of its inputs, and its own. What
+    is given counts as rounded, too, for 0.1 is no float."""
     bounds: dict[Name, Any] = {}
     for a in [*tape.names]:
         assert a.primitive is not None
         if a.primitive.vjp is None:
             continue  # a comparison
         own = abs(a) * (UNIT if a.primitive.name in EXACT else 4 * UNIT)
+        for b in a.uses():
+            if b.primitive is None and b not in bounds:
+                bounds[b] = abs(b) * UNIT
         carried = [(i, bounds[b]) for i, b in enumerate(a.inputs) if isinstance(b, Name) and b in bounds]
         slopes = a.primitive.vjp(1.0, a, *a.inputs, **a.params) if carried else ()
         for i, bound in carried:
