@@ -374,18 +374,20 @@ def test_the_backward_pass_goes_backward(page):
 def test_the_term_travels_along_the_arrow_unless_motion_is_not_wanted(browser, opened, pages):
     still = opened(pages["batch norm"], "#step=8")
     assert still.locator(".pill").count() == 0
-    context = browser.new_context()
-    page = context.new_page()
-    page.clock.install()
-    page.goto(pages["batch norm"].as_uri() + "#step=8")
-    tops = []
-    for _ in range(3):
-        tops.append(page.locator(".pill").bounding_box()["y"])
-        page.clock.run_for(200)
+    page = browser.new_page()
+    page.goto(pages["batch norm"].as_uri() + "#step=7")
+    tops = page.evaluate("""() => new Promise((done) => {
+        const tops = [], look = () => {
+            const pill = document.querySelector(".pill");
+            if (!pill) return done(tops);
+            tops.push(pill.getBoundingClientRect().top);
+            requestAnimationFrame(look);
+        };
+        document.getElementById("next").click();
+        look();
+    })""")
     assert tops == sorted(tops, reverse=True) and tops[0] > tops[-1]  # σ² stands above x̂
-    page.clock.run_for(2000)
-    assert page.locator(".pill").count() == 0
-    context.close()
+    page.close()
 
 
 def test_the_statement_of_the_step_is_marked_and_leads_to_its_step(page):
@@ -558,14 +560,15 @@ def test_broadcasting_is_said_where_it_happens(page):
 # ---- For everybody
 
 
-@pytest.mark.parametrize(("width", "scheme"), WINDOWS)
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"), [*[("batch norm", *window) for window in WINDOWS], *[(name, 390, "dark") for name in FUNCTIONS][1:]]
+)
 def test_axe_finds_no_violation_and_nothing_sticks_out(opened, pages, name, width, scheme):
     axe = optional("axe_playwright_python.sync_playwright")
     page = opened(pages[name], width=width, scheme=scheme)
     for zoom in data_of(pages[name])["zooms"]:
         to_zoom(page, zoom["name"])
-        for number in (0, 1, len(zoom["steps"])):
+        for number in (1, len(zoom["steps"])):
             to_step(page, number)
             found = axe.Axe().run(page)
             assert found.violations_count == 0, found.generate_report()

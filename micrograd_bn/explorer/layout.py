@@ -31,7 +31,7 @@ def layout(boxes: list[Box], groups: list[str], arrows: Iterable[tuple[int, int,
     arrows = list(arrows)
     large = QUICKLY if len(boxes) > LARGE else {}
     dot = graphviz.Digraph(
-        graph_attr={"fontname": "Arial", "fontsize": "12", "nodesep": "0.25", "ranksep": "0.3", "newrank": "true", **large},
+        graph_attr={"fontname": "Arial", "fontsize": "12", "nodesep": "0.25", "ranksep": "0.3", "newrank": "true", "ordering": "in", **large},
         node_attr={"shape": "box", "fixedsize": "true", "label": ""},
         edge_attr={"fontname": "Arial", "fontsize": "10", "arrowsize": "0.7"},
     )

@@ -643,7 +643,7 @@ def _rows(sizes: Shape, sample: int) -> tuple[list[list[int]], bool]:
     n = math.prod(sizes)
     if n > WRITTEN_OUT:
         return [list(range(sample))], True
-    across = sizes[-1] if len(sizes) > 1 and n not in sizes else min(n, 3)
+    across = sizes[-1] if len(sizes) > 1 and n not in sizes else 2 if n == 4 else min(n, 3)
     return [list(range(i, min(i + across, n))) for i in range(0, n, across)], False
 
 

@@ -357,9 +357,9 @@ function table({ columns, sum }, caption) {
   const sizes = [...new Set(columns.map(({ q }) => size(data.quantities[q].shape)).filter((n) => n > 1))];
   for (const n of sizes) {
     const several = columns.filter(({ q }) => size(data.quantities[q].shape) === n);
-    const box = html("div", undefined, { class: "scroll", tabindex: 0, role: "region", "aria-label": caption });
+    const box = html("div", undefined, { class: "scroll", tabindex: 0, role: "group", "aria-label": caption });
     const grid = box.appendChild(html("table"));
-    grid.append(html("caption", caption));
+    if (n === sizes[0]) grid.append(html("caption", caption));
     const head = grid.appendChild(html("thead")).appendChild(html("tr"));
     head.append(html("td"), ...several.map(({ head }) => html("th", head, { scope: "col" })));
     const body = grid.appendChild(html("tbody")), shape = data.quantities[several[0].q].shape;
@@ -417,7 +417,11 @@ function whatif() {
 }
 
 function math(step) {
-  const parts = (step?.math ?? []).map((text) => new DOMParser().parseFromString(text, "application/xml").documentElement);
+  const parts = (step?.math ?? []).map((text) => {
+    const line = html("div", undefined, { class: "formula", role: "group", tabindex: 0, "aria-label": "Formula" });
+    line.append(new DOMParser().parseFromString(text, "application/xml").documentElement);
+    return line;
+  });
   if (step?.formula) parts.push(html("p", step.formula));
   return parts;
 }
@@ -428,8 +432,13 @@ function show() {
   $("title").textContent = step ? step.title : "The start";
   $("sentence").textContent = step ? step.sentence : `${zoom().nodes.filter(({ kind }) => kind !== "computed").map(({ symbol }) => symbol).slice(0, 8).join(", ")} are given. Go on: a step at a time, the rest is computed.`;
   $("math").replaceChildren(...math(step));
+  for (const line of $("math").querySelectorAll(".formula")) { // as large as there is room for, but legible: then it scrolls
+    const share = line.clientWidth / line.scrollWidth;
+    if (share < 1) line.style.fontSize = `${Math.max(0.75, share * 0.98)}em`;
+    if (line.scrollWidth <= line.clientWidth) line.removeAttribute("tabindex");
+  }
   const captions = step?.back ? ["What arrives, and what goes on", "The terms add up"] : ["The numbers put in"];
-  $("tables").replaceChildren(...(step?.tables ?? []).flatMap((columns, i) => table(columns, captions[i])), ...whatif());
+  $("tables").replaceChildren(...whatif(), ...(step?.tables ?? []).flatMap((columns, i) => table(columns, captions[i])));
   $("slider").max = steps().length;
   $("slider").value = state.step;
   $("slider").setAttribute("aria-valuetext", $("title").textContent);
@@ -468,7 +477,7 @@ function update() {
 function change(leaf, i, number) {
   state.leaves[leaf][i] = number;
   const input = view.inputs[leaf][i];
-  if (input !== document.activeElement) input.value = format(number, 6);
+  if (input !== document.activeElement) input.value = format(number, 5);
   input.dataset.number = number;
   update();
   remember();
@@ -483,7 +492,7 @@ function keep() { // for undo
 function restore(leaves) {
   state.leaves = leaves.map((a) => [...a]);
   view.inputs.forEach((inputs, leaf) => inputs.forEach((input, i) => {
-    input.value = format(state.leaves[leaf][i], 6);
+    input.value = format(state.leaves[leaf][i], 5);
     input.dataset.number = state.leaves[leaf][i];
     input.removeAttribute("aria-invalid");
   }));
@@ -523,14 +532,14 @@ function field(leaf, i) {
     input.toggleAttribute("aria-invalid", wrong);
     if (wrong) input.setAttribute("aria-invalid", "true");
     $("complaint").hidden = !wrong;
-    if (wrong) $("complaint").textContent = `“${input.value}” is no number: ${own} stays ${format(state.leaves[leaf][i], 6)}.`;
+    if (wrong) $("complaint").textContent = `“${input.value}” is no number: ${own} stays ${format(state.leaves[leaf][i], 5)}.`;
     else {
       begin();
       change(leaf, i, number);
     }
   });
   input.addEventListener("blur", () => {
-    input.value = format(state.leaves[leaf][i], 6);
+    input.value = format(state.leaves[leaf][i], 5);
     input.removeAttribute("aria-invalid");
     relabel();
   });
@@ -542,7 +551,7 @@ function field(leaf, i) {
     begin();
     const number = state.leaves[leaf][i];
     change(leaf, i, moved(number, event.shiftKey ? 10 * count : count, unit(number)));
-    input.value = format(state.leaves[leaf][i], 6);
+    input.value = format(state.leaves[leaf][i], 5);
   });
   sideways(input, () => {
     const start = state.leaves[leaf][i], of = unit(start);
@@ -584,27 +593,31 @@ function sideways(element, begin) {
 }
 
 function drawLeaves() {
-  view.inputs = data.leaves.map(({ symbol, shape, kind }, leaf) => {
+  const groups = new Map(); // the single numbers x[0], x[1], … stand together, as those of an array do
+  view.inputs = data.leaves.map(({ key: name, symbol, shape, kind }, leaf) => {
     const inputs = Array.from({ length: size(shape) }, (_, i) => field(leaf, i));
     const about = { upstream: "the upstream gradient", constant: "a constant of an equation", leaf: "" }[kind];
-    if (flat(shape)) {
+    const [, base, index] = flat(shape) ? /^([^[]+)\[(.+)\]$/.exec(symbol) ?? [] : [];
+    if (flat(shape) && !base) {
       const row = $("leaves").appendChild(html("label", undefined, { class: "single" }));
-      const name = row.appendChild(html("span", symbol));
-      if (about) name.append(html("small", ` ${about}`));
+      const text = row.appendChild(html("span", symbol));
+      if (about) text.append(html("small", ` ${about}`));
       row.append(inputs[0]);
       return inputs;
     }
-    const set = $("leaves").appendChild(html("fieldset"));
-    const name = set.appendChild(html("legend", `${symbol} `));
-    name.append(html("small", [about, shape.join(" × ")].filter(Boolean).join(", ")));
-    const grid = set.appendChild(html("div", undefined, { class: "numbers", tabindex: inputs.length > 20 ? 0 : -1 }));
-    inputs.forEach((input, i) => {
-      const cell = grid.appendChild(html("label", key("", shape, i).slice(1, -1)));
-      cell.append(input);
-    });
+    const grid = groups.get(base) ?? fields(base ?? symbol, [about, base ? "" : shape.join(" × ")].filter(Boolean).join(", "));
+    if (base) groups.set(base, grid);
+    inputs.forEach((input, i) => grid.appendChild(html("label", index ?? key("", shape, i).slice(1, -1))).append(input));
+    if (grid.childElementCount > 20) grid.tabIndex = 0; // it scrolls
     return inputs;
   });
   $("reset").disabled = $("undo").disabled = true;
+}
+
+function fields(symbol, about) {
+  const set = $("leaves").appendChild(html("fieldset"));
+  set.appendChild(html("legend", `${symbol} `)).append(html("small", about));
+  return set.appendChild(html("div", undefined, { class: "numbers" }));
 }
 
 // ---- the points on number lines: an array that is given, and what has as many numbers and is computed of it
@@ -612,8 +625,9 @@ function drawLeaves() {
 const drawn = { range: null, rows: [] };
 
 function drawPlot() {
-  const leaf = data.leaves.reduce((best, { kind, shape, value }, i) =>
-    (kind === "leaf" && value !== null && size(shape) > 1 && (best < 0 || size(shape) > size(data.leaves[best].shape)) ? i : best), -1);
+  const differentiated = new Set(data.zooms[0].nodes.filter(({ kind, gradient }) => kind === "leaf" && gradient !== null).map(({ key }) => key));
+  const leaf = data.leaves.reduce((best, { key, shape }, i) =>
+    (differentiated.has(key) && size(shape) > 1 && (best < 0 || size(shape) > size(data.leaves[best].shape)) ? i : best), -1);
   if (leaf < 0) return;
   const n = size(data.leaves[leaf].shape), { symbol, shape } = data.leaves[leaf];
   const computed = data.zooms[0].nodes.filter(({ kind, value }) => kind === "computed" && String(data.quantities[value].shape) === String(shape));
@@ -818,12 +832,13 @@ $("legend").append(html("li", "at an arrow: the term that goes back along it"), 
 $("address").hidden = INLINE;
 drawLeaves();
 const inputs = view.inputs;
+if (INLINE) new ResizeObserver(() => parent.postMessage({ page: document.documentElement.offsetHeight }, "*")).observe(document.documentElement);
 fromAddress();
 compute();
 drawPlot();
 view.inputs = inputs;
 inputs.forEach((own, leaf) => own.forEach((input, i) => {
-  input.value = format(state.leaves[leaf][i], 6);
+  input.value = format(state.leaves[leaf][i], 5);
   input.dataset.number = state.leaves[leaf][i];
 }));
 redraw();
