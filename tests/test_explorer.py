@@ -349,7 +349,9 @@ def test_a_link_to_a_batch_and_a_step(opened, pages):
     assert step(there) == step(page)
     # What is no number of the page in an address is passed over.
     odd = opened(pages["batch norm"], "#step=x&zoom=<b>&set+x=1+2&set+gamma=no&example=-1")
-    assert step(odd) == 0 and odd.locator('[data-leaf="gamma"]').get_attribute("data-number") == str(FUNCTIONS["batch norm"][1]["gamma"][0])
+    assert step(odd) == 0 and odd.locator('[data-leaf="gamma"]').get_attribute("data-number") == str(
+        FUNCTIONS["batch norm"][1]["gamma"][0]
+    )
 
 
 def test_values_and_gradients_appear_in_their_turn(page):
@@ -367,7 +369,9 @@ def test_the_backward_pass_goes_backward(page):
     for number in range(1, 14):
         to_step(page, number)
         arrows = page.locator("#graph .edge.now .line")
-        heads = arrows.evaluate_all("lines => lines.map((line) => [line.getAttribute('marker-start'), line.getAttribute('marker-end')])")
+        heads = arrows.evaluate_all(
+            "lines => lines.map((line) => [line.getAttribute('marker-start'), line.getAttribute('marker-end')])"
+        )
         assert heads == [["url(#headnow)", ""]] if number > 4 else set(map(tuple, heads)) == {("", "url(#headnow)")}
 
 
@@ -404,7 +408,11 @@ def test_the_source_is_the_whole_program(pages):
         y = function(**numbers)
         called = keys(in_order([y]), made_by(in_order([y])), y)
         for zoom in data_of(pages[name])["zooms"]:
-            scope = {re.sub(r"\W+", "_", key).strip("_"): node.data for node, key in called.items() if not node.inputs} | numbers | {"np": np}
+            scope = (
+                {re.sub(r"\W+", "_", key).strip("_"): node.data for node, key in called.items() if not node.inputs}
+                | numbers
+                | {"np": np}
+            )
             exec("\n".join(line["text"] for line in zoom["source"]), scope)
             for node, key in called.items():
                 if node.label and node.inputs:
@@ -468,7 +476,9 @@ def test_a_letter_in_a_field_is_refused_and_the_last_number_stands(page):
     assert "“3 apples” is no number: x[3] stays" in page.locator("#complaint").inner_text()
     assert page.evaluate(SHOWN, [13]) == before
     x.blur()
-    assert x.get_attribute("aria-invalid") is None and float(x.input_value().replace("−", "-")) == FUNCTIONS["batch norm"][1]["x"][3]
+    assert (
+        x.get_attribute("aria-invalid") is None and float(x.input_value().replace("−", "-")) == FUNCTIONS["batch norm"][1]["x"][3]
+    )
     for text, number in (("-.5", -0.5), ("−2", -2.0), ("1e3", 1000.0), ("0,25", 0.25), (" 7 ", 7.0)):
         x.fill(text)
         assert float(x.get_attribute("data-number")) == number
@@ -561,7 +571,8 @@ def test_broadcasting_is_said_where_it_happens(page):
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "scheme"), [*[("batch norm", *window) for window in WINDOWS], *[(name, 390, "dark") for name in FUNCTIONS][1:]]
+    ("name", "width", "scheme"),
+    [*[("batch norm", *window) for window in WINDOWS], *[(name, 390, "dark") for name in FUNCTIONS][1:]],
 )
 def test_axe_finds_no_violation_and_nothing_sticks_out(opened, pages, name, width, scheme):
     axe = optional("axe_playwright_python.sync_playwright")
@@ -628,7 +639,9 @@ def test_nothing_of_the_page_knows_batch_norms_names():
 
     for path in Path(explorer.__file__).parent.glob("*.*"):
         if path.name != "__init__.py":
-            assert not re.search(r"\b(mu|var|x_hat|gamma|beta)\b|[μσγβ]|x̂|x̂", re.sub(r"var\(--", "", path.read_text(encoding="utf-8"))), path
+            assert not re.search(
+                r"\b(mu|var|x_hat|gamma|beta)\b|[μσγβ]|x̂|x̂", re.sub(r"var\(--", "", path.read_text(encoding="utf-8"))
+            ), path
 
 
 def test_the_primitives_zoom_is_half_as_tall_as_it_was(tmp_path):
@@ -645,7 +658,10 @@ def test_the_edges_go_back_in_the_engines_order():
         if node.inputs:
             vjp = node.primitive.vjp
             node.primitive = type(node.primitive)(
-                node.primitive.name, "", node.primitive.forward, lambda *args, vjp=vjp, node=node, **k: order.append(node) or vjp(*args, **k)
+                node.primitive.name,
+                "",
+                node.primitive.forward,
+                lambda *args, vjp=vjp, node=node, **k: order.append(node) or vjp(*args, **k),
             )
     y.backward()
     from micrograd_bn.explorer.model import Model

@@ -70,7 +70,9 @@ def explore(
         called = title or f"{x.label or 'A function'}, step by step"
         return _write(path, called, f"A graph of {len(model.order):,} nodes", data, examples)
     if holds_tensors(x) or (isinstance(x, (list, tuple)) and any(isinstance(a, Tensor) for a in x)):
-        raise TypeError("the page has one result, and these are several: make one Tensor of them, by np.stack(list(y)) or by their sum")
+        raise TypeError(
+            "the page has one result, and these are several: make one Tensor of them, by np.stack(list(y)) or by their sum"
+        )
     x, gamma, beta, dy, names = _batch(x, gamma, beta, dy, eps, columns, seed)
     m, k = x.shape
     examples = []

@@ -19,19 +19,22 @@ class Box(NamedTuple):
     group: int | None
 
 
-def layout(boxes: list[Box], groups: list[str], arrows: Iterable[tuple[int, int, tuple[int, int]]]) -> dict[str, Any]:
+def layout(
+    boxes: list[Box], groups: list[str], arrows: Iterable[tuple[int, int, tuple[int, int]]], ordered: bool
+) -> dict[str, Any]:
     """The places, in pixels from the top left corner.
 
     boxes    by their index.
     groups   their titles.
     arrows   (from, to, (characters, lines) of the label), by the boxes' indices.
+    ordered  whether what a box is computed of stands in order, from left to right.
     """
     import graphviz
 
     arrows = list(arrows)
-    large = QUICKLY if len(boxes) > LARGE else {}
+    how = (QUICKLY if len(boxes) > LARGE else {}) | ({"ordering": "in"} if ordered else {})
     dot = graphviz.Digraph(
-        graph_attr={"fontname": "Arial", "fontsize": "12", "nodesep": "0.25", "ranksep": "0.3", "newrank": "true", "ordering": "in", **large},
+        graph_attr={"fontname": "Arial", "fontsize": "12", "nodesep": "0.25", "ranksep": "0.3", "newrank": "true", **how},
         node_attr={"shape": "box", "fixedsize": "true", "label": ""},
         edge_attr={"fontname": "Arial", "fontsize": "10", "arrowsize": "0.7"},
     )

@@ -7,7 +7,7 @@ each arrow at each zoom. In JavaScript, that program is how the page computes th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -376,7 +376,9 @@ class Model:
         sentence = f"Back from {end.symbol} to {start.symbol}: what arrives, times the local derivative."
         if start.size < end.size and _repeats(start.shape, end.shape):
             one = "is one number" if start.size == 1 else f"are {start.size} numbers"
-            sentence += f" {start.symbol} {one}, repeated over {_times(end.shape)} on the way forward: on the way back that is a sum."
+            sentence += (
+                f" {start.symbol} {one}, repeated over {_times(end.shape)} on the way forward: on the way back that is a sum."
+            )
         tables = [{"columns": columns}]
         gradient = None
         math_ = []
@@ -487,7 +489,7 @@ class Model:
             )
         labelled = len(entries) <= LABELLED
         arrows = [(index[e.start], index[e.end], _label(e, numbered) if labelled else (0, 0)) for e in edges]
-        placed = layout(boxes, [groups[c] for c in clusters], arrows)
+        placed = layout(boxes, [groups[c] for c in clusters], arrows, ordered=zoom != "equations")
         for node, where in zip(nodes, placed["boxes"]):
             node["at"] = where
         return {
@@ -533,7 +535,9 @@ def _check(y: Tensor, order: list[Tensor]) -> None:
         data = node.data
         kind = getattr(data, "dtype", np.dtype(type(data)) if isinstance(data, (bool, float)) else None)
         if not isinstance(data, (bool, float, np.ndarray, np.generic)) or kind not in (np.float64, np.bool_):
-            what = kind if kind is not None and isinstance(data, (np.ndarray, np.generic)) and kind != object else type(data).__name__
+            what = (
+                kind if kind is not None and isinstance(data, (np.ndarray, np.generic)) and kind != object else type(data).__name__
+            )
             raise TypeError(
                 f"the page computes with float64 numbers, as a browser does, and {repr(node.label) if node.label else 'a node'} of this graph is of {what}: "
                 "build it on floats, or arrays of them"

@@ -49,9 +49,7 @@ def source(p: Program, errors: bool = False) -> str:
     given = [a for a in (*p.inputs, p.upstream, *p.constants) if a is not None]
     count = sum(math.prod(a.shape) for a in (*given, *p.statements))
     if count > LARGEST:
-        raise ValueError(
-            f"{count:,} numbers are too many to be written out one by one, {LARGEST:,} at most: trace a smaller batch"
-        )
+        raise ValueError(f"{count:,} numbers are too many to be written out one by one, {LARGEST:,} at most: trace a smaller batch")
     tape, texts, values = Tape(), {}, {}
     labels = identifiers([a.label or "" for a in given], "x", RESERVED)
     for a, label in zip(given, labels):
