@@ -10,7 +10,8 @@ import numpy as np
 
 from ..kinds import apply
 from ..shapes import axes
-from .program import Name, Program, Tape
+from .name import Name, Tape
+from .program import Program
 
 INFIX = {
     **{"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "power": "**"},
