@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, wraps
+from itertools import count
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
@@ -140,7 +141,7 @@ class Derivation:
     name        what it is called.
     equations   functions decorated with ``equation``, in the order in which they are computed; the last one gives the result.
     edges       an ``Edge`` for each local derivative that the author has written; the others are the engine's. Numbers that are not
-                given continue after the equations', in the order of the backward pass.
+                given are the free ones after the equations', in the order of the backward pass.
     shapes      what each input looks like, for whoever has to draw numbers: {"x": ("m", "k"), "w": ("k",)}. By default the first
                 is a batch (m, k), and every other (k,). "kept" is the first one's shape with size 1 along the constant ``axis``.
     domains     what an input's numbers are, where they are not any: "scale" (near 1), "positive", or "probabilities" (along the
@@ -269,7 +270,7 @@ class Derivation:
             if edge.number in taken and edge.number:
                 raise ValueError(f"{self.name}: number {edge.number} is used twice: each equation and each edge has its own")
             taken.add(edge.number)
-        following = iter(range(max(taken) + 1, max(taken) + 1 + len(pairs)))
+        following = (n for n in count(max(e.number for e in self.equations) + 1) if n not in taken)
         edges = []
         for e in reversed(self.equations):
             for a in e.inputs:

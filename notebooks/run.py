@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+LESSONS = sorted(HERE.glob("[0-9]*_*.ipynb"), key=lambda path: int(path.stem.split("_")[0]))
 # No times of execution, what is printed in one piece, and a kernel that says no more than errors.
 SETTINGS = {"record_timing": False, "coalesce_streams": True, "extra_arguments": ["--log-level=ERROR"]}
 RICH = ("image/png", "image/svg+xml", "text/html", "text/latex")
@@ -74,7 +75,7 @@ def main() -> int:
     import nbformat
 
     failures = []
-    for path in sorted(HERE.glob("[0-9]_*.ipynb")):
+    for path in LESSONS:
         committed = nbformat.read(path, as_version=4)
         started = time.perf_counter()
         try:

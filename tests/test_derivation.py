@@ -101,6 +101,13 @@ def test_from_the_equations_alone_the_engine_gives_the_same(name):
         np.testing.assert_allclose(lifted[variable].data, gradient, rtol=1e-10, atol=1e-12)
 
 
+def test_a_claim_leaves_the_other_edges_their_numbers():
+    """The author writes one edge, with the number that it has: the others keep theirs."""
+    claim = Edge(4, "w", "g", "", "", lambda dw, v, n: dw * v / n**0.5)
+    claimed = Derivation("claimed", [e.function for e in WEIGHT_NORM.equations], [claim])
+    assert [(e.number, e.name) for e in claimed.edges] == [(e.number, e.name) for e in WEIGHT_NORM.edges]
+
+
 def test_a_users_derivation_has_a_report_that_says_where_the_engine_is_alone():
     report = verify(random.normal(size=(3, 4)), derivation=WEIGHT_NORM)
     assert report.ok
