@@ -20,7 +20,9 @@ from ..draw import ELEMENTWISE, Picture
 from ..engine import Step, Tensor, adjoints, in_order
 from ..kinds import Value
 from ..numbers.javascript import source
-from ..numbers.program import Name, Program, Tape, identifiers, statement
+from ..numbers.name import Name, Tape
+from ..numbers.program import Program, identifiers
+from ..numbers.python import statement
 from ..shapes import Shape, shape
 from .formulas import formulas
 from .layout import Box, layout

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..kinds import apply
 from ..shapes import axes
-from .program import Name, Program, Tape, identifiers
+from .name import Name, Tape
+from .program import Program, identifiers
 
 INFIX = {
     **{"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "power": "**"},
