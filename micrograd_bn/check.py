@@ -144,8 +144,8 @@ def check_backward(f: Callable[..., Any], batches: Iterable[Batch] | None = None
 
     Returns a ``Check``: it prints as a table, and in a test ``check_backward(f).raise_if_wrong()`` is all. A gradient is
     *exact* if it is bit for bit what ``batch_norm_backward`` gives, that is equations (5) to (13) of the derivation in this
-    order; *approximate* if it is the same number within rounding (of 800 units in the last place of the terms that it adds up,
-    and of x − mu where a column is nearly constant). A wrong one is explained by the mistake that gives the same numbers on
+    order; *approximate* if it is the same number within rounding (8 times what a running error analysis of the derivation allows,
+    for other forms round in other places). A wrong one is explained by the mistake that gives the same numbers on
     every batch, if it is in the table of ``mistakes``.
 
     Raises TypeError if f returns no gradients, or something else besides; ValueError for a batch of other shapes, dtypes or

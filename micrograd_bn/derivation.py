@@ -426,13 +426,15 @@ class Derivation:
 
     def by_engine(self, edge: Edge, values: Mapping[str, Value]) -> Value:
         """The gradient of the edge's output, pulled back along it by the engine, through the function of that one equation."""
-        e = self.equation_of(edge.output)
+        return self.all_by_engine(self.equation_of(edge.output), values)[edge.input]
+
+    def all_by_engine(self, e: Equation, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The same along all edges of an equation, by their inputs."""
         leaves = {a: v if isinstance(v := values[a], Tensor) else Tensor(v) for a in e.inputs}
-        leaf = leaves[edge.input]
         node = evaluate(e.function, {**self.constants, **values, **leaves})
-        recorded = isinstance(values[f"d{edge.output}"], Tensor) or any(isinstance(values[a], Tensor) for a in e.inputs)
-        found = adjoints(node, values[f"d{edge.output}"], differentiable=recorded, stop=set(leaves.values()))
-        return found.get(leaf, leaf.data * 0)
+        recorded = isinstance(values[f"d{e.output}"], Tensor) or any(isinstance(values[a], Tensor) for a in e.inputs)
+        found = adjoints(node, values[f"d{e.output}"], differentiable=recorded, stop=set(leaves.values()))
+        return {a: found.get(leaf, leaf.data * 0) for a, leaf in leaves.items()}
 
 
 def made_by(nodes: Iterable[Tensor]) -> dict[Tensor, Step]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from textwrap import wrap
@@ -22,9 +22,9 @@ from .engine import Step, Tensor, adjoints, in_order
 from .faults import all_finite, described, find_not_finite, listed, outdated
 from .files import AnyPath, write_whole
 from .kinds import Array, Value
+from .numbers.running import Running, running
 from .primitives import Primitive
 from .shapes import shape
-from .verify import ROUNDING
 
 if TYPE_CHECKING:
     from graphviz import Digraph
@@ -33,18 +33,6 @@ Zoom: TypeAlias = Literal["equations", "primitives", "scalars"]
 ZOOMS: tuple[Zoom, ...] = ("equations", "primitives", "scalars")
 # Arrays of up to so many numbers are written out, row by row; larger ones are shown as shape, mean, min and max.
 WRITTEN_OUT = 6
-# How far rounding reaches, in units of the last place of the terms that are added up: in a gradient, which has gone the whole
-# way forward and back, as far as in the report; in a value, a last place or two.
-ROUNDING_OF_VALUES = 2
-# Primitives that are linear in each input, and those that go element by element. Of others, a fused one, nothing is known.
-LINEAR = {
-    *("sum", "mean", "cumsum", "reshape", "transpose", "broadcast", "astype", "concatenate"),
-    *("matmul", "einsum", "getitem", "scatter"),
-}
-ELEMENTWISE = {
-    *("add", "sub", "mul", "div", "neg", "pow", "sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh"),
-    *("relu", "abs", "maximum", "minimum"),
-}
 # From so many nodes on, dot's default search for the best places and curves takes minutes: it gets a limit, straight lines, and
 # no terms at the arrows, each of which would need a place too.
 LARGE = 200
@@ -181,8 +169,12 @@ class Picture:
         self.runs = self._runs()
         self.ids = self._ids()
         self.with_terms = self.gradients and len(self.nodes) <= LARGE
-        self.rounding = Rounding(roots)
         self.written: set[str] = set()  # what the legend has to explain
+
+    @cached_property
+    def twins(self) -> dict[Tensor, Tensor]:
+        """What rounding may have made of the numbers: see ``_twins``."""
+        return _twins(self.roots)
 
     # ---- what is in it
 
@@ -237,13 +229,13 @@ class Picture:
         tensors = [a for _, a in inputs if isinstance(a, Tensor)]
         terms: Iterator[tuple[Value, Value]]
         if self.with_terms:
-            twins, step = self.rounding.twins, self._step(node) is not None
+            twins, step = self.twins, self._step(node) is not None
             terms = zip(_carried(node, tensors, step), _carried(twins.get(node), [twins.get(a) for a in tensors], step))
         else:
             terms = iter([(None, None)] * len(tensors))
         for number, a in inputs:
-            term, size = next(terms) if isinstance(a, Tensor) else (None, None)
-            yield number, a, term, self.rounding.of_gradient(size)
+            term, twin = next(terms) if isinstance(a, Tensor) else (None, None)
+            yield number, a, term, _rounding(twin)
 
     def _names(self) -> dict[Tensor, str]:
         """What each Tensor is called: its label, or the part it plays in an equation; a variable by the derivation's symbol."""
@@ -352,7 +344,8 @@ class Picture:
         if step is not None:
             formula = self.formula(step)
             name = formula if name == _symbol(step, step.output) else f"{name}:  {formula}"
-        group.node(own, **self._box(name, node.data, node.grad, self.rounding.of(node)))
+        twin = self.twins.get(node, node)
+        group.node(own, **self._box(name, node.data, node.grad, (_rounding(twin.data), _rounding(twin.grad))))
         if target != own:
             group.node(target, _operation(node), shape="circle", fixedsize="false", margin="0.02", fillcolor="#dbe7f5")
             dot.edge(target, own)
@@ -447,66 +440,35 @@ LEGEND = (
 )
 
 
-class Rounding:
-    """What rounding may have made of the numbers in a graph of floats: what is no larger is shown as ≈ 0. Other numbers have none.
+def _twins(roots: list[Tensor]) -> dict[Tensor, Tensor]:
+    """What rounding may have made of a graph of floats: each node's twin, in the same graph of Running numbers.
 
-    Each node has a twin in the same graph without signs, in which nothing cancels. So the twin's gradient is the size of the
-    terms that the gradient adds up.
+    Of other numbers nothing is known, nor of what leads to a node whose primitive such numbers do not go through, a fused one.
     """
-
-    def __init__(self, roots: list[Tensor]):
-        self.twins: dict[Tensor, Tensor] = {}
-        self.sizes: dict[Tensor, Value] = {}  # of the terms that a value adds up
-        graph = in_order(roots)
-        if not all(isinstance(node.data, (float, np.floating, np.ndarray)) for node in graph):
-            return
-        kinds = {np.asarray(node.data).dtype for node in graph}
-        if any(kind.kind != "f" for kind in kinds):
-            return
-        self.unit = max(np.finfo(kind).eps for kind in kinds)
-        with np.errstate(all="ignore"):
-            for node in graph:
-                self._add(node)
-            ends = {self.twins[root]: np.abs(root.grad) for root in roots if root.grad is not None}
-            if ends:
-                end = Tensor(0.0)
-                end.primitive, end.inputs = Primitive("end", "", lambda *_: 0.0, lambda *_: tuple(ends.values())), tuple(ends)
-                end.backward()
-
-    def _add(self, node: Tensor) -> None:
-        twin = self.twins[node] = Tensor(np.abs(node.data))
-        self.sizes[node] = twin.data
-        primitive = node.primitive
-        if primitive is None or primitive.vjp is None or primitive.name not in LINEAR | ELEMENTWISE:
-            return
-        vjp, twin.params = primitive.vjp, node.params
-        twin.primitive = replace(primitive, vjp=lambda *values, **params: tuple(map(np.abs, vjp(*values, **params))))
-        twin.inputs = tuple(self.twins[a] if isinstance(a, Tensor) else np.abs(a) for a in node.inputs)
-        sizes = [self.sizes[a] if isinstance(a, Tensor) else np.abs(a) for a in node.inputs]
-        if primitive.name in LINEAR:
-            self.sizes[node] = primitive.forward(*sizes, **node.params)
-        else:
-            one = np.ones_like(twin.data)
-            data = [one * (a.data if isinstance(a, Tensor) else a) for a in twin.inputs]  # a slope for each element
-            slopes = map(np.abs, vjp(one, twin.data, *data, **node.params))
-            self.sizes[node] = sum(slope * size for slope, size in zip(slopes, sizes))
-        # As a factor of a gradient, a value that is ≈ 0 counts as large as its rounding.
-        rounding = self.sizes[node] * ROUNDING_OF_VALUES * self.unit
-        twin.data = np.where(twin.data <= rounding, rounding / (ROUNDING * self.unit), twin.data)
-
-    def of(self, node: Tensor) -> tuple[Value, Value]:
-        """The rounding of a node's value, and of its gradient."""
-        if node not in self.twins:
-            return 0, 0
-        return _finite(self.sizes[node] * ROUNDING_OF_VALUES * self.unit), self.of_gradient(self.twins[node].grad)
-
-    def of_gradient(self, size: Value) -> Value:
-        """The rounding of a gradient, or a part of one, that adds up terms of this size; None is an unknown size."""
-        return 0 if size is None else _finite(size * ROUNDING * self.unit)
+    graph = in_order(roots)
+    own = [np.asarray(n.data).dtype if isinstance(n.data, (float, bool, np.generic, np.ndarray)) else None for n in graph]
+    if None in own or np.dtype(object) in own:
+        return {}
+    number = running(max((dtype for dtype in own if dtype and dtype.kind == "f"), key=lambda dtype: np.finfo(dtype).eps))
+    twins: dict[Tensor, Tensor] = {}
+    for node in graph:
+        twins[node] = Tensor(number(node.data))
+        if node.primitive:
+            with suppress(TypeError, AttributeError):
+                inputs = tuple(twins[a] if isinstance(a, Tensor) else a for a in node.inputs)
+                twins[node] = Tensor.record(node.primitive, inputs, node.params)
+    ends = {twins[root]: number(root.grad) for root in roots if root.grad is not None}
+    if ends:
+        end = Tensor(0.0)
+        end.primitive, end.inputs = Primitive("end", "", lambda *_: 0.0, lambda *_: tuple(ends.values())), tuple(ends)
+        with suppress(TypeError, AttributeError):
+            end.backward()
+    return twins
 
 
-def _finite(rounding: Value) -> Array:
-    return np.where(np.isfinite(rounding), rounding, 0)
+def _rounding(value: Value) -> Value:
+    """How far floats may be from a Running number; 0 where that is not known."""
+    return np.where(np.isfinite(value.error), value.error, 0) if isinstance(value, Running) else 0
 
 
 def _operation(node: Tensor) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from decimal import Context, Decimal, DivisionByZero, getcontext, localcontext
+from contextlib import contextmanager
+from decimal import Decimal, DivisionByZero, InvalidOperation, getcontext, localcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -16,16 +16,12 @@ from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Array, Value, as_data
 from .notebook import as_html
-from .numbers.sized import Sized, rounded, sized
-from .shapes import Shape, axes, shape
+from .numbers.running import Running, running
+from .shapes import Shape, axes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-
-# How far two computations of the same formula may drift apart by rounding, in units of the last place of the terms that
-# they add up: some hundred operations' worth. 1.8e-13 for float64, 9.5e-5 for float32.
-ROUNDING = 800
 
 
 class Row(NamedTuple):
@@ -40,8 +36,8 @@ class Row(NamedTuple):
     name: str
     formula: str
     error: float  # the largest absolute difference
-    relative: float  # the largest difference in proportion to the terms that are added up, so that a sum of 0 has a scale
-    ok: bool
+    bound: float | None  # the most that rounding may make of one, by a running error analysis of both sides; None: anything
+    ok: bool  # whether every difference is within its own bound
     by_engine: bool = False  # the table has no formula here, so there is nothing to hold the engine against
 
 
@@ -51,7 +47,6 @@ class Report(NamedTuple):
     rows: tuple[Row, ...]
     shape: Shape
     dtype: str
-    tolerance: float  # the largest relative error that still counts as rounding
     derivation: Derivation = BATCH_NORM
 
     @property
@@ -76,30 +71,30 @@ class Report(NamedTuple):
 
         equations, edges = self.derivation.equations, self.derivation.edges
         first, last = edges[0].number, edges[-1].number
-        held = [row for row in self.rows if not row.by_engine]
-        alone = len(self.rows) - len(held)
+        alone = [row for row in self.rows if row.by_engine]
+        unbound = [row for row in self.rows if row.bound is None and row.ok]
+        held = [row for row in self.rows if row not in alone and row not in unbound]
         table = Table(
             box=box.SIMPLE_HEAD,
             title=f"{self._what()} of shape {self.shape}, {self.dtype}: engine against derivation",
             title_justify="left",
-            caption=f"{sum(row.ok for row in held)} of {len(held)} rows agree within rounding"
-            f": relative ≤ {self.tolerance:.1e}, {ROUNDING} machine epsilons.\n"
-            f"Relative to the size of the terms added up. ({first}) to ({last}): gradients pulled back."
-            + f"\n{alone} rows have no formula to hold the engine against: write one as an Edge."
-            * bool(alone),
+            caption=f"{sum(row.ok for row in held)} of {len(held)} rows agree within rounding: no error is above its bound.\n"
+            f"Bounds are by a running error analysis of both sides. ({first}) to ({last}): gradients pulled back."
+            + f"\n{len(unbound)} without a bound: with the digits of {self.dtype}, rounding may make anything of these numbers."
+            * bool(unbound)
+            + f"\n{len(alone)} rows have no formula to hold the engine against: write one as an Edge." * bool(alone),
             caption_justify="left",
         )
         table.add_column("equation", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
         table.add_column("formula")
         table.add_column("error", justify="right", no_wrap=True)
-        table.add_column("relative", justify="right", no_wrap=True)
+        table.add_column("bound", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
         for i, row in enumerate(self.rows):
             verdict = "[green]✓[/]" if row.ok else "[bold red]✗ differs[/]"
-            if row.by_engine:
-                verdict = "by the engine"
-            errors = ("", "") if row.by_engine else (_short(row.error), _short(row.relative))
+            verdict = "by the engine" if row.by_engine else "no bound" if row in unbound else verdict
+            errors = ("", "") if row.by_engine else (_short(row.error), "" if row.bound is None else _short(row.bound))
             cells = (row.number, row.name, row.formula, *errors, verdict)
             table.add_row(*cells, end_section=i in (len(equations) - 1, len(equations) + len(edges) - 1))
         return table
@@ -181,12 +176,10 @@ def verify(
     known = values_on_paper(inputs | constants, convert(own_upstream if upstream is None else as_data(upstream)), d)
     nodes = d.forward(**{name: Tensor(value) for name, value in inputs.items()}, **constants)
     nodes[d.result].backward(known[d.upstream])
-    digits = getcontext().prec
-    unit = float(np.finfo(first.dtype).eps) if first.dtype != object else 10.0 ** (1 - digits)
-    lines = (*_forward(d, nodes), *_edges(d, known), *_gradients(d, nodes, known))
-    rows = tuple(_row(line, ROUNDING * unit, d) for line in lines)
-    dtype = str(first.dtype) if first.dtype != object else f"Decimal with {digits} digits"
-    return Report(rows, first.shape, dtype, ROUNDING * unit, d)
+    number, precise = running(first.dtype), running(first.dtype, np.longdouble)
+    lines = (*_forward(d, nodes, precise), *_edges(d, known, number), *_gradients(d, nodes, known, number))
+    dtype = str(first.dtype) if first.dtype != object else f"Decimal with {getcontext().prec} digits"
+    return Report(tuple(_row(line, d) for line in lines), first.shape, dtype, d)
 
 
 def drawn(
@@ -269,19 +262,19 @@ def _check_finite(values: dict[str, Value], hint: str = "") -> None:
             raise ValueError(f"{name}{where} is {value[tuple(where)]}, and the derivation is about finite numbers{hint}")
 
 
-# What becomes a row: its number, its entry in the table, the engine's value, the derivation's, and the size of its terms.
+# What becomes a row: its number, its entry in the table, the engine's value, the derivation's, and what rounding may make of both.
 _Line: TypeAlias = tuple[str, Equation | Edge | Gradient, Value, Value, Value]
 
 
-def _row(line: _Line, tolerance: float, d: Derivation) -> Row:
-    number, entry, got, expected, scale = line
+def _row(line: _Line, d: Derivation) -> Row:
+    number, entry, got, expected, bound = line
     if np.shape(got) != np.shape(expected):
         raise ValueError(f"{number} {entry.name}: the formula gives shape {np.shape(expected)}, and {np.shape(got)} is due")
-    with np.errstate(divide="ignore"), _twice_the_digits():
-        error = np.asarray(np.abs(_precise(got) - _precise(expected)))
-        relative = np.divide(error, np.abs(_precise(scale)), out=np.zeros_like(error), where=error != 0)
-    worst = float(relative.max(initial=0))
-    return Row(number, entry.name, entry.text, float(error.max(initial=0)), worst, worst <= tolerance, _by_engine(entry, d))
+    with _extended():
+        error = np.abs(np.asarray(got) - np.asarray(expected))
+        ok = bool(np.all(error <= bound))
+    largest, most = float(np.max(error, initial=0)), float(np.max(bound, initial=0))
+    return Row(number, entry.name, entry.text, largest, most if np.isfinite(most) else None, ok, _by_engine(entry, d))
 
 
 def _by_engine(entry: Equation | Edge | Gradient, d: Derivation) -> bool:
@@ -291,68 +284,72 @@ def _by_engine(entry: Equation | Edge | Gradient, d: Derivation) -> bool:
     return isinstance(entry, Edge) and entry.function is None
 
 
-def _precise(value: Value) -> Array:
-    array = np.asarray(value)
-    return array if array.dtype == object else array.astype(np.longdouble)
-
-
-def _twice_the_digits() -> AbstractContextManager[Context]:
-    """A decimal context for what the report compares with; floats are not concerned, they have ``_precise``."""
+@contextmanager
+def _extended() -> Iterator[None]:
+    """Twice the digits for Decimals, and no complaint of what has no bound."""
     context = getcontext().copy()
     context.prec *= 2
-    context.traps[DivisionByZero] = False  # an error where nothing is added up is infinitely large
-    return localcontext(context)
+    context.traps[DivisionByZero] = context.traps[InvalidOperation] = False
+    with localcontext(context), np.errstate(all="ignore"):
+        yield
 
 
-def _lifted(d: Derivation, values: dict[str, Value], number: Callable[[Value], Value]) -> dict[str, Value]:
-    """Variables and gradients as another kind of number; constants as they are."""
+def _lifted(d: Derivation, values: dict[str, Value], number: type[Running]) -> dict[str, Value]:
+    """Variables and gradients as exact inputs of an error analysis; constants as they are."""
     return {name: value if name in d.constants else number(value) for name, value in values.items()}
 
 
-def _size(
-    d: Derivation, function: Callable[..., Value], values: dict[str, Value], number: Callable[[Value], Sized] = sized
-) -> Value:
-    """The size of the terms that a function of the table adds up."""
-    with np.errstate(all="ignore"):
-        found: Sized = sized(evaluate(function, _lifted(d, values, number)))
-    return found.size
-
-
-def _forward(d: Derivation, nodes: dict[str, Value]) -> Iterator[_Line]:
+def _forward(d: Derivation, nodes: dict[str, Value], number: type[Running]) -> Iterator[_Line]:
     """The equations: the engine, and the same in extended precision, each on what the engine has computed before."""
     got = {name: node.data if isinstance(node, Tensor) else node for name, node in nodes.items()}
     for e in d.equations:
-        with _twice_the_digits():
-            exact = evaluate(e.function, _lifted(d, got, _precise))
-        scale = _size(d, e.function, got)
-        tiny = 0 if np.asarray(scale).dtype == object else np.finfo(np.asarray(got[e.output]).dtype).tiny
-        yield f"({e.number})", e, got[e.output], exact, scale + tiny  # what is smaller has no digits as a float
+        with _extended():
+            exact = evaluate(e.function, _lifted(d, got, number))
+        yield f"({e.number})", e, got[e.output], exact.value, exact.error
 
 
-def _edges(d: Derivation, values: dict[str, Value]) -> Iterator[_Line]:
+def _edges(d: Derivation, values: dict[str, Value], number: type[Running]) -> Iterator[_Line]:
     """The local derivatives: the gradient that arrives at an edge, pulled back along it by the engine and by the formula."""
+    lifted = _lifted(d, values, number)
+    with _extended():
+        by_engine = {e.output: d.all_by_engine(e, lifted) for e in d.equations}
+        own = {e.output: evaluate(e.function, lifted) for e in d.equations}  # a formula may name it; the engine computes it again
     for edge in d.edges:
         got = expected = d.by_engine(edge, values)
-        scale: Value = abs(got)
+        bound: Value = 0
         if edge.function is not None:
-            expected = _wide(d.pull_back(edge, values), np.shape(values[edge.input]))
-            with np.errstate(all="ignore"):
-                scale = _wide(sized(d.pull_back(edge, _lifted(d, values, sized))).size, np.shape(values[edge.input]))
-        yield f"({edge.number})", edge, got, expected, scale
+            expected = np.broadcast_to(d.pull_back(edge, values), np.shape(got))
+            with _extended():
+                bound = by_engine[edge.output][edge.input].error + d.pull_back(edge, lifted | {edge.output: own[edge.output]}).error
+        yield f"({edge.number})", edge, got, expected, bound
 
 
-def _wide(term: Value, to: Shape) -> Value:
-    """A term that is the same for many, for each of them; one that does not fit is left to be reported."""
-    return np.broadcast_to(term, to) if len(shape(term)) <= len(to) else term
-
-
-def _gradients(d: Derivation, nodes: dict[str, Value], values: dict[str, Value]) -> Iterator[_Line]:
+def _gradients(d: Derivation, nodes: dict[str, Value], values: dict[str, Value], number: type[Running]) -> Iterator[_Line]:
     """The gradients and the condensed forms: the engine's pass through the composed graph, against the formulas."""
+    shared = _lifted(d, values, number)
+    with _extended():
+        engine, formulas = _passes(d, shared, {e.output: evaluate(e.function, shared) for e in d.equations})
+        # Collecting terms takes for 0 what is 0 but for the rounding of variables: here nothing is shared but the inputs.
+        forward = d.forward(**{a: shared[a] for a in (*d.inputs, *d.constants)}) | {d.upstream: shared[d.upstream]}
+        engine_alone, alone = _passes(d, forward, forward)
     for entry in d.gradients:
-        number = " ".join(f"({n})" for n in entry.numbers)
-        yield number, entry, nodes[entry.variable].grad, values[f"d{entry.variable}"], _size(d, entry.function, values)
+        a, where = entry.variable, " ".join(f"({n})" for n in entry.numbers)
+        yield where, entry, nodes[a].grad, values[f"d{a}"], engine[f"d{a}"].error + formulas[f"d{a}"].error
     for entry in d.condensed:
-        # Collecting terms takes for 0 what is 0 but for the rounding of variables: their own sizes count, not their differences'.
-        gradient = next(g for g in d.gradients if g.variable == entry.variable)
-        scale = _size(d, gradient.function, values, rounded)
-        yield "condensed", entry, nodes[entry.variable].grad, evaluate(entry.function, values), scale
+        with _extended():
+            bound = engine_alone[f"d{entry.variable}"].error + evaluate(entry.function, alone).error
+        yield "condensed", entry, nodes[entry.variable].grad, evaluate(entry.function, values), bound
+
+
+def _passes(d: Derivation, known: dict[str, Value], own: dict[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The gradients by the engine, in any order of the terms, and by formulas, which may name an equation's ``own`` output."""
+    engine, formulas = dict(known), dict(known)
+    pulled: dict[str, dict[str, Value]] = {}
+    for gradient in d.gradients:
+        name, edges = f"d{gradient.variable}", d.leaving(gradient.variable)
+        for output in {edge.output for edge in edges} - pulled.keys():
+            pulled[output] = d.all_by_engine(d.equation_of(output), engine)
+        engine[name] = np.stack([pulled[edge.output][edge.input] for edge in edges]).sum(axis=0)
+        terms = [d.pull_back(edge, formulas | {edge.output: own[edge.output]}) for edge in edges]
+        formulas[name] = np.broadcast_to(sum(terms[1:], terms[0]), known[gradient.variable].shape)
+    return engine, formulas

@@ -37,7 +37,7 @@ def rows(table):
 def test_a_report_is_a_table_of_its_rows():
     report = verify([1.0, 2.0, 6.0])
     table = shown(report)["text/html"]
-    assert rows(table)[0] == ["equation", "", "formula", "error", "relative", ""]
+    assert rows(table)[0] == ["equation", "", "formula", "error", "bound", ""]
     assert [cells[:3] for cells in rows(table)[1:]] == [[row.number, row.name, row.formula] for row in report.rows]
     assert {cells[-1] for cells in rows(table)[1:]} == {"✓"}
     assert "A batch of shape (3,), float64: engine against derivation" in table

@@ -42,6 +42,9 @@ FORMULAS: dict[str, tuple[str, ...]] = {
     "not_equal": ("{a} ≠ {b}",),
 }
 
+# What goes number by number: the local derivatives are numbers, one for each.
+ELEMENTWISE = FORMULAS.keys() - {"where", "sum", "mean", "max", "min", "matmul"}
+
 
 def formulas(node: Tensor, symbol: str, inputs: Sequence[str]) -> tuple[str, ...]:
     """What a primitive's node computes, and the local derivative by each input where it has a short one, else nothing."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..derivation import evaluate, made_by
 from ..dispatch import holds_tensors
-from ..draw import ELEMENTWISE, Picture
+from ..draw import Picture
 from ..engine import Step, Tensor, adjoints, in_order
 from ..kinds import Value
 from ..numbers.javascript import source
@@ -24,7 +24,7 @@ from ..numbers.name import Name, Tape
 from ..numbers.program import Program, identifiers
 from ..numbers.python import statement
 from ..shapes import Shape, shape
-from .formulas import formulas
+from .formulas import ELEMENTWISE, formulas
 from .layout import Box, layout
 
 MAX_NODES = 1000
