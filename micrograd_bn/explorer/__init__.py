@@ -51,8 +51,8 @@ def explore(
     columns     the names of the k columns.
     title       what the page is called.
 
-    Raises ValueError for a Tensor without a history or with too large a graph, and for a batch of another shape or size, besides the
-    errors of ``verify``; TypeError for a graph of other numbers than float64, and for several results.
+    Raises ValueError for a Tensor without a history or with too large a graph, and for a batch of another shape or size, besides
+    the errors of ``verify``; TypeError for a graph of other numbers than float64, and for several results.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ def explore(
     m, k = x.shape
     examples = []
     for j, name in enumerate(names):
-        y = batch_norm(*[Tensor(a[:, j], label) for a, label in ((x, "x"), (gamma, "gamma"), (beta, "beta"))], float(eps))
+        y = batch_norm(Tensor(x[:, j], "x"), Tensor(gamma[:, j], "gamma"), Tensor(beta[:, j], "beta"), float(eps))
         y.backward(dy[:, j])
         model = Model(y)
         if not examples:

@@ -204,9 +204,9 @@ class Model:
             False,
         )
         place = {name: i for i, name in enumerate(self.tape.names)}
-        for view, moments in views:
-            view["source"] = _listing(moments, place)
-            view["steps"] = [moment.data for moment in moments]
+        for shown, moments in views:
+            shown["source"] = _listing(moments, place)
+            shown["steps"] = [moment.data for moment in moments]
         return {
             "leaves": [
                 {
@@ -381,7 +381,7 @@ class Model:
             sentence += (
                 f" {start.symbol} {one}, repeated over {_times(end.shape)} on the way forward: on the way back that is a sum."
             )
-        tables = [{"columns": columns}]
+        tables: list[dict[str, Any]] = [{"columns": columns}]
         gradient = None
         math_ = []
         if step and step.derivation and edge.number is not None:
@@ -429,7 +429,7 @@ class Model:
 
     @staticmethod
     def _output(step: Step) -> str:
-        return step.derivation.symbol(step.output)[0] if step.derivation else step.output  # type: ignore[no-any-return]
+        return step.derivation.symbol(step.output)[0] if step.derivation else step.output
 
     def _group(self, node: Tensor) -> str:
         step = self.steps.get(node)
@@ -492,8 +492,8 @@ class Model:
         labelled = len(entries) <= LABELLED
         arrows = [(index[e.start], index[e.end], _label(e, numbered) if labelled else (0, 0)) for e in edges]
         placed = layout(boxes, [groups[c] for c in clusters], arrows, ordered=zoom != "equations")
-        for node, where in zip(nodes, placed["boxes"]):
-            node["at"] = where
+        for shown, at in zip(nodes, placed["boxes"]):
+            shown["at"] = at
         return {
             "name": "scalars" if not any(node.shape for node in self.order) else zoom,
             "numbered": numbered,
@@ -525,31 +525,35 @@ def _check(y: Tensor, order: list[Tensor]) -> None:
     """Raise for a graph that the page cannot show."""
     if not y.inputs:
         raise ValueError(
-            "this Tensor has no history to explore, for nothing computed it: pass the result of a computation on Tensors; for batch "
-            "norm's page of a batch, pass the batch itself, t.data"
+            "this Tensor has no history to explore, for nothing computed it: pass the result of a computation on Tensors; for the "
+            "page of a batch, pass the batch itself, t.data"
         )
     if len(order) > MAX_NODES:
         raise ValueError(
-            f"this graph has {len(order):,} nodes, and the page shows up to {MAX_NODES:,}: take a smaller batch, or arrays in place of "
-            "single numbers"
+            f"this graph has {len(order):,} nodes, and the page shows up to {MAX_NODES:,}: take a smaller batch, or arrays in "
+            "place of single numbers"
         )
     for node in order:
-        data = node.data
-        kind = getattr(data, "dtype", np.dtype(type(data)) if isinstance(data, (bool, float)) else None)
-        if not isinstance(data, (bool, float, np.ndarray, np.generic)) or kind not in (np.float64, np.bool_):
-            what = (
-                kind if kind is not None and isinstance(data, (np.ndarray, np.generic)) and kind != object else type(data).__name__
-            )
-            raise TypeError(
-                f"the page computes with float64 numbers, as a browser does, and {repr(node.label) if node.label else 'a node'} of this graph is of {what}: "
-                "build it on floats, or arrays of them"
-            )
+        if node.dtype not in (np.float64, np.bool_):
+            what = type(node.data).__name__ if node.dtype == np.dtype(object) else node.dtype
+            raise _unfit(node, str(what))
+        if not isinstance(node.data, (bool, float, np.ndarray, np.generic)):
+            raise _unfit(node, type(node.data).__name__)
     if y.dtype.kind != "f":
         raise TypeError(f"the result is of {y.dtype}, as comparisons are, and has no gradient: end with a computation on floats")
     if y.grad is None and y.size != 1:
         raise ValueError(
-            f"the result has shape {y.shape}, and no upstream gradient: call y.backward(gradient) first, or reduce it to a single value"
+            f"the result has shape {y.shape}, and no upstream gradient: call y.backward(gradient) first, or reduce it to a single "
+            "value"
         )
+
+
+def _unfit(node: Tensor, what: str) -> TypeError:
+    name = repr(node.label) if node.label else "a node"
+    return TypeError(
+        f"the page computes with float64 numbers, as a browser does, and {name} of this graph is of {what}: build it on floats, or "
+        "arrays of them"
+    )
 
 
 def _constants(step: Step | None) -> dict[str, Any]:
@@ -573,7 +577,7 @@ def keys(order: list[Tensor], steps: dict[Tensor, Step], root: Tensor) -> dict[T
             for index, a in elements:
                 called.setdefault(a, name + (f"[{','.join(map(str, index))}]" if index else ""))
     taken = {label for node in order if (label := node.label or called.get(node))}
-    found, used = {}, set()
+    found, used = dict[Tensor, str](), set[str]()
     unnamed = (key for i in range(1, 10**9) if (key := f"t{i}") not in taken)
     for node in order:
         key = node.label or called.get(node) or ("y" if node is root and "y" not in taken else next(unnamed))

@@ -25,10 +25,14 @@ FUNCTIONS = {
 UNIT = 2.0**-53  # of a correctly rounded result; JavaScript's other functions are within two last places
 EXACT = {"add", "sub", "mul", "div", "sqrt", "neg", "abs", "where", "maximum", "minimum", "relu"}
 LARGEST = 20_000  # numbers
-RESERVED = (  # words that may be names in Python, and not in JavaScript
-    "arguments case catch const debugger default delete do enum eval export extends false function implements instanceof interface "
-    "let Math Infinity NaN new null package private protected public static super switch this throw true typeof undefined var void"
-).split()
+# Names in Python that are none in JavaScript.
+RESERVED = {
+    *("arguments", "case", "catch", "const", "debugger", "default", "delete", "do", "enum"),
+    *("eval", "export", "extends", "false", "function", "implements", "instanceof", "interface", "let"),
+    *("Math", "Infinity", "NaN", "new", "null", "package", "private", "protected", "public"),
+    *("static", "super", "switch", "this", "throw", "true", "typeof", "undefined", "var"),
+    *("void"),
+}
 
 
 def source(p: Program, errors: bool = False) -> str:
@@ -84,8 +88,8 @@ def source(p: Program, errors: bool = False) -> str:
 
 
 def _bounds(tape: Tape) -> dict[Name, Any]:
-    """A bound on the rounding error of each number, as one more: what its slopes make of the errors of its inputs, and its own. What
-    is given counts as rounded, too, for 0.1 is no float."""
+    """A bound on the rounding error of each number, as one more: what its slopes make of the errors of its inputs, and its own.
+    What is given counts as rounded, too, for 0.1 is no float."""
     bounds: dict[Name, Any] = {}
     for a in [*tape.names]:
         assert a.primitive is not None
