@@ -446,10 +446,11 @@ def _twins(roots: list[Tensor]) -> dict[Tensor, Tensor]:
     Of other numbers nothing is known, nor of what leads to a node whose primitive such numbers do not go through, a fused one.
     """
     graph = in_order(roots)
-    own = [np.asarray(n.data).dtype if isinstance(n.data, (float, bool, np.generic, np.ndarray)) else None for n in graph]
-    if None in own or np.dtype(object) in own:
+    plain = (float, bool, np.generic, np.ndarray)
+    own = [np.asarray(node.data if isinstance(node.data, plain) else None).dtype for node in graph]
+    if np.dtype(object) in own:
         return {}
-    number = running(max((dtype for dtype in own if dtype and dtype.kind == "f"), key=lambda dtype: np.finfo(dtype).eps))
+    number = running(max((dtype for dtype in own if dtype.kind == "f"), key=lambda dtype: np.finfo(dtype).eps))
     twins: dict[Tensor, Tensor] = {}
     for node in graph:
         twins[node] = Tensor(number(node.data))
