@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -459,7 +460,7 @@ def test_a_point_is_dragged_along_its_number_line(page):
     box = point.bounding_box()
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     page.mouse.down()
-    page.mouse.move(box["x"] + 35, box["y"] + 5, steps=6)
+    page.mouse.move(box["x"] + 35, box["y"] + 5)  # at once, and so out of the point
     page.mouse.up()
     after = float(x.get_attribute("data-number"))
     assert after > before and y.get_attribute("data-number") != of_y
@@ -634,11 +635,7 @@ def test_the_page_is_one_small_file_that_asks_for_nothing(tmp_path):
 
 
 def test_nothing_of_the_page_knows_batch_norms_names():
-    from pathlib import Path
-
-    import micrograd_bn.explorer as explorer
-
-    for path in Path(explorer.__file__).parent.glob("*.*"):
+    for path in (Path(__file__).parents[1] / "micrograd_bn" / "explorer").glob("*.*"):
         if path.name != "__init__.py":
             assert not re.search(
                 r"\b(mu|var|x_hat|gamma|beta)\b|[μσγβ]|x̂|x̂", re.sub(r"var\(--", "", path.read_text(encoding="utf-8"))
@@ -734,3 +731,11 @@ def test_a_graph_takes_none_of_batch_norms_arguments(tmp_path):
 def test_the_irises_columns_may_be_renamed(tmp_path):
     page = data_of(explore(tmp_path / "page.html", columns="abcd"))
     assert [example["name"] for example in page["examples"]] == ["a", "b", "c", "d"]
+
+
+def test_the_readmes_page_moves_and_is_small():
+    image = optional("PIL.Image")
+    path = Path(__file__).parents[1] / "docs" / "page.webp"
+    assert path.stat().st_size <= 500_000
+    with image.open(path) as film:
+        assert film.n_frames >= 15

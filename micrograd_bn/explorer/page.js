@@ -567,11 +567,11 @@ function sideways(element, begin) {
     if (event.button) return;
     let move = null;
     const x = event.clientX;
+    element.setPointerCapture(event.pointerId); // a fast pointer leaves it at once
     const drag = (event) => {
       const pixels = event.clientX - x;
       if (!move && Math.abs(pixels) > 3) {
         move = begin();
-        element.setPointerCapture(event.pointerId);
         element.blur();
         getSelection()?.removeAllRanges();
       }
