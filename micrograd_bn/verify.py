@@ -271,9 +271,9 @@ def _row(line: _Line, d: Derivation) -> Row:
     if np.shape(got) != np.shape(expected):
         raise ValueError(f"{number} {entry.name}: the formula gives shape {np.shape(expected)}, and {np.shape(got)} is due")
     with _extended():
-        error = np.abs(np.asarray(got) - np.asarray(expected))
+        error = np.asarray(np.abs(np.asarray(got) - np.asarray(expected)))
         ok = bool(np.all(error <= bound))
-    largest, most = float(np.max(error, initial=0)), float(np.max(bound, initial=0))
+    largest, most = float(error.max(initial=0)), float(np.max(bound, initial=0))
     return Row(number, entry.name, entry.text, largest, most if np.isfinite(most) else None, ok, _by_engine(entry, d))
 
 
