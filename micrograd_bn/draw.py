@@ -22,6 +22,7 @@ from .engine import Step, Tensor, adjoints, in_order
 from .faults import all_finite, described, find_not_finite, listed, outdated
 from .files import AnyPath, write_whole
 from .kinds import Array, Value
+from .numbers.program import Program
 from .numbers.running import Running, running
 from .primitives import Primitive
 from .shapes import shape
@@ -110,7 +111,7 @@ def _by_dot(source: str, ending: str) -> bytes:
 
 
 def draw(
-    root: Tensor | Array,
+    root: Tensor | Array | Program,
     zoom: Zoom = "equations",
     *,
     direction: Literal["TB", "LR"] = "TB",
@@ -120,7 +121,8 @@ def draw(
 ) -> Graph:
     """Draw the graph that leads to ``root``: any graph of Tensors, batch norm or not.
 
-    root        a Tensor, or an object array of Tensors (the results of a batch of scalars).
+    root        a Tensor, or an object array of Tensors (the results of a batch of scalars); or a Program, which is drawn as it
+                stands, a box for each statement.
     zoom        "equations": a numbered equation is one step, from its variables to its result; each arrow has the number of its
                 local derivative. What belongs to no equation is shown as primitives.
                 "primitives": every primitive is a round node, and they are grouped by equation.
@@ -148,6 +150,8 @@ def draw(
         raise ValueError(f"show is 'values', 'gradients', 'both' or 'neither', and this is {show!r}")
     if not 1 <= precision <= 17:
         raise ValueError(f"precision is a number of digits from 1 to 17, and this is {precision}")
+    if isinstance(root, Program):
+        return Graph(root.dot())
     roots = [root] if isinstance(root, Tensor) else list(np.asarray(root, dtype=object).flat)
     if not roots or not all(isinstance(node, Tensor) for node in roots):
         raise TypeError("draw needs a Tensor, or an array of Tensors: the result that a computation ends with")

@@ -212,7 +212,7 @@ class Program:
     (14.0, (array([2., 4., 6.]),))
     >>> print(p.body(backward=True))
     t1 = x * x
-    t2 = t1.sum(axis=None, keepdims=False)
+    t2 = t1.sum()
     dx = x + x
     """
 
@@ -363,6 +363,7 @@ class Program:
     def _module(self) -> dict[str, Any]:
         scope: dict[str, Any] = {}
         exec(compile(str(self), f"<the program of {self.name}>", "exec"), scope)
+        scope["check"] = lambda **_: None  # ``fitted`` has looked at the shapes already
         return scope
 
     @cached_property

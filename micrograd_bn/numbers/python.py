@@ -113,14 +113,16 @@ def _right(name: Name) -> str:
                 return f"{args[1]} if {args[0]} else {args[2]}"
             return f"np.where({', '.join(args)}){single}"
         case "sum" | "mean" | "max" | "min" | "prod":
-            over = f"axis={p['axis']}, keepdims={p['keepdims']}"
+            axis = name.params["axis"]
+            axis = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
+            over = [f"axis={literal(axis)}"] * (axis is not None) + ["keepdims=True"] * bool(name.params["keepdims"])
             if not whole:
-                return f"np.{of}({args[0]}, {over})"
+                return f"np.{of}({', '.join([args[0], *over])})"
             if of == "sum" and half:
-                return f"{args[0]}.sum({over}, dtype=np.float32).astype(np.float16)"
+                return f"{args[0]}.sum({', '.join([*over, 'dtype=np.float32'])}).astype(np.float16)"
             if of == "mean" and first.size and first.dtype.kind == "f" and not half:  # as ``primitives`` does it
-                return f"{args[0]}.sum({over}) / {float(first.size // max(1, math.prod(name.shape)))}"
-            return f"{args[0]}.{of}({over})"
+                return f"{args[0]}.sum({', '.join(over)}) / {float(first.size // max(1, math.prod(name.shape)))}"
+            return f"{args[0]}.{of}({', '.join(over)})"
         case "astype":
             return f"{args[0]}.astype({p['dtype']})" if whole else f"np.asarray({args[0]}, {p['dtype']})[()]"
         case "getitem":
