@@ -1,5 +1,4 @@
-"""The README's pictures, by ``make pictures``: the graph of its first example, as that stands there; and, with ``page`` (``make film``),
-the page as it moves, filmed in Chromium."""
+"""The README's pictures: the graph of its first example, by ``make pictures``, and the page as it moves, by ``make film``."""
 
 import contextlib
 import io
