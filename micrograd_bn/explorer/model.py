@@ -16,7 +16,7 @@ import numpy as np
 
 from ..derivation import evaluate, made_by
 from ..dispatch import holds_tensors
-from ..draw import Picture
+from ..draw import Picture, text
 from ..engine import Step, Tensor, adjoints, in_order
 from ..kinds import Value
 from ..numbers.javascript import source
@@ -244,15 +244,15 @@ class Model:
         numbers = [whole[node].number if node in whole else None for node in computed] + [edge.number for edge in backward]
         numbered = None not in numbers and len(set(numbers)) == len(numbers)
         if numbered:
-            backward = _by_number(backward, self.entries[self.root])
+            backward = _by_number(backward)
         for i, edge in enumerate(backward):
             edge.own = edge.number if numbered and edge.number else len(computed) + i + 1
-        titles = {node: self._title(node, picture, whole.get(node), numbered) for node in computed}
-        moments = [self._forward(node, titles[node], picture, whole.get(node), edges[node]) for node in computed]
+        titles = {node: self._title(node, picture, whole.get(node)) for node in computed}
+        moments = [self._forward(node, titles[node], whole.get(node), edges[node]) for node in computed]
         for i, edge in enumerate(backward):
             complete = all(later.start is not edge.start for later in backward[i + 1 :])
             terms = [e for e in backward if e.start is edge.start] if complete else []
-            moments.append(self._back(edge, terms, numbered, whole, picture))
+            moments.append(self._back(edge, terms, numbered, whole))
         everything = [edge for node in computed for edge in edges[node]]
         return self._placed(zoom, picture, order, everything, titles, numbered, moments), moments
 
@@ -307,8 +307,6 @@ class Model:
         return next((entry for entry in self.constants.values() if entry.value is twin), None)
 
     def _symbol(self, a: Value) -> str:
-        from ..draw import text
-
         if isinstance(a, Tensor):
             return self.entries[a].symbol
         found = next((e.symbol for (_, key), e in self.constants.items() if key == (a if type(a) is float else id(a))), None)
@@ -334,13 +332,13 @@ class Model:
 
     # ---- steps
 
-    def _title(self, node: Tensor, picture: Picture, step: Step | None, numbered: bool) -> str:
+    def _title(self, node: Tensor, picture: Picture, step: Step | None) -> str:
         if step is not None:
             return picture.formula(step)
         symbol = self.entries[node].symbol
         return f"{symbol} = {formulas(node, symbol, [self._symbol(a) for a in node.inputs])[0]}"
 
-    def _forward(self, node: Tensor, title: str, picture: Picture, step: Step | None, edges: list[Edge]) -> Moment:
+    def _forward(self, node: Tensor, title: str, step: Step | None, edges: list[Edge]) -> Moment:
         entry = self.entries[node]
         shown = [edge.start for edge in edges]
         named = [self.constants.get(_constant_key(name, value)) for name, value in step.constants.items()] if step else []
@@ -366,12 +364,12 @@ class Model:
         }
         return Moment(data, [self.twins[node].data])
 
-    def _back(self, edge: Edge, terms: list[Edge], numbered: bool, whole: dict[Tensor, Step], picture: Picture) -> Moment:
+    def _back(self, edge: Edge, terms: list[Edge], numbered: bool, whole: dict[Tensor, Step]) -> Moment:
         start, end = edge.start, edge.end
         assert end.tensor is not None
         step = whole.get(end.tensor)
         name = f"∂{end.symbol}/∂{start.symbol}"
-        columns = [{"q": self._arriving(end), "head": f"d{end.symbol}"}]
+        columns = [{"q": self.gradient(end), "head": f"d{end.symbol}"}]
         if isinstance(edge.local, Name):
             columns.append({"q": self._quantity("local", edge, edge.local), "head": name})
         columns.append({"q": self.term(edge), "head": "term", "result": True})
@@ -410,9 +408,6 @@ class Model:
             "group": self._group(end.tensor),
         }
         return Moment(data, [edge.term, *([start.gradient] if terms else [])])
-
-    def _arriving(self, end: Entry) -> int | None:
-        return self.gradient(end)
 
     def _inner(self, node: Tensor) -> list[Tensor]:
         """What an equation computes on the way to its result."""
@@ -616,7 +611,7 @@ def _locals(twin: Tensor) -> list[Any]:
     return list(primitive.vjp(1.0, twin.data, *values, **twin.params))
 
 
-def _by_number(edges: list[Edge], root: Entry) -> list[Edge]:
+def _by_number(edges: list[Edge]) -> list[Edge]:
     """The edges in the order of their numbers, as far as each gradient is complete before it goes on."""
     order: list[Edge] = []
     left = sorted(edges, key=lambda edge: edge.number or 0)
