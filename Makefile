@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test nightly pictures derivations notebooks check-notebooks oracle bench mutants lint docs site dist smoke test-oldest clean
+.PHONY: demo test nightly pictures film derivations notebooks check-notebooks oracle bench mutants lint docs site dist smoke test-oldest clean
 
 demo: .venv/installed
 	$(BIN)/micrograd-bn demo
@@ -18,6 +18,10 @@ nightly: .venv/test
 # The README's pictures; a test fails when they are out of date.
 pictures: .venv/installed
 	$(BIN)/python docs/pictures.py
+
+# The README's page, as it moves: filmed in Chromium.
+film: .venv/browser
+	$(BIN)/python docs/pictures.py page
 
 # The derivations on paper, docs/derivations; a test fails when they are out of date.
 derivations: .venv/test

@@ -134,7 +134,9 @@ def equation(
                     values = (*args, *[kwargs[name] for name in inputs[len(args) :]])[
                         : len(inputs)
                     ]  # they come before the constants
-                    about = getattr(numbered, "text", text), getattr(numbered, "derivation", None)
+                    constants = entry.constants | dict(zip(entry.constants, args[len(inputs) :]))
+                    constants |= {name: value for name, value in kwargs.items() if name in constants}
+                    about = getattr(numbered, "text", text), getattr(numbered, "derivation", None), constants
                     step = Step(number, output, inputs, values, *about)
                 t.label, t.equation = output + place, step
             return result

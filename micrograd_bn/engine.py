@@ -330,6 +330,7 @@ class Step(NamedTuple):
     values: tuple[Value, ...]  # … and what stood for them
     text: str = ""  # the right-hand side, for pictures
     derivation: Any = None  # the table that it belongs to, if it does to one
+    constants: Mapping[str, Any] = P.NONE  # what its constants, as ε, were
 
     @property
     def inputs(self) -> dict[str, Value]:

@@ -62,4 +62,17 @@ class Page(Concrete):
             return None
         page = escape(self.read_text(encoding="utf-8"))
         style = "box-sizing: border-box; width: 100%; height: 820px; border: 1px solid #8886; resize: vertical"
-        return f'<iframe srcdoc="{page}" sandbox="allow-scripts" title="{escape(self.name)}" style="{style}"></iframe>'
+        frame = f'<iframe srcdoc="{page}" sandbox="allow-scripts" title="{escape(self.name)}" style="{style}"></iframe>'
+        return f"{frame}\n<script>{AS_TALL_AS_IT_NEEDS}</script>"
+
+
+# The page says how tall it is, and the frame that it comes from becomes so: once for all frames of a notebook.
+AS_TALL_AS_IT_NEEDS = """
+if (!window.framesOfPages) {
+  window.framesOfPages = true;
+  window.addEventListener("message", ({ source, data }) => {
+    const frame = [...document.querySelectorAll("iframe[srcdoc]")].find((frame) => frame.contentWindow === source);
+    if (frame && Number.isFinite(data?.page)) frame.style.height = `${Math.min(Math.max(data.page, 300), 5000) + 2}px`;
+  });
+}
+"""

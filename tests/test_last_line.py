@@ -88,7 +88,7 @@ def page(tmp_path):
 
 def test_the_page_is_shown_inline_in_a_sandbox(page):
     frame = shown(page)["text/html"]
-    assert re.fullmatch(r"<iframe [^<>]*></iframe>", frame)
+    assert re.fullmatch(r"<iframe [^<>]*></iframe>\n<script>[^<]*</script>", frame)
     assert html.unescape(re.search(r'srcdoc="([^"]*)"', frame)[1]) == page.read_text(encoding="utf-8")
     assert 'sandbox="allow-scripts"' in frame  # and not allow-same-origin: it cannot reach the notebook
 

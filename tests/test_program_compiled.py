@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from micrograd_bn import Tensor, batch_norm, trace
 from micrograd_bn import functions as F
+from micrograd_bn.numbers import loops
 from tests.conftest import optional
 from tests.running import assert_within, running
 from tests.strategies import programs, prop
@@ -23,8 +27,8 @@ optional("numba")
 
 @pytest.fixture(autouse=True, scope="module")
 def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
@@ -46,8 +50,8 @@ def relu_network(x, gamma, beta):
 
 
 def images(x, gamma, beta):
-    pixels = F.reshape(x, (4, 10, 8))
-    return batch_norm(pixels, F.reshape(gamma, (10, 1)), F.reshape(beta, (10, 1)), axis=(0, 2)).sum()
+    pixels = F.reshape(x, (4, 10, 2, 4))
+    return batch_norm(pixels, F.reshape(gamma, (10, 1, 1)), F.reshape(beta, (10, 1, 1)), axis=(0, 2, 3)).tanh() * pixels
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -87,6 +91,68 @@ def test_loops_store_nothing_as_large_as_the_batch_but_results():
     assert rows[rows.index("def gradients_1") :].count("for r in range(32):") == 1
 
 
+SMALL_TILES = {"TILE": 1, "NARROW": 1}
+
+
+@pytest.mark.parametrize("function", [batch_norm, layer_norm, softmax_cross_entropy, images])
+def test_threads_make_no_difference(function, monkeypatch):
+    *values, dy = batch(2, "float32")
+    p = trace(function, *values)
+    values += [] if p.upstream is None else [dy.reshape(p.result.shape)]
+    whole = p.compile().gradients(*values)
+    monkeypatch.setattr(loops, "TILE", 16)
+    monkeypatch.setattr(loops, "NARROW", 1)
+    compiled = p.compile()
+    assert "tiled(gradients_1, " in compiled.source
+    found = []
+    for threads in (1, 2, 7):
+        compiled._module.PROCESSORS = threads
+        y, gradients = compiled.gradients(*values)
+        found.append([y, *gradients])
+    for a, b, c, one_tile in zip(*found, (whole[0], *whole[1])):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+        if function is batch_norm:  # cut along the columns, so that no sum is taken in another order
+            np.testing.assert_array_equal(a, one_tile)
+        np.testing.assert_allclose(a, one_tile, rtol=1e-5, atol=1e-6)
+
+
+def test_callers_at_the_same_time_and_forks_get_along(monkeypatch):
+    """A large batch has threads for one call: none that another call, or a forked process, would wait for."""
+    *values, dy = batch()
+    monkeypatch.setattr(loops, "TILE", 16)
+    compiled = trace(layer_norm, *values).compile()
+    expected = compiled.gradients(*values, dy)[1][0]
+    with ThreadPoolExecutor(4) as pool:
+        for _, (dx, *_) in pool.map(lambda _: compiled.gradients(*values, dy), range(20)):
+            np.testing.assert_array_equal(dx, expected)
+    receiver, sender = get_context("fork").Pipe(duplex=False)
+    child = get_context("fork").Process(target=lambda: sender.send(compiled.gradients(*values, dy)[1][0]))
+    child.start()
+    assert receiver.poll(30), "the child waits for threads that it does not have"
+    np.testing.assert_array_equal(receiver.recv(), expected)
+    child.join()
+
+
+def test_images_are_passes_over_channels():
+    source = trace(images, *batch()[:3]).compile().source
+    backward = source[source.index("def gradients_1") : source.index("def forward(")]
+    assert backward.count("for n in range(4):\n        for m in range(10):") == 5 and "var_channels[m] += row_sum(" in backward
+    driver = source[source.index("def gradients(") :]
+    assert "sum(" not in driver and " * " not in driver  # all of it is in the loops
+
+
+def test_names_that_the_loops_have_themselves():
+    def f(r, c, m, n):
+        return ((r - r.mean(axis=0)) * c + m) * n
+
+    values = [np.arange(12.0).reshape(4, 3), np.arange(3.0), np.ones((4, 3)), np.ones(3)]
+    y, gradients = by_engine(f, values, values[0])
+    found, of_inputs = trace(f, *values).compile().gradients(*values, values[0])
+    for a, b in zip((found, *of_inputs), (y, *gradients)):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_what_does_not_fit_into_loops_is_numpy_between_them():
     *values, _ = batch()
     source = trace(relu_network, *values).compile().source
@@ -123,10 +189,11 @@ def assert_within_the_bound(data, program, dtype, run):
         assert_within(got, bound)
 
 
-@prop(30, data=st.data(), program=programs(), dtype=st.sampled_from(("float32", "float64")))
-def test_loops_are_within_the_bound(data, program, dtype):
+@prop(30, data=st.data(), program=programs(), dtype=st.sampled_from(("float32", "float64")), tiles=st.booleans())
+def test_loops_are_within_the_bound(data, program, dtype, tiles):
     """As Python: compiling takes a second or two each."""
-    assert_within_the_bound(data, program, dtype, as_python)
+    with patch.dict(vars(loops), SMALL_TILES if tiles else {}):
+        assert_within_the_bound(data, program, dtype, as_python)
 
 
 @prop(2, data=st.data(), program=programs(), dtype=st.sampled_from(("float32", "float64")))

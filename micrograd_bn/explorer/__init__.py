@@ -1,10 +1,12 @@
-"""The interactive page: the derivation's thirteen steps on a batch, forward and backward, in one HTML file.
+"""The interactive page: a graph's steps, forward and backward, in one HTML file in which every number that is given can be changed.
 
-Python computes every number and draws every graph; the page only shows and hides. It is one more way to read the table.
+Python draws the graph, and writes the program of all its numbers; the page runs that again whenever a reader changes one.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 from collections.abc import Iterable
@@ -15,20 +17,16 @@ import numpy as np
 
 from ..arguments import broadcasts, checked
 from ..batchnorm import batch_norm
-from ..derivation import Edge, Equation, Gradient, evaluate
-from ..derivations.batch_norm import BATCH_NORM, EQUATIONS, GRADIENTS, x_hat_to_x
-from ..draw import WRITTEN_OUT, Graph, Picture
+from ..dispatch import holds_tensors
 from ..engine import Tensor
 from ..files import AnyPath, write_whole
 from ..kinds import Array, Value, as_data
 from ..notebook import Page
-from ..numbers.running import Running, running
 from ..verify import drawn, values_on_paper
+from .model import Model
 
 HERE = Path(__file__).parent
 MAX_ROWS, MAX_COLUMNS = 200, 12
-# The edges through μ and σ²: what vanishes when the statistics are taken as constants.
-THROUGH_THE_STATISTICS = (8, 9, 10, 11, 12)
 
 
 def explore(
@@ -41,22 +39,57 @@ def explore(
     *,
     columns: Iterable[str] | None = None,
     seed: int = 0,
+    title: str | None = None,
 ) -> Page:
     """Write the interactive page to ``path`` and return it, a ``Path``: one file, no network, it opens from disk. In a notebook's
     last line the path shows the page.
 
-    x           a batch of rows (m × k, or m numbers; at most 200 × 12); without one, eight irises.
-    gamma, beta, dy, eps, seed    as for ``verify``.
+    x           a Tensor with a history: the page steps through its graph, whatever that is of up to 1,000 nodes. Its upstream
+                gradient is ``x.grad``, or 1 for a single number. Or a batch of rows (m × k, or m numbers; at most 200 × 12) for
+                batch norm's page; without one, eight irises.
+    gamma, beta, dy, eps, seed    of batch norm's page, as for ``verify``.
     columns     the names of the k columns.
+    title       what the page is called.
 
-    Raises ValueError for a batch of another shape or size, and the errors of ``verify``.
+    Raises ValueError for a Tensor without a history or with too large a graph, and for a batch of another shape or size, besides
+    the errors of ``verify``; TypeError for a graph of other numbers than float64, and for several results.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     page = explore(f"{folder}/page.html", [1.0, 2.0, 6.0])
-    ...     "∂x̂/∂σ²" in page.read_text(encoding="utf-8")
+    ...     w, x = Tensor(2.0, "w"), Tensor(3.0, "x")
+    ...     page = explore(f"{folder}/page.html", (w * x).tanh())
+    ...     "w × x" in page.read_text(encoding="utf-8")
     True
     """
+    if isinstance(x, Tensor):
+        if any(given is not None for given in (gamma, beta, dy, columns)):
+            raise TypeError("gamma, beta, dy and columns belong to batch norm's page of a batch, and this is the page of a graph")
+        model = Model(x)
+        data = model.data()
+        examples = [{"name": "", "numbers": model.numbers()}]
+        called = title or f"{x.label or 'A function'}, step by step"
+        return _write(path, called, f"A graph of {len(model.order):,} nodes", data, examples)
+    if holds_tensors(x) or (isinstance(x, (list, tuple)) and any(isinstance(a, Tensor) for a in x)):
+        raise TypeError(
+            "the page has one result, and these are several: make one Tensor of them, by np.stack(list(y)) or by their sum"
+        )
+    x, gamma, beta, dy, names = _batch(x, gamma, beta, dy, eps, columns, seed)
+    m, k = x.shape
+    examples = []
+    for j, name in enumerate(names):
+        y = batch_norm(Tensor(x[:, j], "x"), Tensor(gamma[:, j], "gamma"), Tensor(beta[:, j], "beta"), float(eps))
+        y.backward(dy[:, j])
+        model = Model(y)
+        if not examples:
+            data = model.data()
+        examples.append({"name": name, "numbers": model.numbers()})
+    return _write(path, title or "Batch normalisation, step by step", f"A batch of {m} × {k}", data, examples)
+
+
+def _batch(
+    x: Value, gamma: Value, beta: Value, dy: Value, eps: float, columns: Iterable[str] | None, seed: int
+) -> tuple[Array, Array, Array, Array, list[str]]:
+    """What batch norm's page shows, checked: x and dy of m × k, gamma and beta of 1 × k, and the columns' names."""
     if x is None:
         from ..reader import read_batch
 
@@ -66,7 +99,7 @@ def explore(
     x = x.reshape(-1, 1) if x.ndim == 1 else x
     if x.ndim != 2 or not (1 <= x.shape[0] <= MAX_ROWS and 1 <= x.shape[1] <= MAX_COLUMNS):
         raise ValueError(f"the page shows 1 to {MAX_ROWS} rows of 1 to {MAX_COLUMNS} columns, and x has shape {x.shape}")
-    m, k = x.shape
+    k = x.shape[1]
     own, own_dy = drawn(x, seed=seed)
     gamma, beta, dy = (
         random if given is None else np.asarray(as_data(given), dtype=np.float64)
@@ -83,153 +116,24 @@ def explore(
     names = [str(name) for name in columns] if columns is not None else [f"column {j + 1}" for j in range(k)]
     if len(names) != k:
         raise ValueError(f"there are {len(names)} names for {k} columns")
+    return x, gamma, beta, dy, names
 
-    pages = [_column(x[:, j], gamma[:, j], beta[:, j], dy[:, j], eps) for j in range(k)]
-    data = {"names": names, "columns": pages, "steps": _steps(), "vanish": THROUGH_THE_STATISTICS}
+
+def _write(path: AnyPath, title: str, about: str, data: dict[str, Any], examples: list[dict[str, Any]]) -> Page:
+    program = data.pop("program")
     # "<" is the one character that could end the script element that the data stands in.
-    payload = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    payload = json.dumps(data | {"examples": examples}, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    script = f"\n{program}\n{(HERE / 'page.js').read_text(encoding='utf-8')}"
     page = (HERE / "page.html").read_text(encoding="utf-8")
     for mark, content in (
+        ("{{script's hash}}", base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()),
         ("/* page.css */", (HERE / "page.css").read_text(encoding="utf-8")),
-        ("/* page.js */", (HERE / "page.js").read_text(encoding="utf-8")),
-        ("{{shape}}", html.escape(f"{m} × {k}")),
-        ("{{written out}}", str(WRITTEN_OUT)),
+        ("/* page.js */", script),
+        ("{{title}}", html.escape(title)),
+        ("{{about}}", html.escape(about)),
         ("{{data}}", payload),
     ):
         page = page.replace(mark, content)
     written = Page(write_whole(path, page.encode()))
     written.written = True
     return written
-
-
-def symbol(variable: str) -> str:
-    """What batch norm's derivation calls a variable on the terminal."""
-    return BATCH_NORM.symbol(variable)[0]
-
-
-def _steps() -> list[dict[str, Any]]:
-    """What the thirteen steps say, whatever the numbers: the table's own words and formulas."""
-    from latex2mathml.converter import convert
-
-    complete = {max(gradient.numbers): gradient for gradient in GRADIENTS}
-    steps = []
-    for entry in EQUATIONS:
-        step: dict[str, Any] = {"number": entry.number, "name": entry.name, "text": entry.text, "output": symbol(entry.output)}
-        step["math"] = [convert(entry.latex, display="block")]
-        if isinstance(entry, Edge):
-            step["input"] = symbol(entry.input)
-            gradient = complete.get(entry.number)
-            if gradient:
-                step["math"].append(convert(gradient.latex, display="block"))
-                if entry.number == 13:  # with constant statistics, the first of the three terms is all that is left
-                    step["constant"] = convert(gradient.latex.split(" + d")[0], display="block")
-                step["gradient"] = gradient.name
-        steps.append(step)
-    return steps
-
-
-def _column(x: Array, gamma: Array, beta: Array, dy: Array, eps: float) -> dict[str, Any]:
-    """One feature: its graphs, a table of numbers for each step, and what dx becomes with constant statistics."""
-    tensors = Tensor(x, "x"), Tensor(gamma, "gamma"), Tensor(beta, "beta")
-    y = batch_norm(*tensors, eps)
-    y.backward(dy)
-    values = values_on_paper({"x": x, "gamma": gamma, "beta": beta, "eps": eps, "axis": 0}, dy)
-    constant = x_hat_to_x(values["dx_hat"], values["var"], eps)
-    graphs = {}
-    for zoom in ("equations", "primitives"):
-        picture = Picture([y], zoom, "TB", 4, "both", 2000)
-        groups = {picture.ids[node]: step.number for node, step in picture.groups.items()}
-        svg = Graph(picture.source(legend=False)).svg
-        graphs[zoom] = {"svg": svg[svg.index("<svg") :], "groups": groups, "edges": _edge_numbers(picture)}
-    numbers = _numbers(values)
-    return {"graphs": graphs, **numbers, "constant": _list(constant), "zeros": _zeros(numbers, values)}
-
-
-def _numbers(v: dict[str, Value]) -> dict[str, Any]:
-    """The numbers of the page: of the variables, and a table for each step; of Running values, the bounds on their rounding."""
-    return {
-        "variables": {symbol(name): {"value": _list(v[name]), "gradient": _list(v[f"d{name}"])} for name in BATCH_NORM.variables},
-        "tables": [*(_forward_table(e, v) for e in BATCH_NORM.equations), *(_edge_table(e, v) for e in EQUATIONS[4:])],
-        "totals": {max(gradient.numbers): _total_table(gradient, v) for gradient in GRADIENTS if len(gradient.numbers) > 1},
-    }
-
-
-def _zeros(numbers: dict[str, Any], v: dict[str, Value]) -> list[float]:
-    """Those of the page's numbers that are no larger than their rounding, as in the pictures."""
-    number = running(np.float64)
-    with np.errstate(all="ignore"):
-        own = BATCH_NORM.forward(**{name: number(v[name]) for name in BATCH_NORM.inputs}, eps=v["eps"], axis=v["axis"])
-        dy = number(v["dy"])
-        gradients = {f"d{name}": gradient for name, gradient in BATCH_NORM.backward(dy, **own).items()}
-        bounds = _numbers(own | gradients | {"dy": dy})
-    return sorted({a for a, bound in zip(_flat(numbers), _flat(bounds)) if a and abs(a) <= bound})
-
-
-def _flat(part: Any) -> list[float]:
-    """All numbers of a part of the page, in order."""
-    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-    return [part] if isinstance(part, float) else [number for each in inner for number in _flat(each)]
-
-
-def _edge_numbers(picture: Picture) -> dict[str, int]:
-    """For each arrow of the picture, the step at which the gradient flows along it.
-
-    Between two variables that is the number of its local derivative; inside an equation, that of the first edge into it.
-    """
-    first = {entry.output: entry.number for entry in reversed(EQUATIONS[4:])}
-    numbers = {}
-    for node in picture.nodes:
-        step = picture.groups.get(node)
-        if step is None:
-            continue
-        parts = {value: name for name, value in step.inputs.items() if isinstance(value, Tensor)}
-        for _, value in picture.inputs(node):
-            if isinstance(value, Tensor):
-                arrow = f"{picture.ids[value]}->{picture.target(node)}"
-                numbers[arrow] = BATCH_NORM.edge(step.output, parts[value]).number if value in parts else first[step.output]
-    return numbers
-
-
-def _list(values: Value) -> list[float]:
-    values = values.error if isinstance(values, Running) else values
-    return np.asarray(values, dtype=np.float64).ravel().tolist()
-
-
-def _table(columns: list[tuple[str, Any]], total: tuple[str, Any] | None = None) -> dict[str, Any]:
-    return {
-        "head": [name for name, _ in columns],
-        "columns": [_list(column) for _, column in columns],
-        "total": total and {"name": total[0], "value": _list(total[1])[0]},
-    }
-
-
-def _forward_table(entry: Equation, v: dict[str, Value]) -> dict[str, Any]:
-    """The numbers of the batch, put into one of (1) to (4)."""
-    d, deviation = v["x"] - v["mu"], np.sqrt(v["var"] + v["eps"])
-    return {
-        1: lambda: _table([("x", v["x"])], ("1/m Σ = μ", v["mu"])),
-        2: lambda: _table([("x", v["x"]), ("x − μ", d), ("(x − μ)²", d**2)], ("1/m Σ = σ²", v["var"])),
-        3: lambda: _table([("x − μ", d), ("√(σ² + ε)", deviation), ("x̂", v["x_hat"])]),
-        4: lambda: _table([("γ", v["gamma"]), ("x̂", v["x_hat"]), ("β", v["beta"]), ("y", v["y"])]),
-    }[entry.number]()
-
-
-def _edge_table(entry: Any, v: dict[str, Value]) -> dict[str, Any]:
-    """What arrives at an edge, times its local derivative, is the term that leaves; into a single value goes their sum."""
-    arrives, name = v[f"d{entry.output}"], f"d{symbol(entry.output)}"
-    one = type(arrives)(1.0) if isinstance(arrives, Running) else 1.0
-    local = evaluate(entry.function, v | {f"d{entry.output}": one})
-    term = np.broadcast_to(evaluate(entry.function, v), np.broadcast_shapes(np.shape(arrives), np.shape(v[entry.input])))
-    single = np.size(v[entry.input]) == 1 and term.size > 1
-    return _table([(name, arrives), (entry.name, local), ("product", term)], ("Σ", term.sum()) if single else None)
-
-
-def _total_table(gradient: Gradient, v: dict[str, Value]) -> dict[str, Any]:
-    """The terms on the edges that leave a variable, and the gradient that they add up to."""
-    columns = []
-    for number in gradient.numbers:
-        entry = EQUATIONS[number - 1]
-        term = evaluate(entry.function, v)
-        same = np.size(v[gradient.variable]) == 1
-        columns.append((f"({number})", np.sum(term) if same else np.broadcast_to(term, v["x"].shape)))
-    return _table([*columns, (gradient.name, v[f"d{gradient.variable}"])])

@@ -1,227 +1,706 @@
 "use strict";
-// All numbers and graphs come ready from Python: this shows the one step that is asked for, and hides what comes later.
+// The program above computes every number of the page from those that are given; this shows them at a step, and lets them be changed.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const LAST = 13;
 const INLINE = location.protocol === "about:"; // in a notebook's frame, where the page has no address
-const state = { step: 0, column: 0, zoom: "equations", whatif: false, timer: null };
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
+const ROWS = 20; // of a longer table the first so many, until all are asked for
+const state = { step: 0, zoom: 0, example: 0, whatif: false, leaves: [], timer: null, undo: [], all: false };
+let results = [], errors = []; // the program's, a list for each of data.quantities: numbers, and bounds on their rounding
+let shown = []; // what is on the page and has a number of the results in it
+let view = {}; // the elements of the graph that is shown
 
-// The step at which a variable's value, and its gradient, are there: a gradient is complete with its last edge.
-const [equations, edges] = [data.steps.filter((step) => !step.input), data.steps.filter((step) => step.input)];
-const VALUE_AT = Object.fromEntries(equations.map((step) => [step.output, step.number])); // the others are given
-const GRADIENT_AT = Object.fromEntries(edges.filter((step) => step.gradient).map((step) => [step.input, step.number]));
-GRADIENT_AT.y = edges[0].number;
-// The step at which the gradient enters the primitives of equation (n).
-const FIRST_EDGE_INTO = Object.fromEntries(
-  equations.map(({ number, output }) => [number, edges.find((step) => step.output === output).number]),
-);
+const zoom = () => data.zooms[state.zoom];
+const steps = () => zoom().steps;
+const here = () => steps()[state.step - 1];
+const size = (shape) => shape.reduce((a, b) => a * b, 1);
+const flat = (shape) => size(shape) === 1;
 
-const vanished = (number) => state.whatif && data.vanish.includes(number);
-const column = () => data.columns[state.column];
+// ---- numbers, as they are called and as they are read
 
-function format(number) {
-  if (number === 0) return "0";
-  if (column().zeros.includes(number)) return "≈ 0";
-  const size = Math.abs(number);
-  const digits = size >= 1e5 || size < 1e-4 ? number.toExponential(3) : String(Number(number.toPrecision(4)));
-  return digits.replace(/^-/, "−").replace("e-", "e−").replace("e+", "e");
+function key(name, shape, i) {
+  if (flat(shape)) return name;
+  const index = [];
+  for (let k = shape.length - 1, rest = i; k >= 0; k--) {
+    index.unshift(rest % shape[k]);
+    rest = Math.floor(rest / shape[k]);
+  }
+  return `${name}[${index.join(",")}]`;
 }
-const list = (numbers) => numbers.slice(0, 20).map(format).join(", ") + (numbers.length > 20 ? ", …" : "");
 
-function element(name, text, attributes = {}) {
+const minus = (text) => text.replace(/-/g, "−");
+
+function format(number, digits = 4) {
+  if (Number.isNaN(number)) return "undefined";
+  if (!Number.isFinite(number)) return number > 0 ? "∞" : "−∞";
+  if (number === 0) return "0";
+  const size = Math.abs(number);
+  const text = size >= 1e5 || size < 1e-4 ? number.toExponential(digits - 1).replace(/\.?0*e\+?/, "e") : String(Number(number.toPrecision(digits)));
+  return minus(text);
+}
+
+const cut = (q) => state.whatif && data.quantities[q].without === null && ["gradient", "term"].includes(data.quantities[q].kind);
+const place = (q) => (state.whatif && data.quantities[q].without) || q;
+const numbers = (q) => results[place(q)];
+
+function written(q, i) {
+  if (cut(q)) return "nothing";
+  const number = numbers(q)[i];
+  return number && Math.abs(number) <= errors[place(q)][i] ? "≈ 0" : format(number);
+}
+
+function list(q) {
+  if (cut(q)) return "nothing: taken as a constant";
+  const all = numbers(q);
+  if (all.length > 1 && all.every((a) => a === all[0])) return `all ${written(q, 0)}`;
+  return all.slice(0, 20).map((_, i) => written(q, i)).join(", ") + (all.length > 20 ? ", …" : "");
+}
+
+function compute() {
+  const found = gradients(...state.leaves, ...data.fixed);
+  results = found[1].map((numbers) => numbers.map(Number));
+  errors = found[2];
+}
+
+// An element that shows a number of the results, now and after every change.
+function live(element, q, i) {
+  const { kind, key: name, shape } = data.quantities[q];
+  if (["value", "gradient", "term"].includes(kind)) element.setAttribute(`data-${kind}`, key(name, shape, i));
+  return watch(element, () => {
+    const text = written(q, i), number = cut(q) ? "" : String(numbers(q)[i]);
+    if (element.textContent !== text) element.textContent = text;
+    if (element.dataset.number !== number) element.dataset.number = number;
+  });
+}
+
+function watch(node, refresh) {
+  shown.push({ node, refresh });
+  refresh();
+  return node;
+}
+
+// Of an array that is one number, repeated, that number stands there once.
+function once(q, first, others, after) {
+  const otherwise = after.textContent;
+  watch(first, () => {
+    const all = cut(q) ? [] : numbers(q), same = all.length > 1 && all.every((a) => a === all[0]);
+    for (const node of others) node.style.display = same ? "none" : "";
+    after.textContent = same ? ` × ${all.length}` : otherwise;
+  });
+}
+
+function html(name, text, attributes = {}) {
   const node = document.createElement(name);
   if (text !== undefined) node.textContent = text;
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return node;
 }
 
+function svg(name, attributes = {}, text) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
 // ---- the graph
 
+const LINE = 17, SLOT = 54, MARGIN = 8, GRAD = 30; // as in model.py
+
 function drawGraph() {
-  const graph = column().graphs[state.zoom];
-  $("graph").className = "graph " + state.zoom;
-  $("graph").innerHTML = graph.svg; // drawn by Graphviz, which escapes what stands in it
-  $("graph").querySelector("svg").setAttribute("role", "group");
-  for (const group of $("graph").querySelectorAll(".node, .edge")) {
-    const title = group.querySelector("title");
-    group.dataset.name = title.textContent;
-    title.remove(); // else the pointer shows it as a tooltip
-    const about = describe(group);
-    if (!about) continue;
-    group.tabIndex = 0;
-    group.setAttribute("role", "img");
-    group.setAttribute("aria-label", about);
-    const show = () => { $("details").textContent = describe(group); };
-    group.addEventListener("mouseenter", show);
-    group.addEventListener("focus", show);
+  const { size: [width, height], nodes, edges, groups } = zoom();
+  const picture = svg("svg", { viewBox: `-4 -4 ${width + 8} ${height + 8}`, role: "group", "aria-label": "The graph" });
+  picture.innerHTML = ["", "now"].map((of) => `<marker id="head${of}" class="${of}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M 0 1 L 10 5 L 0 9 z"/></marker>`).join("");
+  view = { picture, nodes: [], edges: [], gradients: [], width, height };
+  for (const { box: [x, y, w, h] } of groups) {
+    picture.appendChild(svg("g", { class: "group" })).append(svg("rect", { x, y, width: w, height: h, rx: 8 }));
   }
+  for (const edge of edges) {
+    const group = picture.appendChild(svg("g", { class: "edge" }));
+    const [start, ...rest] = edge.points;
+    const tip = rest.pop();
+    const line = `M ${start} C ${rest.join(" ")} L ${tip}`;
+    const path = svg("path", { d: line, class: "line" });
+    group.append(path, svg("path", { d: line, class: "wide" }));
+    view.edges.push({ edge, group, path });
+  }
+  for (const { title, box: [x, y] } of groups) {
+    picture.appendChild(svg("g", { class: "group" })).append(svg("text", { x: x + 10, y: y + 17 }, title));
+  }
+  for (const node of nodes) {
+    const group = picture.appendChild(svg("g", { class: `node ${node.kind}`, transform: `translate(${node.at[0] - node.width / 2} ${node.at[1] - node.height / 2})` }));
+    group.append(svg("rect", { width: node.width, height: node.height, rx: node.kind === "computed" ? 3 : 10 }));
+    group.append(svg("text", { x: MARGIN, y: MARGIN + 11, class: "title" }, node.title));
+    const parts = { value: block(node, node.value, 1) };
+    if (node.gradient !== null) parts.gradient = block(node, node.gradient, 1 + node.rows.length + node.bars);
+    group.append(...Object.values(parts));
+    view.nodes.push({ node, group, ...parts });
+  }
+  for (const entry of view.edges) {
+    if (!entry.edge.label) continue;
+    entry.label = picture.appendChild(svg("g", { class: "label" }));
+    entry.label.append(...label(entry.edge));
+  }
+  for (const { node, group } of view.nodes) explain(group, () => aboutNode(node));
+  for (const { edge, group } of view.edges) explain(group, () => aboutEdge(edge));
+  $("graph").replaceChildren(picture);
+  fit();
 }
 
-const ends = (group) => group.dataset.name.split("->");
-
-function edgeOf(group) {
-  if (!group.classList.contains("edge")) return undefined;
-  const [input, output] = ends(group);
-  return data.steps.find((step) => step.input === input && step.output === output);
+// Some numbers in a box, from its given line on.
+function block(node, q, line) {
+  const part = svg("g"), { kind, shape } = data.quantities[q];
+  const grad = kind === "gradient";
+  let y = MARGIN + 11 + line * LINE;
+  if (grad) part.append(svg("text", { x: MARGIN, y, class: "grad" }, "grad"));
+  const found = [];
+  for (const row of node.rows) {
+    row.forEach((i, j) => {
+      const x = MARGIN + GRAD + j * SLOT, right = x + SLOT - 6;
+      const tint = svg("rect", { x, y: y - 12.5, width: SLOT - 3, height: 16, rx: 2, fill: "transparent", class: "tint" });
+      const text = svg("text", { x: right, y, "text-anchor": "end", class: grad ? "grad" : "value" });
+      part.append(tint, live(text, q, i));
+      if (grad) {
+        view.gradients.push(q);
+        watch(tint, () => shade(tint, cut(q) ? 0 : numbers(q)[i]));
+      }
+      found.push([text, tint]);
+    });
+    y += LINE;
+  }
+  if (found.length > 1) {
+    const after = part.appendChild(svg("text", { x: MARGIN + GRAD + SLOT - 2, y: MARGIN + 11 + line * LINE, class: grad ? "grad" : "value" }));
+    once(q, found[0][0], found.slice(1).flat(), after);
+  }
+  if (node.bars) {
+    part.append(svg("text", { x: MARGIN, y, class: grad ? "grad" : "value" }, shape.join("×")));
+    const bars = part.appendChild(svg("path", { class: `bars ${grad ? "grad" : ""}`, transform: `translate(${MARGIN + GRAD + 8} ${y - 12})` }));
+    watch(bars, () => drawBars(bars, q, node.width - 2 * MARGIN - GRAD - 8));
+  }
+  return part;
 }
 
-function describe(group) {
-  const name = group.dataset.name;
-  const step = edgeOf(group);
-  if (step) {
-    const table = column().tables[step.number - 1];
-    if (vanished(step.number)) return `(${step.number}) ${step.name}: taken as constant, so nothing flows back here.`;
-    const total = table.total ? `, in all ${format(table.total.value)}` : "";
-    return `(${step.number}) ${step.name} = ${step.text}. Carries back: ${list(table.columns[2])}${total}`;
+// Blue is positive, orange negative; the stronger, the larger among the gradients in the picture.
+function shade(tint, number) {
+  const part = Math.sqrt(Math.abs(number) / (view.largest || 1));
+  tint.setAttribute("fill", number ? `rgb(var(--${number > 0 ? "more" : "less"}) / ${Math.min(1, part) * 0.38})` : "transparent");
+}
+
+function drawBars(bars, q, width) {
+  const all = cut(q) ? [] : numbers(q), n = Math.min(all.length, 60), most = Math.max(...all.map(Math.abs), 1e-300), w = width / n;
+  bars.setAttribute("d", all.slice(0, n).map((a, i) => {
+    const h = Number.isFinite(a) ? a / most * 7 : 0;
+    return `M ${(i * w).toFixed(1)} 8 h ${(w * 0.8).toFixed(1)} v ${(-h).toFixed(1)} h ${(-w * 0.8).toFixed(1)} z`;
+  }).join(""));
+}
+
+// What stands at an arrow: its number, and the first numbers of its term.
+function label(edge) {
+  const [x, y] = edge.label, lines = [];
+  const first = zoom().numbered && edge.number !== null ? 1 : 0;
+  if (first) lines.push(svg("text", { x, y: y - 3 }, `(${edge.number})`));
+  if (edge.term !== null) {
+    const text = svg("text", { x, y: y + (first ? 12 : 4), class: "term" });
+    const n = size(data.quantities[edge.term].shape);
+    const number = text.appendChild(live(svg("tspan"), edge.term, 0));
+    if (n > 1) {
+      const comma = svg("tspan", {}, ", "), second = live(svg("tspan"), edge.term, 1), after = svg("tspan", {}, n > 2 ? " …" : "");
+      text.append(comma, second, after);
+      once(edge.term, number, [comma, second], after);
+    }
+    lines.push(text);
   }
-  const variable = column().variables[name];
-  if (!variable) return "";
-  const equation = data.steps.find((step) => !step.input && step.output === name);
-  const parts = [equation ? `${name} = ${equation.text}` : name];
-  if (state.step >= (VALUE_AT[name] ?? 0)) parts.push(`value: ${list(variable.value)}`);
-  if (state.step >= GRADIENT_AT[name]) parts.push(`gradient: ${list(gradient(name))}`);
+  return lines;
+}
+
+// As wide as there is room for, but legible: then the frame scrolls, and says so.
+function fit() {
+  const room = $("graph").clientWidth - 2, natural = view.width + 8;
+  const scale = Math.min(1.15, Math.max(room / natural, 0.75));
+  view.picture.setAttribute("width", natural * scale);
+  view.picture.setAttribute("height", (view.height + 8) * scale);
+  cue();
+}
+
+function cue() {
+  const frame = $("graph");
+  $("cue").hidden = frame.scrollWidth <= frame.clientWidth + 2 && frame.scrollHeight <= frame.clientHeight + 2;
+  if ($("cue").hidden) frame.removeAttribute("tabindex");
+  else frame.tabIndex = 0;
+}
+
+function aboutNode(node) {
+  const parts = [node.title, `value: ${state.step >= node.valueAt ? list(node.value) : "not computed yet"}`];
+  if (node.gradient !== null && state.step >= node.gradientAt) parts.push(`gradient: ${list(node.gradient)}`);
+  if (node.kind === "constant") parts.push("a constant: no gradient goes to it");
   return parts.join("; ");
 }
 
-function gradient(name) {
-  if (state.whatif && name === "x") return column().constant;
-  if (state.whatif && (name === "μ" || name === "σ²")) return [0];
-  return column().variables[name].gradient;
+function aboutEdge(edge) {
+  const name = `${zoom().numbered && edge.number !== null ? `(${edge.number}) ` : ""}${edge.name}${edge.formula ? ` = ${edge.formula}` : ""}`;
+  if (edge.term === null) return `${edge.name}: no gradient goes back here`;
+  const repeated = edge.repeated ? `; repeated ${edge.repeated} times on the way forward, so a sum on the way back` : "";
+  return `${name}${repeated}; carries back: ${state.step >= edge.at ? list(edge.term) : "nothing yet"}`;
 }
 
-function markGraph() {
-  const { step, zoom } = state;
-  const { groups, edges } = column().graphs[zoom];
-  const inside = (edge) => { const [from, to] = ends(edge).map((name) => groups[name.replace(/ ←$/, "")]); return from === to; };
-  const here = data.steps[step - 1];
-  for (const node of $("graph").querySelectorAll(".node")) {
-    const name = node.dataset.name;
-    const [, value, grad] = node.querySelectorAll("text");
-    const group = groups[name.replace(/ ←$/, "")];
-    const valueAt = VALUE_AT[name] ?? group ?? 0;
-    const gradientAt = GRADIENT_AT[name] ?? FIRST_EDGE_INTO[group];
-    if (value) value.classList.toggle("later", step < valueAt);
-    if (grad) {
-      const statistic = state.whatif && (name === "μ" || name === "σ²" || (name !== "y" && zoom === "primitives" && group <= 2));
-      grad.classList.toggle("later", step < gradientAt || statistic);
-      if (name === "x") {
-        grad.dataset.right ??= grad.textContent;
-        grad.textContent = state.whatif ? "grad  " + list(column().constant.slice(0, 3)) + (column().constant.length > 3 ? ", …" : "") : grad.dataset.right;
-        grad.classList.toggle("wrong", state.whatif);
-      }
+// ---- what is shown where the pointer or the keyboard is
+
+function explain(group, about) {
+  group.setAttribute("tabindex", 0);
+  group.setAttribute("role", "img");
+  group.about = about;
+  const show = () => {
+    group.setAttribute("aria-label", about());
+    const box = group.getBoundingClientRect(), tip = $("tip");
+    tip.textContent = about();
+    tip.hidden = false;
+    const x = Math.max(8, Math.min(box.left + box.width / 2 - tip.offsetWidth / 2, innerWidth - tip.offsetWidth - 8));
+    const below = box.bottom + tip.offsetHeight + 8 < innerHeight;
+    tip.style.left = `${x + scrollX}px`;
+    tip.style.top = `${(below ? box.bottom + 6 : Math.max(4, box.top - tip.offsetHeight - 6)) + scrollY}px`;
+  };
+  const hide = () => { $("tip").hidden = true; };
+  group.setAttribute("aria-label", about());
+  group.addEventListener("pointerenter", show);
+  group.addEventListener("pointerleave", hide);
+  group.addEventListener("focus", show);
+  group.addEventListener("blur", hide);
+}
+
+function relabel() {
+  for (const { group } of [...view.nodes, ...view.edges]) group.setAttribute("aria-label", group.about());
+}
+
+// ---- the step in the graph
+
+function mark() {
+  const step = here(), now = state.step;
+  for (const { node, group, value, gradient } of view.nodes) {
+    value.classList.toggle("later", now < node.valueAt);
+    const hidden = node.gradient === null || now < node.gradientAt || cut(node.gradient);
+    if (gradient) {
+      gradient.classList.toggle("later", hidden);
+      gradient.classList.toggle("wrong", state.whatif && data.quantities[node.gradient].without !== null && differs(node.gradient));
     }
-    const ahead = here && !here.input && (name === here.output || (zoom === "primitives" && group === here.number));
-    node.classList.toggle("now", Boolean(ahead || (here && here.input && name === here.input)));
-    if (node.hasAttribute("aria-label")) node.setAttribute("aria-label", describe(node));
+    const back = step?.back ? zoom().edges.find((e) => e.number === step.number) : null;
+    group.classList.toggle("now", Boolean(step && (step.back ? node.key === back.from : node.key === step.node)));
   }
-  for (const edge of $("graph").querySelectorAll(".edge")) {
-    const own = edgeOf(edge);
-    const number = edges[edge.dataset.name]; // the step at which the gradient comes along here
-    const output = ends(edge)[1].replace(/ ←$/, "");
-    const texts = edge.querySelectorAll("text");
-    const term = texts[texts.length - 1];
-    if (term) term.classList.toggle("later", step < number);
-    edge.classList.toggle("gone", step >= 5 && vanished(number));
-    const now = here && (here.input ? number === step && (own || !inside(edge)) : output === here.output);
-    edge.classList.toggle("now", Boolean(now));
-    edge.classList.toggle("flows", Boolean(now && here.input && !vanished(number)));
-    if (edge.hasAttribute("aria-label")) edge.setAttribute("aria-label", describe(edge));
+  for (const { edge, group, path, label } of view.edges) {
+    const back = Boolean(step?.back && edge.number === step.number), ahead = Boolean(step && !step.back && edge.to === step.node);
+    group.classList.toggle("now", back || ahead);
+    group.classList.toggle("back", back && !(state.whatif && edge.cut));
+    group.classList.toggle("gone", state.whatif && edge.cut && now > 0);
+    path.setAttribute("marker-end", back ? "" : `url(#head${ahead ? "now" : ""})`);
+    path.setAttribute("marker-start", back ? "url(#headnow)" : "");
+    label?.querySelector(".term")?.classList.toggle("later", now < edge.at);
+    label?.classList.toggle("gone", state.whatif && edge.cut);
   }
-  const now = $("graph").querySelector(here?.input ? ".edge.now text" : ".node.now") ?? $("graph").querySelector(".node.now");
-  if (now) {
-    const box = now.getBoundingClientRect(), frame = $("graph").getBoundingClientRect();
-    const outside = box.top < frame.top || box.bottom > frame.bottom || box.left < frame.left || box.right > frame.right;
-    if (outside) $("graph").scrollBy(box.left - frame.left - (frame.width - box.width) / 2, box.top - frame.top - frame.height / 3);
+  travel(step);
+  relabel();
+  const group = view.picture.querySelector(".node.now");
+  if (group) bring(group);
+}
+
+const differs = (q) => results[q].some((a, i) => a !== results[data.quantities[q].without][i]);
+
+// Scroll the frame, and nothing else, to what is of interest now.
+function bring(group) {
+  const frame = $("graph"), box = group.getBoundingClientRect(), room = frame.getBoundingClientRect();
+  const by = (low, high, start, end) => (low < start ? low - start - 20 : high > end ? Math.min(high - end + 20, low - start - 20) : 0);
+  frame.scrollBy({ left: by(box.left, box.right, room.left, room.right), top: by(box.top, box.bottom, room.top, room.bottom), behavior: CALM.matches ? "auto" : "smooth" });
+}
+
+// The term goes along the arrow, the way the gradient flows.
+function travel(step) {
+  view.pill?.remove();
+  cancelAnimationFrame(view.frame);
+  if (!step?.back) return;
+  const found = view.edges.find(({ edge }) => edge.number === step.number);
+  if (!found || cut(found.edge.term)) return;
+  const { edge, path } = found, length = path.getTotalLength(), n = size(data.quantities[edge.term].shape);
+  const pill = view.pill = view.picture.appendChild(svg("g", { class: "pill", "aria-hidden": "true" }));
+  const text = written(edge.term, 0) + (n > 1 ? " …" : ""), width = text.length * 7 + 12;
+  pill.append(svg("rect", { x: -width / 2, y: -10, width, height: 20, rx: 10 }), svg("text", { y: 4 }, text));
+  const at = (part) => {
+    const { x, y } = path.getPointAtLength(length * (1 - part));
+    pill.setAttribute("transform", `translate(${x} ${y})`);
+  };
+  const rest = edge.label ? 1 : 0.5; // where there is no label, it stays
+  if (CALM.matches) {
+    at(rest);
+    if (edge.label) pill.remove();
+    return;
   }
+  const began = performance.now();
+  const move = (time) => {
+    const part = Math.min(1, Math.max(0, time - began) / 900);
+    at(part * rest);
+    if (part < 1) view.frame = requestAnimationFrame(move);
+    else if (edge.label) pill.remove();
+  };
+  move(began);
 }
 
 // ---- the panel
 
-function tableOf(table, caption, sumLast) {
-  const box = element("div", undefined, { class: "scroll", tabindex: "0", role: "region", "aria-label": caption });
-  const view = box.appendChild(element("table"));
-  view.appendChild(element("caption", caption));
-  const head = view.appendChild(element("thead")).appendChild(element("tr"));
-  const rows = Math.max(...table.columns.map((numbers) => numbers.length));
-  head.appendChild(element("th", rows > 1 ? "i" : "", { scope: "col" }));
-  for (const name of table.head) head.appendChild(element("th", name, { scope: "col" }));
-  const body = view.appendChild(element("tbody"));
-  for (let i = 0; i < rows; i++) {
-    const row = body.appendChild(element("tr"));
-    row.appendChild(element("th", rows > 1 ? String(i + 1) : "", { scope: "row" }));
-    table.columns.forEach((numbers, j) => {
-      const number = numbers[numbers.length > 1 ? i : 0];
-      const cell = row.appendChild(element("td", format(number), { "data-value": number }));
-      if (sumLast && j === table.columns.length - 1) cell.className = "sum";
-      if ((table.wrong || []).includes(j)) cell.className = "wrong";
+function table({ columns, sum }, caption) {
+  const parts = [], single = columns.filter(({ q }) => flat(data.quantities[q].shape));
+  if (single.length) {
+    const line = html("div", undefined, { class: "singles" });
+    for (const { q, head, result } of single) {
+      const entry = line.appendChild(html(result ? "b" : "span", `${head} = `));
+      entry.append(live(html("span"), q, 0));
+    }
+    parts.push(line);
+  }
+  const sizes = [...new Set(columns.map(({ q }) => size(data.quantities[q].shape)).filter((n) => n > 1))];
+  for (const n of sizes) {
+    const several = columns.filter(({ q }) => size(data.quantities[q].shape) === n);
+    const box = html("div", undefined, { class: "scroll", tabindex: 0, role: "group", "aria-label": caption });
+    const grid = box.appendChild(html("table"));
+    if (n === sizes[0]) grid.append(html("caption", caption));
+    const head = grid.appendChild(html("thead")).appendChild(html("tr"));
+    head.append(html("td"), ...several.map(({ head }) => html("th", head, { scope: "col" })));
+    const body = grid.appendChild(html("tbody")), shape = data.quantities[several[0].q].shape;
+    for (let i = 0; i < (state.all ? n : Math.min(n, ROWS)); i++) {
+      const row = body.appendChild(html("tr"));
+      row.append(html("th", key("", shape, i).slice(1, -1), { scope: "row" }));
+      for (const { q, result } of several) row.append(live(html("td", undefined, { class: result ? "result" : "" }), q, i));
+    }
+    parts.push(box);
+    if (n > ROWS) {
+      const more = html("button", state.all ? "Show fewer" : `Show all ${n}`, { type: "button" });
+      more.addEventListener("click", () => { state.all = !state.all; show(); });
+      parts.push(more);
+    }
+  }
+  return parts;
+}
+
+// In place of what would be NaN: which number has no value, and what it was to be computed of.
+function complain() {
+  const lost = new Set();
+  for (const { nodes } of data.zooms.slice(-1)) {
+    for (const node of nodes) {
+      const i = results[node.value].findIndex((a) => !Number.isFinite(a));
+      if (i >= 0) lost.add(`${key(node.symbol, data.quantities[node.value].shape, i)} is not a finite number: ${node.title.split("   ")[0]}`);
+    }
+  }
+  const bad = results.findIndex((found) => found.some((a) => !Number.isFinite(a)));
+  $("undefined").hidden = bad < 0;
+  if (bad < 0) return;
+  const { key: name, shape, kind } = data.quantities[bad];
+  const first = [...lost][0] ?? `the ${kind} ${key(name, shape, results[bad].findIndex((a) => !Number.isFinite(a)))} is not a finite number`;
+  $("undefined").textContent = `With these numbers ${first}. What depends on it is undefined; Undo takes the last change back.`;
+}
+
+function whatif() {
+  if (!state.whatif) return [];
+  const parts = [];
+  for (const { node } of view.nodes) {
+    const q = node.gradient;
+    if (node.kind !== "leaf" || q === null || data.quantities[q].without === null || !differs(q)) continue;
+    const right = results[q], wrong = results[data.quantities[q].without], most = Math.max(...right.map((a, i) => Math.abs(a - wrong[i])));
+    parts.push(html("p", `The mistake everyone makes once: no gradient through ${data.statistics.join(" and ")}. d${node.symbol} is then off by up to ${format(most)}, where its largest element is ${format(Math.max(...right.map(Math.abs)))}.`, { class: "warning" }));
+    const grid = html("table");
+    const head = grid.appendChild(html("thead")).appendChild(html("tr"));
+    head.append(...[`with constants`, `d${node.symbol}`, "error"].map((text) => html("th", text, { scope: "col" })));
+    const body = grid.appendChild(html("tbody"));
+    right.slice(0, ROWS).forEach((a, i) => {
+      const row = body.appendChild(html("tr"));
+      [wrong[i], a, wrong[i] - a].forEach((number, j) => row.append(html("td", format(number), { "data-number": number, class: j === 1 ? "" : "wrong" })));
     });
+    parts.push(grid);
   }
-  if (table.total) {
-    const row = view.appendChild(element("tfoot")).appendChild(element("tr"));
-    row.appendChild(element("th", table.total.name, { colspan: table.head.length, scope: "row" }));
-    row.appendChild(element("td", format(table.total.value), { "data-value": table.total.value }));
-  }
-  return box;
+  return parts;
 }
 
-function constantTable() {
-  const right = column().variables.x.gradient;
-  const wrong = column().constant;
-  return {
-    head: ["dx by (13) alone", "dx", "error"],
-    columns: [wrong, right, wrong.map((number, i) => number - right[i])],
-    wrong: [0, 2],
-  };
-}
-
-function sentence(step) {
-  if (!step) return "The batch x, the scale γ and the shift β are given. Go on: the mean comes first.";
-  if (!step.input) return `Forward: ${step.output} is computed from what is known, and appears in its box.`;
-  if (vanished(step.number)) return "With constant statistics nothing flows back along this edge: its term is missing from dx.";
-  const table = column().tables[step.number - 1];
-  const [first, more] = [list(table.columns[2].slice(0, 3)), table.columns[2].length > 3 ? " and so on" : ""];
-  const amount = table.total ? `its terms add up to ${format(table.total.value)}` : `its term is ${first}${more}`;
-  const zero = step.number === 9 ? ", since the x − μ cancel" : "";
-  const complete = step.gradient ? `. With it, ${step.gradient} is ${state.whatif ? "taken for" : ""} complete` : "";
-  return `Backward from ${step.output} to ${step.input}: what arrives, times the local derivative; ${amount}${zero}${complete}.`;
+function math(step) {
+  const parts = (step?.math ?? []).map((text) => {
+    const line = html("div", undefined, { class: "formula", role: "group", tabindex: 0, "aria-label": "Formula" });
+    line.append(new DOMParser().parseFromString(text, "application/xml").documentElement);
+    return line;
+  });
+  if (step?.formula) parts.push(html("p", step.formula));
+  return parts;
 }
 
 function show() {
-  const step = data.steps[state.step - 1];
-  $("title").textContent = step ? `(${step.number}) ${step.name}` : "The start";
-  $("sentence").textContent = sentence(step);
-  const math = step && state.whatif && step.constant ? [step.math[0], step.constant] : step?.math;
-  $("math").innerHTML = math ? math.join("") : ""; // made from the table's LaTeX
-  $("numbers").replaceChildren();
-  if (step && !vanished(step.number)) {
-    const caption = step.input ? "What arrives, the local derivative, and their product" : "The numbers put in";
-    $("numbers").append(tableOf(column().tables[step.number - 1], caption));
-    const total = column().totals[step.number];
-    if (total && !state.whatif) $("numbers").append(tableOf(total, `The terms add up to ${step.gradient}`, true));
+  const step = here();
+  shown = shown.filter(({ node }) => view.picture.contains(node));
+  $("title").textContent = step ? step.title : "The start";
+  $("sentence").textContent = step ? step.sentence : `${zoom().nodes.filter(({ kind }) => kind !== "computed").map(({ symbol }) => symbol).slice(0, 8).join(", ")} are given. Go on: a step at a time, the rest is computed.`;
+  $("math").replaceChildren(...math(step));
+  for (const line of $("math").querySelectorAll(".formula")) { // as large as there is room for, but legible: then it scrolls
+    const share = line.clientWidth / line.scrollWidth;
+    if (share < 1) line.style.fontSize = `${Math.max(0.75, share * 0.98)}em`;
+    if (line.scrollWidth <= line.clientWidth) line.removeAttribute("tabindex");
   }
-  if (state.whatif) {
-    const table = constantTable();
-    const most = Math.max(...table.columns[2].map(Math.abs));
-    const scale = Math.max(...table.columns[1].map(Math.abs));
-    const warning = `The mistake everyone makes once: no gradient through μ and σ², so (8) to (12) vanish. dx is then off by up to ${format(most)}, where its largest element is ${format(scale)}.`;
-    $("numbers").append(element("p", warning, { class: "warning" }), tableOf(table, "dx with constant statistics"));
-  }
+  const captions = step?.back ? ["What arrives, and what goes on", "The terms add up"] : ["The numbers put in"];
+  $("tables").replaceChildren(...whatif(), ...(step?.tables ?? []).flatMap((columns, i) => table(columns, captions[i])));
+  $("slider").max = steps().length;
   $("slider").value = state.step;
   $("slider").setAttribute("aria-valuetext", $("title").textContent);
-  $("place").textContent = `${state.step} / ${LAST}`;
+  $("place").textContent = `${state.step} / ${steps().length}`;
+  document.body.dataset.step = state.step;
   $("back").disabled = state.step === 0;
-  $("next").disabled = state.step === LAST;
-  markGraph();
+  $("next").disabled = state.step === steps().length;
+  const lines = [...$("source").children];
+  lines.forEach((line, i) => {
+    line.classList.toggle("now", Boolean(step?.lines.includes(i)));
+    line.classList.toggle("later", zoom().source[i].step > state.step);
+  });
+  const line = lines[step?.lines[0]];
+  if (line) $("source").scrollTop = line.offsetTop - $("source").offsetTop - 60;
+  mark();
+}
+
+function drawSource() {
+  $("source").replaceChildren(...zoom().source.map(({ text, step }) => {
+    const line = html("li");
+    line.appendChild(html("button", text, { type: "button" })).addEventListener("click", () => go(step));
+    return line;
+  }));
+}
+
+// ---- the numbers that are given
+
+function update() {
+  compute();
+  view.largest = Math.max(0, ...view.gradients.filter((q) => !cut(q)).flatMap((q) => numbers(q).map(Math.abs)).filter(Number.isFinite));
+  for (const { refresh } of shown) refresh();
+  plot();
+  complain();
+}
+
+function change(leaf, i, number) {
+  state.leaves[leaf][i] = number;
+  const input = view.inputs[leaf][i];
+  if (input !== document.activeElement) input.value = format(number, 5);
+  input.dataset.number = number;
+  update();
+  remember();
+}
+
+function keep() { // for undo
+  state.undo.push(state.leaves.map((a) => [...a]));
+  if (state.undo.length > 200) state.undo.shift();
+  $("undo").disabled = $("reset").disabled = false;
+}
+
+function restore(leaves) {
+  state.leaves = leaves.map((a) => [...a]);
+  view.inputs.forEach((inputs, leaf) => inputs.forEach((input, i) => {
+    input.value = format(state.leaves[leaf][i], 5);
+    input.dataset.number = state.leaves[leaf][i];
+    input.removeAttribute("aria-invalid");
+  }));
+  $("complaint").hidden = true;
+  update();
+  show();
+  remember();
+}
+
+function undo() {
+  if (state.undo.length) restore(state.undo.pop());
+  $("undo").disabled = !state.undo.length;
+}
+
+const parse = (text) => {
+  const plain = text.trim().replace(/−/g, "-").replace(",", ".");
+  return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(plain) ? Number(plain) : NaN;
+};
+
+// A step that suits the number: a hundredth of its power of ten.
+const unit = (number) => 10 ** (Math.floor(Math.log10(Math.abs(number) || 1)) - 1);
+const moved = (number, count, of) => Number((number + count * of).toPrecision(12));
+
+function field(leaf, i) {
+  const { key: name, shape } = data.leaves[leaf];
+  const own = key(name, shape, i);
+  const input = html("input", undefined, { "data-leaf": own, "aria-label": own, inputmode: "decimal", autocomplete: "off", spellcheck: "false" });
+  let kept = false;
+  const begin = () => {
+    if (!kept) keep();
+    kept = true;
+  };
+  input.addEventListener("focus", () => { kept = false; });
+  input.addEventListener("input", () => {
+    const number = parse(input.value);
+    const wrong = !Number.isFinite(number);
+    input.toggleAttribute("aria-invalid", wrong);
+    if (wrong) input.setAttribute("aria-invalid", "true");
+    $("complaint").hidden = !wrong;
+    if (wrong) $("complaint").textContent = `“${input.value}” is no number: ${own} stays ${format(state.leaves[leaf][i], 5)}.`;
+    else {
+      begin();
+      change(leaf, i, number);
+    }
+  });
+  input.addEventListener("blur", () => {
+    input.value = format(state.leaves[leaf][i], 5);
+    input.removeAttribute("aria-invalid");
+    relabel();
+  });
+  input.addEventListener("keydown", (event) => {
+    const count = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
+    if (event.key === "Enter") input.blur();
+    if (!count) return;
+    event.preventDefault();
+    begin();
+    const number = state.leaves[leaf][i];
+    change(leaf, i, moved(number, event.shiftKey ? 10 * count : count, unit(number)));
+    input.value = format(state.leaves[leaf][i], 5);
+  });
+  sideways(input, () => {
+    const start = state.leaves[leaf][i], of = unit(start);
+    keep();
+    return (pixels) => change(leaf, i, moved(start, Math.round(pixels / 4), of));
+  });
+  return input;
+}
+
+// Dragging: ``begin`` is asked when the pointer has moved, and gives what is called with the pixels since.
+function sideways(element, begin) {
+  element.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    let move = null;
+    const x = event.clientX;
+    element.setPointerCapture(event.pointerId); // a fast pointer leaves it at once
+    const drag = (event) => {
+      const pixels = event.clientX - x;
+      if (!move && Math.abs(pixels) > 3) {
+        move = begin();
+        element.blur();
+        getSelection()?.removeAllRanges();
+      }
+      if (move) move(pixels);
+    };
+    const end = () => {
+      element.removeEventListener("pointermove", drag);
+      for (const name of ["pointerup", "pointercancel"]) element.removeEventListener(name, end);
+      if (move) {
+        drawn.range = null;
+        element.blur();
+        plot();
+        relabel();
+      }
+    };
+    element.addEventListener("pointermove", drag);
+    for (const name of ["pointerup", "pointercancel"]) element.addEventListener(name, end);
+  });
+}
+
+function drawLeaves() {
+  const groups = new Map(); // the single numbers x[0], x[1], … stand together, as those of an array do
+  view.inputs = data.leaves.map(({ key: name, symbol, shape, kind }, leaf) => {
+    const inputs = Array.from({ length: size(shape) }, (_, i) => field(leaf, i));
+    const about = { upstream: "the upstream gradient", constant: "a constant of an equation", leaf: "" }[kind];
+    const [, base, index] = flat(shape) ? /^([^[]+)\[(.+)\]$/.exec(symbol) ?? [] : [];
+    if (flat(shape) && !base) {
+      const row = $("leaves").appendChild(html("label", undefined, { class: "single" }));
+      const text = row.appendChild(html("span", symbol));
+      if (about) text.append(html("small", ` ${about}`));
+      row.append(inputs[0]);
+      return inputs;
+    }
+    const grid = groups.get(base) ?? fields(base ?? symbol, [about, base ? "" : shape.join(" × ")].filter(Boolean).join(", "));
+    if (base) groups.set(base, grid);
+    inputs.forEach((input, i) => grid.appendChild(html("label", index ?? key("", shape, i).slice(1, -1))).append(input));
+    if (grid.childElementCount > 20) grid.tabIndex = 0; // it scrolls
+    return inputs;
+  });
+  $("reset").disabled = $("undo").disabled = true;
+}
+
+function fields(symbol, about) {
+  const set = $("leaves").appendChild(html("fieldset"));
+  set.appendChild(html("legend", `${symbol} `)).append(html("small", about));
+  return set.appendChild(html("div", undefined, { class: "numbers" }));
+}
+
+// ---- the points on number lines: an array that is given, and what has as many numbers and is computed of it
+
+const drawn = { range: null, rows: [] };
+
+function drawPlot() {
+  const differentiated = new Set(data.zooms[0].nodes.filter(({ kind, gradient }) => kind === "leaf" && gradient !== null).map(({ key }) => key));
+  const leaf = data.leaves.reduce((best, { key, shape }, i) =>
+    (differentiated.has(key) && size(shape) > 1 && (best < 0 || size(shape) > size(data.leaves[best].shape)) ? i : best), -1);
+  if (leaf < 0) return;
+  const n = size(data.leaves[leaf].shape), { symbol, shape } = data.leaves[leaf];
+  const computed = data.zooms[0].nodes.filter(({ kind, value }) => kind === "computed" && String(data.quantities[value].shape) === String(shape));
+  const rows = [{ leaf, symbol }, ...computed.slice(0, 3).map(({ value, symbol }) => ({ q: value, symbol }))];
+  const picture = svg("svg", { viewBox: `0 0 300 ${rows.length * 52}`, role: "group", "aria-label": `The points of ${symbol} on number lines` });
+  drawn.lines = n <= 30 ? Array.from({ length: n }, () => picture.appendChild(svg("path", { class: "same", fill: "none" }))) : [];
+  drawn.rows = rows.map((row, r) => {
+    const y = r * 52 + 22;
+    picture.append(svg("path", { class: "axis", d: `M 24 ${y} H 296` }), svg("text", { x: 0, y: y + 4 }, row.symbol));
+    const ends = [svg("text", { x: 24, y: y + 22 }), svg("text", { x: 296, y: y + 22, "text-anchor": "end" })];
+    picture.append(...ends);
+    const points = Array.from({ length: n }, (_, i) => {
+      const point = picture.appendChild(svg("circle", { cy: y, r: n > 30 ? 3 : row.leaf === undefined ? 4 : 6 }));
+      if (row.leaf !== undefined) movable(point, row.leaf, i);
+      return point;
+    });
+    return { ...row, y, ends, points };
+  });
+  $("plot").replaceChildren(picture);
+}
+
+function movable(point, leaf, i) {
+  const own = key(data.leaves[leaf].key, data.leaves[leaf].shape, i);
+  for (const [name, value] of Object.entries({ tabindex: 0, role: "slider", "aria-label": own })) point.setAttribute(name, value);
+  sideways(point, () => {
+    const start = state.leaves[leaf][i], { range: [[low, high]] } = drawn;
+    keep();
+    const scale = (high - low) / 272 * 300 / $("plot").clientWidth, of = 10 ** Math.floor(Math.log10(scale));
+    return (pixels) => change(leaf, i, Number((Math.round((start + pixels * scale) / of) * of).toPrecision(12)));
+  });
+  point.addEventListener("keydown", (event) => {
+    const count = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    if (!count) return;
+    event.preventDefault();
+    event.stopPropagation();
+    keep();
+    const number = state.leaves[leaf][i];
+    drawn.range = null;
+    change(leaf, i, moved(number, count, unit(number)));
+  });
+}
+
+function plot() {
+  const { rows, lines } = drawn;
+  if (!rows.length) return;
+  const all = rows.map(({ leaf, q }) => (leaf !== undefined ? state.leaves[leaf] : results[q]));
+  drawn.range ??= all.map((numbers) => {
+    const finite = numbers.filter(Number.isFinite), low = Math.min(...finite), high = Math.max(...finite), more = (high - low || Math.abs(low) || 1) * 0.08;
+    return [low - more, high + more];
+  });
+  const places = rows.map((row, r) => {
+    const [low, high] = drawn.range[r];
+    [low, high].forEach((number, k) => { row.ends[k].textContent = format(number, 3); });
+    return row.points.map((point, i) => {
+      const x = 24 + 272 * Math.max(-0.02, Math.min(1.02, (all[r][i] - low) / (high - low)));
+      point.setAttribute("cx", Number.isFinite(x) ? x.toFixed(1) : -20);
+      if (row.leaf !== undefined) {
+        point.setAttribute("aria-valuenow", all[r][i]);
+        point.setAttribute("aria-valuetext", format(all[r][i]));
+      }
+      return Number.isFinite(x) ? x.toFixed(1) : -20;
+    });
+  });
+  lines.forEach((line, i) => line.setAttribute("d", rows.map(({ y }, r) => `${r ? "L" : "M"} ${places[r][i]} ${y}`).join(" ")));
 }
 
 // ---- what a person does
 
 function go(step) {
-  state.step = Math.min(LAST, Math.max(0, step));
-  if (!INLINE) history.replaceState(null, "", "#step=" + state.step);
-  if (state.step === LAST) play(false);
+  state.step = Math.min(steps().length, Math.max(0, step));
+  if (state.step === steps().length) play(false);
   show();
+  remember();
 }
 
 function play(on) {
@@ -233,39 +712,133 @@ function play(on) {
 
 function togglePlay() {
   const start = !state.timer;
-  if (start && state.step === LAST) go(0);
+  if (start && state.step === steps().length) go(0);
   play(start);
 }
 
+// The same place at another zoom: the first step of the same equation on the same way.
+function setZoom(index) {
+  const step = here(), last = state.step === steps().length;
+  state.zoom = index;
+  const found = step ? steps().findIndex(({ group, back }) => group === step.group && back === step.back) + 1 : 0;
+  state.step = last ? steps().length : found;
+  redraw();
+}
+
+function redraw() {
+  shown = [];
+  drawGraph();
+  drawSource();
+  $("zooms").querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", i === state.zoom));
+  view.inputs = inputs;
+  update();
+  show();
+  remember();
+}
+
+// ---- the address: the step, and what is other than at the start
+
+function address() {
+  const found = new URLSearchParams({ step: state.step });
+  if (state.zoom) found.set("zoom", zoom().name);
+  if (state.example) found.set("example", state.example);
+  if (state.whatif) found.set("whatif", 1);
+  data.leaves.forEach(({ key }, leaf) => {
+    const own = state.leaves[leaf];
+    if (own.some((a, i) => a !== data.examples[state.example].numbers[leaf][i])) found.set(`set ${key}`, own.join(" "));
+  });
+  return `#${found}`;
+}
+
+let waiting = null, last = 0;
+function remember() { // browsers refuse more than some hundred changes of the address in half a minute
+  if (INLINE || waiting) return;
+  const write = () => {
+    waiting = null;
+    last = performance.now();
+    if (location.hash !== address()) history.replaceState(null, "", address());
+  };
+  const pause = 250 - (performance.now() - last);
+  if (pause <= 0) write();
+  else waiting = setTimeout(write, pause);
+}
+
 function fromAddress() {
-  const found = /^#step=(\d+)$/.exec(location.hash);
-  return found ? Math.min(LAST, Number(found[1])) : 0;
+  const found = new URLSearchParams(location.hash.slice(1));
+  const whole = (name, most) => Math.min(most, /^\d+$/.test(found.get(name) ?? "") ? Number(found.get(name)) : 0);
+  state.zoom = Math.max(0, data.zooms.findIndex(({ name }) => name === found.get("zoom")));
+  state.example = whole("example", data.examples.length - 1);
+  state.whatif = found.has("whatif") && data.statistics.length > 0;
+  state.step = whole("step", steps().length);
+  state.leaves = data.examples[state.example].numbers.map((numbers, leaf) => {
+    const own = (found.get(`set ${data.leaves[leaf].key}`) ?? "").split(" ").map(parse);
+    return own.length === numbers.length && own.every(Number.isFinite) ? own : [...numbers];
+  });
+  $("example").value = state.example;
+  $("whatif").checked = state.whatif;
+  $("reset").disabled = !address().includes("set+");
 }
 
 $("back").addEventListener("click", () => go(state.step - 1));
 $("next").addEventListener("click", () => go(state.step + 1));
 $("play").addEventListener("click", togglePlay);
 $("slider").addEventListener("input", (event) => go(Number(event.target.value)));
-$("whatif").addEventListener("change", (event) => { state.whatif = event.target.checked; show(); });
-$("column").addEventListener("change", (event) => { state.column = Number(event.target.value); drawGraph(); show(); });
-for (const radio of document.getElementsByName("zoom")) {
-  radio.addEventListener("change", () => { state.zoom = radio.value; drawGraph(); show(); });
-}
-window.addEventListener("hashchange", () => { state.step = fromAddress(); show(); });
+$("whatif").addEventListener("change", (event) => { state.whatif = event.target.checked; update(); show(); remember(); });
+$("undo").addEventListener("click", undo);
+$("reset").addEventListener("click", () => { keep(); drawn.range = null; restore(data.examples[state.example].numbers); $("reset").disabled = true; });
+$("example").addEventListener("change", (event) => {
+  state.example = Number(event.target.value);
+  drawn.range = null;
+  state.undo = [];
+  restore(data.examples[state.example].numbers);
+  $("undo").disabled = $("reset").disabled = true;
+});
+window.addEventListener("hashchange", () => { fromAddress(); drawn.range = null; restore(state.leaves); redraw(); });
+window.addEventListener("resize", fit);
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const target = event.target;
-  if (target.matches("select, input[type=range], input[type=radio]") && event.key !== " ") return; // these keys are theirs
-  if (event.key === " " && target.matches("button, input, select")) return;
-  const moves = { ArrowLeft: state.step - 1, ArrowRight: state.step + 1, Home: 0, End: LAST };
+  const target = event.target, typing = target.matches("input[data-leaf]");
+  if ((event.ctrlKey || event.metaKey) && event.key === "z") {
+    event.preventDefault();
+    return undo();
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || typing) return;
+  if (event.key === "Escape") $("tip").hidden = true;
+  if (target.matches("select, input[type=range]") && event.key !== " ") return; // these keys are theirs
+  if (event.key === " " && target.matches("button, select, input[type=checkbox]")) return;
+  const moves = { ArrowLeft: state.step - 1, ArrowRight: state.step + 1, Home: 0, End: steps().length };
   if (event.key in moves) go(moves[event.key]);
   else if (event.key === " ") togglePlay();
   else return;
   event.preventDefault();
 });
+// What was clicked does not keep the keys: who comes by keyboard keeps the focus.
+document.addEventListener("click", (event) => {
+  if (event.detail && event.target.closest("button, input[type=checkbox], label:has([type=checkbox])")) document.activeElement.blur();
+});
 
-data.names.forEach((name, j) => $("column").appendChild(element("option", name, { value: j })));
+data.examples.forEach(({ name }, i) => $("example").append(html("option", name, { value: i })));
+$("examples").hidden = data.examples.length < 2;
+$("whatif-label").hidden = !data.statistics.length;
+$("whatif-label").lastElementChild.textContent = `What if ${data.statistics.join(" and ")} ${data.statistics.length > 1 ? "were constants" : "were a constant"}?`;
+data.zooms.forEach(({ name }, i) => {
+  const button = $("zooms").appendChild(html("button", name, { type: "button", "aria-pressed": false }));
+  button.addEventListener("click", () => setZoom(i));
+});
+$("zooms").hidden = data.zooms.length < 2;
+for (const [of, text] of [["leaf", "given"], ["", "computed"], ["constant", "a constant, without gradient"], ["more", "a positive gradient"], ["less", "a negative one"]]) {
+  $("legend").appendChild(html("li", text)).prepend(html("span", undefined, { class: `swatch ${of}` }));
+}
+$("legend").append(html("li", "at an arrow: the term that goes back along it"), html("li", "≈ 0: no more than rounding can make of the terms that are added up"), html("li", "of a large array: its first numbers, and its size with a bar for each"));
 $("address").hidden = INLINE;
-state.step = fromAddress();
-drawGraph();
-show();
+drawLeaves();
+const inputs = view.inputs;
+if (INLINE) new ResizeObserver(() => parent.postMessage({ page: document.documentElement.offsetHeight }, "*")).observe(document.documentElement);
+fromAddress();
+compute();
+drawPlot();
+view.inputs = inputs;
+inputs.forEach((own, leaf) => own.forEach((input, i) => {
+  input.value = format(state.leaves[leaf][i], 5);
+  input.dataset.number = state.leaves[leaf][i];
+}));
+redraw();

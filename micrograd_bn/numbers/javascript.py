@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 
 from ..kinds import apply
 from ..shapes import axes
-from .program import Name, Program, Tape
+from .name import Name, Tape
+from .program import Program, identifiers
 
 INFIX = {
     **{"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "power": "**"},
@@ -20,12 +22,23 @@ FUNCTIONS = {
     **{of: of for of in ("sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "abs")},
     **{"maximum": "max", "minimum": "min", "relu": "max"},
 }
+UNIT = 2.0**-53  # of a correctly rounded result; JavaScript's other functions are within two last places
+EXACT = {"add", "sub", "mul", "div", "sqrt", "neg", "abs", "where", "maximum", "minimum", "relu"}
 LARGEST = 20_000  # numbers
+# Names in Python that are none in JavaScript.
+RESERVED = {
+    *("arguments", "case", "catch", "const", "debugger", "default", "delete", "do", "enum"),
+    *("eval", "export", "extends", "false", "function", "implements", "instanceof", "interface", "let"),
+    *("Math", "Infinity", "NaN", "new", "null", "package", "private", "protected", "public"),
+    *("static", "super", "switch", "this", "throw", "true", "typeof", "undefined", "var"),
+    *("void"),
+}
 
 
-def source(p: Program) -> str:
+def source(p: Program, errors: bool = False) -> str:
     """A function of the values and their upstream gradient, all as flat arrays of numbers, that returns the result and the
-    gradients of the inputs, flat as well: ``[y, [dx, …]]``.
+    gradients of the inputs, flat as well: ``[y, [dx, …]]``; with ``errors`` also, for each number of the gradients, a bound on what
+    rounding may have made of it, as ``running`` gives it: ``[y, [dx, …], [error of dx, …]]``.
 
     Numbers are float64, and a sum is taken from left to right. Raises ValueError where they are too many to be written out.
 
@@ -39,34 +52,59 @@ def source(p: Program) -> str:
     }
     """
     given = [a for a in (*p.inputs, p.upstream, *p.constants) if a is not None]
-    numbers = sum(math.prod(a.shape) for a in (*given, *p.statements))
-    if numbers > LARGEST:
-        raise ValueError(
-            f"{numbers:,} numbers are too many to be written out one by one, {LARGEST:,} at most: trace a smaller batch"
-        )
+    count = sum(math.prod(a.shape) for a in (*given, *p.statements))
+    if count > LARGEST:
+        raise ValueError(f"{count:,} numbers are too many to be written out one by one, {LARGEST:,} at most: trace a smaller batch")
     tape, texts, values = Tape(), {}, {}
-    for a in given:
+    labels = identifiers([a.label or "" for a in given], "x", RESERVED)
+    for a, label in zip(given, labels):
         array = values[a] = np.empty(a.shape, dtype=object)
         for i, index in enumerate(np.ndindex(a.shape)):
             name = array[index] = tape.given(0.5, "")
-            texts[name] = f"{a.label}[{i}]"
+            texts[name] = f"{label}[{i}]"
     for a in p.statements:
         values[a] = _numbers(tape, a, [values[b] if isinstance(b, Name) else b for b in a.inputs])
-    results = [values[a] if isinstance(a, Name) else np.asarray(a, dtype=object) for a in (p.result, *p.gradient)]
-    needed, todo = set(), [a for array in results for a in np.ravel(array) if isinstance(a, Name)]
+    lists = [np.ravel(np.asarray(values[a] if isinstance(a, Name) else a, dtype=object)).tolist() for a in (p.result, *p.gradient)]
+    if errors:
+        bounds = _bounds(tape)
+        lists += [[bounds.get(a, 0.0) if isinstance(a, Name) else 0.0 for a in numbers] for numbers in lists[1:]]
+    needed, todo = set(), [a for numbers in lists for a in numbers if isinstance(a, Name)]
     while todo:
         a = todo.pop()
         if a not in needed:
             needed.add(a)
             todo += a.uses()
     lines: list[str] = []
+    free = (label for i in itertools.count(1) if (label := f"t{i}") not in labels)
     for a in tape.names:
         if a in needed:
-            texts[a] = f"t{len(lines) + 1}"
+            texts[a] = next(free)
             lines.append(f"  const {texts[a]} = {_right(a, texts)};")
-    y, *gradients = [f"[{', '.join(_text(a, texts) for a in np.ravel(array))}]" for array in results]
-    head = f"function gradients({', '.join(a.label or '' for a in given)}) {{"
-    return "\n".join([head, *lines, f"  return [{y}, [{', '.join(gradients)}]];", "}"])
+    y, *others = [f"[{', '.join(_text(a, texts) for a in numbers)}]" for numbers in lists]
+    n = len(p.gradient)
+    parts = [y, *[f"[{', '.join(part)}]" for part in ([others[:n], others[n:]] if errors else [others])]]
+    head = f"function gradients({', '.join(labels)}) {{"
+    return "\n".join([head, *lines, f"  return [{', '.join(parts)}];", "}"])
+
+
+def _bounds(tape: Tape) -> dict[Name, Any]:
+    """A bound on the rounding error of each number, as one more: what its slopes make of the errors of its inputs, and its own.
+    What is given counts as rounded, too, for 0.1 is no float."""
+    bounds: dict[Name, Any] = {}
+    for a in [*tape.names]:
+        assert a.primitive is not None
+        if a.primitive.vjp is None:
+            continue  # a comparison
+        own = abs(a) * (UNIT if a.primitive.name in EXACT else 4 * UNIT)
+        for b in a.uses():
+            if b.primitive is None and b not in bounds:
+                bounds[b] = abs(b) * UNIT
+        carried = [(i, bounds[b]) for i, b in enumerate(a.inputs) if isinstance(b, Name) and b in bounds]
+        slopes = a.primitive.vjp(1.0, a, *a.inputs, **a.params) if carried else ()
+        for i, bound in carried:
+            own = own + (bound if type(slopes[i]) is float else abs(slopes[i]) * bound)
+        bounds[a] = own
+    return bounds
 
 
 def _numbers(tape: Tape, a: Name, inputs: Sequence[Any]) -> Any:

@@ -1,0 +1,77 @@
+"""Where the boxes, arrows and labels of a graph stand: Graphviz finds the places, the page draws."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ..draw import LARGE, QUICKLY, rendered
+
+CHARACTER = 6.67  # the width of an X in Graphviz's Arial of 10 points, by which a label's place is kept free
+
+
+class Box(NamedTuple):
+    """What is to be placed: its size in pixels, and the group that it belongs to, or None."""
+
+    width: float
+    height: float
+    group: int | None
+
+
+def layout(
+    boxes: list[Box], groups: list[str], arrows: Iterable[tuple[int, int, tuple[int, int]]], ordered: bool
+) -> dict[str, Any]:
+    """The places, in pixels from the top left corner.
+
+    boxes    by their index.
+    groups   their titles.
+    arrows   (from, to, (characters, lines) of the label), by the boxes' indices.
+    ordered  whether what a box is computed of stands in order, from left to right.
+    """
+    import graphviz
+
+    arrows = list(arrows)
+    how = (QUICKLY if len(boxes) > LARGE else {}) | ({"ordering": "in"} if ordered else {})
+    dot = graphviz.Digraph(
+        graph_attr={"fontname": "Arial", "fontsize": "12", "nodesep": "0.25", "ranksep": "0.3", "newrank": "true", **how},
+        node_attr={"shape": "box", "fixedsize": "true", "label": ""},
+        edge_attr={"fontname": "Arial", "fontsize": "10", "arrowsize": "0.7"},
+    )
+    clusters = [graphviz.Digraph(name=f"cluster_{g}") for g in range(len(groups))]
+    for cluster, title in zip(clusters, groups):
+        cluster.attr(margin="8", label="X" * len(title), labeljust="l")
+    for i, box in enumerate(boxes):
+        size = {"width": f"{box.width / 72:.3f}", "height": f"{box.height / 72:.3f}"}
+        (dot if box.group is None else clusters[box.group]).node(str(i), **size)
+    for cluster in clusters:
+        dot.subgraph(cluster)
+    for i, (start, end, (characters, lines)) in enumerate(arrows):
+        dot.edge(str(start), str(end), id=str(i), label="\\n".join(["X" * characters] * lines) if characters else "")
+    placed = json.loads(rendered(dot.source, "json0"))
+    _, _, width, height = map(float, placed["bb"].split(","))
+
+    def point(text: str) -> tuple[float, float]:
+        x, y = map(float, text.split(",")[-2:])
+        return round(x, 1), round(height - y, 1)
+
+    objects = placed.get("objects", [])
+    at = {o["name"]: point(o["pos"]) for o in objects if "pos" in o}
+    frames = {}
+    for o in objects:
+        if "bb" in o:
+            left, bottom, right, top = map(float, o["bb"].split(","))
+            frames[int(o["name"].removeprefix("cluster_"))] = [left, height - top, right - left, top - bottom]
+    found: list[Any] = [None] * len(arrows)
+    for edge in placed.get("edges", []):
+        end, *points = edge["pos"].split()
+        found[int(edge["id"])] = {
+            "points": [point(p) for p in points] + [point(end)],
+            "label": point(edge["lp"]) if "lp" in edge else None,
+        }
+    return {
+        "size": [width, height],
+        "boxes": [at[str(i)] for i in range(len(boxes))],
+        "groups": [frames[g] for g in range(len(groups))],
+        "arrows": found,
+    }
