@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import math
+from collections.abc import Callable, Collection, Iterator
 from copy import deepcopy
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from . import functions as F
 from . import primitives as P
-from .kinds import Value, as_constant, boxed, is_number, is_tensor
+from .kinds import Array, Value, as_constant, boxed, is_number, is_tensor
 from .shapes import shape
 
 if TYPE_CHECKING:
@@ -96,6 +97,47 @@ class ArrayLike:
     def T(self) -> Any:
         """The transpose: the axes reversed."""
         return F.transpose(self)
+
+    # ---- what an array is asked for
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return len(shape(self))
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return math.prod(shape(self))
+
+    def item(self: Any) -> Any:
+        """The single number in here, as a plain number."""
+        return self.data.item() if hasattr(self.data, "item") else self.data
+
+    def numpy(self: Any) -> Array:
+        """``data`` as an array: the same memory where it is one."""
+        return np.asarray(self.data)
+
+    def tolist(self) -> Any:
+        """``data`` as a number, or nested lists of them."""
+        return self.numpy().tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __bool__(self: Any) -> bool:
+        return bool(self.data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __len__(self) -> int:
+        if not shape(self):
+            raise TypeError("a Tensor of a single number has no len()")
+        return shape(self)[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
 
     # ---- NumPy's functions
 

@@ -177,6 +177,12 @@ def _own(name: str, number: Value) -> Value:
     raise TypeError(f"{type(number).__name__} has no {name}: convert to a kind of number that has, such as float or mpmath's mpf")
 
 
+def dtype_of(data: Any) -> np.dtype[Any]:
+    """The dtype of data: float64 for Python's float, object for numbers that NumPy does not know."""
+    dtype: np.dtype[Any] | None = getattr(data, "dtype", None)
+    return np.dtype(type(data) if isinstance(data, (float, bool)) else object) if dtype is None else dtype
+
+
 def is_tensor(value: Any) -> bool:
     """Whether this is a Tensor, which this module cannot import: the engine is built on it."""
     return hasattr(type(value), "record")

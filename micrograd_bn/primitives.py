@@ -1,7 +1,7 @@
 """The primitives: each operation's symbol, its forward and its vector-Jacobian product, an entry each.
 
-A VJP takes ``g`` (the gradient of the loss with respect to the result ``y``), ``y`` and the inputs, and returns a
-gradient for each input; None where there is none. Values go by position, parameters (an axis, an exponent) by keyword.
+A VJP takes ``g`` (the gradient of the loss with respect to the result ``y``), ``y`` and the inputs, and returns a gradient
+for each input, g times ∂y/∂input; None where there is none. Values go by position, parameters (an axis, an exponent) by keyword.
 
 Nothing here looks inside a number. Forwards and VJPs use only operators, integers and NumPy functions that dispatch, so
 the same line serves floats, arrays of any kind of number (Decimal, SymPy, Dask …) and ``Tensor``s; on ``Tensor``s a VJP is
@@ -40,12 +40,12 @@ class Primitive:
         tensor = None
         for value in inputs:
             if type(value) not in PLAIN and is_tensor(value):
-                tensor = value  # the last of them: the first may be a condition
+                tensor = value  # whose dtype constants take: the last of them, for the first may be a condition
         if tensor is None:
             return self.forward(*inputs, **params)
         if len(inputs) > 1:
             inputs = tuple([as_constant(a, tensor.data) for a in inputs])
-        return tensor.record(self, inputs, params)
+        return tensor.record(self, inputs, params or NONE)
 
 
 # ---- The table: arithmetic
@@ -65,7 +65,7 @@ mul = Primitive("mul", "×",
 
 div = Primitive("div", "÷",
                 operator.truediv,
-                lambda g, y, a, b: (da := g / b, -unbroadcast(da * y, shape(b))))
+                lambda g, y, a, b: (da := g / b, -unbroadcast(da * y, shape(b))))  # ∂y/∂b = −a/b² = −y/b
 
 neg = Primitive("neg", "−",
                 operator.neg,
@@ -198,11 +198,12 @@ sum = Primitive("sum", "Σ",
                 lambda g, y, a, axis, keepdims: (spread(g, a, axis),))
 
 
-def _shared(g: Value, n: int) -> Value:
-    """g / n; a float16 goes through float32, for 1/n may be in its range though n is not."""
-    if getattr(g, "dtype", None) == np.float16 and n > 2048:
-        return astype(astype(g, dtype=np.float32) / n, dtype=np.float16)
-    return g / n
+def shared(g: Value, a: Value, axis: Any) -> Value:
+    """g / m, where a mean of ``a`` over ``axis`` is of m numbers. float16 goes through float32, for m may be beyond its range."""
+    m = count(a, axis)
+    if getattr(g, "dtype", None) == np.float16 and m > 2048:
+        return astype(astype(g, dtype=np.float32) / m, dtype=np.float16)
+    return g / m
 
 
 def _mean(a: Value, axis: Any, keepdims: bool) -> Value:
@@ -213,7 +214,7 @@ def _mean(a: Value, axis: Any, keepdims: bool) -> Value:
 
 mean = Primitive("mean", "mean",
                  _mean,
-                 lambda g, y, a, axis, keepdims: (spread(_shared(g, count(a, axis)), a, axis),))
+                 lambda g, y, a, axis, keepdims: (spread(shared(g, a, axis), a, axis),))
 
 
 def _extremum_vjp(g: Value, a: Value, loses: Value, axis: Any) -> tuple[Value]:
@@ -244,6 +245,7 @@ def _cumsum(a: Value, axis: int) -> Value:
 
 cumsum: Primitive = Primitive("cumsum", "cumsum",
                               _cumsum,
+                              # An element is in all sums from its own place on, so its gradient is the sum from the end.
                               lambda g, y, a, axis: (_flip(cumsum(_flip(g, axis), axis=axis), axis),))
 
 
@@ -283,6 +285,7 @@ reshape = Primitive("reshape", "reshape",
 
 transpose = Primitive("transpose", "transpose",
                       lambda a, axes: np.transpose(a, axes),
+                      # The order of an order is its inverse.
                       lambda g, y, a, axes: (np.transpose(g, np.argsort([i % len(axes) for i in axes]).tolist()),))
 
 broadcast = Primitive("broadcast", "broadcast",

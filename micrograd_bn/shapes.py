@@ -40,7 +40,11 @@ def axes(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 def count(a: Any, axis: Axis) -> int:
     """How many numbers a reduction over ``axis`` brings together: the derivation's m."""
-    sizes = shape(a)
+    return _count(shape(a), axis)
+
+
+@lru_cache
+def _count(sizes: Shape, axis: Axis) -> int:
     return math.prod([sizes[i] for i in axes(len(sizes), axis)])
 
 

@@ -1,6 +1,7 @@
 """The engine at its edges: what NumPy says of infinities and NaNs, dtypes, selections, numbers of one's own kind, copies."""
 
 import copy
+import itertools
 import operator
 import pickle
 import warnings
@@ -184,6 +185,47 @@ def test_a_dtype_stays_its_own_whatever_meets_it(name, dtype):
     np.testing.assert_allclose(y.data, widened.data, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
 
 
+MET = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+    "@": operator.matmul,
+    "maximum": np.maximum,
+    "where": lambda a, b: np.where([True, False], a, b),
+    "clip": lambda a, b: np.clip(a, None, b),
+    "concatenate": lambda a, b: np.concatenate([a, b]),
+    "einsum": lambda a, b: np.einsum("ij,jk->ik", a, b),
+    "outer": np.outer,
+}
+WIDTHS = [np.float16, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("name", MET)
+@pytest.mark.parametrize(("one", "other"), list(itertools.permutations(WIDTHS, 2)))
+def test_where_two_dtypes_meet_the_result_is_numpys_and_each_gradient_has_its_own(name, one, other):
+    for shapes in itertools.product([(2, 2)] if name in ("@", "concatenate", "einsum") else [(), (2, 2)], repeat=2):
+        data = [dtype(1.5) * np.ones(shape, dtype) for dtype, shape in zip((one, other), shapes)]
+        inputs = [Tensor(a) for a in data]
+        y = MET[name](*inputs)
+        assert y.dtype == MET[name](*data).dtype
+        y.backward(np.ones(y.shape))
+        first = grad(y, inputs, np.ones(y.shape))
+        second = grad(first[0].sum() + first[1].sum(), inputs)
+        for dtype, a, g, h in zip((one, other), inputs, first, second):
+            assert {Tensor(a.grad).dtype, g.dtype, h.dtype} == {np.dtype(dtype)}
+        for a, term in zip(y.parents, y.contributions()):
+            assert term is None or Tensor(term).dtype == a.dtype
+
+
+def test_a_python_float_gives_way_to_an_array_and_keeps_a_gradient_of_its_own():
+    x, w = Tensor(np.ones(3, np.float32)), Tensor(2.0)
+    y = x * w
+    y.backward(np.ones(3))
+    assert (y.dtype, x.grad.dtype, w.grad, type(w.grad)) == (np.float32, np.float32, 3.0, float)
+
+
 def test_a_python_float_as_upstream_gradient_takes_the_dtype_of_a_single_number():
     x = Tensor(np.float32(3))
     (x + x).backward(0.5)
@@ -199,17 +241,28 @@ def test_the_mean_of_70000_float16_has_a_gradient():
     np.testing.assert_array_equal(dx.data, x.grad)
 
 
-@pytest.mark.parametrize("function", [batch_norm, fused_batch_norm])
-def test_batch_norm_of_70000_rows_of_float16(function):
+def dx_by(function):
+    def dx(dy, x, gamma):
+        t = Tensor(x)
+        function(t, gamma, np.zeros_like(gamma)).backward(dy)
+        return t.grad
+
+    return dx
+
+
+@pytest.mark.parametrize(
+    "dx", [dx_by(batch_norm), dx_by(fused_batch_norm), lambda dy, x, gamma: batch_norm_backward(dy, x, gamma).x]
+)
+def test_batch_norm_of_70000_rows_of_float16(dx):
     random = np.random.default_rng(0)
     x, dy = (random.normal(size=(70_000, 2)).astype(np.float16) for _ in range(2))
-    found = {}
-    for dtype in (np.float16, np.float32):
-        t = Tensor(x.astype(dtype))
-        function(t, np.array([1.5, 0.5], dtype), np.zeros(2, dtype)).backward(dy.astype(dtype))
-        found[dtype] = t.grad
-    assert found[np.float16].dtype == np.float16
-    np.testing.assert_allclose(found[np.float16], found[np.float32], rtol=0, atol=1e-3 * np.abs(found[np.float32]).max())
+    gamma = np.array([1.5, 0.5], np.float16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = dx(dy, x, gamma)
+    assert found.dtype == np.float16
+    expected = dx(*(a.astype(np.float32) for a in (dy, x, gamma)))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,16 @@ FUNCTIONS = {
     "var": lambda t: np.stack([t, 2 * t]).var(axis=0, ddof=1),
     "mean": lambda t: np.stack([t, 3 * t]).mean(axis=0),
     "max": lambda t: np.stack([t, 2 * t]).max(axis=0),
+    "min": lambda t: np.stack([t, 2 * t]).min(axis=0),
+    "minimum": lambda t: np.minimum(2 * t, t * t),
+    "std": lambda t: np.stack([t, 3 * t]).std(axis=0),
+    "log_softmax": lambda t: np.stack([t, 2 * t]).log_softmax(axis=0)[0],
+    "@": lambda t: np.stack([t, t * t]).ravel() @ np.stack([t, 2 * t]).ravel(),
+    "dot": lambda t: np.stack([t, t * t]).ravel().dot([1, 2]),
+    "outer": lambda t: np.outer(t, np.stack([t, t * t])),
+    "tensordot": lambda t: np.tensordot(np.stack([t, t * t]).ravel(), np.stack([t, t]).ravel(), 1),
+    "shapes": lambda t: np.squeeze(np.repeat(np.moveaxis(np.expand_dims(np.stack([t * t, t]), 0), 0, -1), 2, axis=0), -1)[1:],
+    "concatenate": lambda t: np.concatenate([np.stack([t, t * t]), np.stack([t])]).swapaxes(0, -1),
 }
 
 
@@ -222,7 +232,7 @@ def test_every_function_goes_with_every_kind_of_number(name, kind, boxed):
         with pytest.raises(TypeError, match=f"Decimal has no {name}: convert to a kind of number that has"):
             function(Tensor(boxed(number)))
         return
-    if kind == "Symbol" and name in ("maximum", "where", "clip"):
+    if kind == "Symbol" and name in ("maximum", "minimum", "where", "clip"):
         with pytest.raises(TypeError, match="truth value"):  # SymPy's own: is x > 1?
             function(Tensor(boxed(number)))
         return

@@ -44,6 +44,19 @@ def test_batch_norm_on_other_numbers_bit_for_bit(dtype):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("narrow", ["float16", "float32"])
+@pytest.mark.parametrize("f", [lambda a, b: (a * b).sum(), lambda a, b: (a + b * b).mean(axis=0)])
+def test_where_two_dtypes_meet_the_program_gives_each_its_own(f, narrow):
+    for values in ((np.ones((3, 2), narrow), np.full(2, 2.0)), (np.full((3, 2), 2.0), np.ones(2, narrow))):
+        y = f(*map(Tensor, values))
+        dy = np.ones(y.shape, y.dtype) if y.shape else None
+        expected, gradients = by_engine(f, values, dy)
+        found, of_inputs = trace(f, *values).gradients(*values, *[dy] * bool(y.shape))
+        for got, due in zip((found, *of_inputs), (expected, *gradients)):
+            assert np.asarray(got).dtype == np.asarray(due).dtype
+            np.testing.assert_array_equal(got, due)
+
+
 def test_batch_norm_reads_as_its_derivation():
     p = trace(batch_norm, *batch()[:3])
     lines = p.body(backward=True).splitlines()

@@ -16,7 +16,7 @@ from ..batchnorm import mean, normalize, normalized, scale_shift, variance
 from ..derivation import Derivation, Edge, Gradient
 from ..engine import Tensor
 from ..kinds import Value, as_data, explains_kinds
-from ..primitives import sqrt
+from ..primitives import shared, sqrt
 from ..shapes import Axis, count, shape, unbroadcast
 
 # ---- (5) to (13). Each takes the gradient of the edge's output and returns the term for its input, not yet summed over the
@@ -55,12 +55,12 @@ def x_hat_to_mu(dx_hat: Value, var: Value, eps: Value) -> Value:
 
 def mu_to_x(dmu: Value, x: Value, axis: Axis) -> Value:
     """(11): ∂mu/∂x = 1/m; divided, because 1/m would be a float and not every number mixes with those."""
-    return dmu / count(x, axis)
+    return shared(dmu, x, axis)
 
 
 def var_to_x(dvar: Value, x: Value, mu: Value, axis: Axis) -> Value:
     """(12): ∂var/∂x = 2/m (x − mu)."""
-    return dvar * (2 * (x - mu) / count(x, axis))
+    return dvar * (shared(2 * (x - mu), x, axis))
 
 
 def x_hat_to_x(dx_hat: Value, var: Value, eps: Value) -> Value:

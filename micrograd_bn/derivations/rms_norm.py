@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..derivation import Derivation, Edge, Gradient, equation
 from ..kinds import Value
-from ..primitives import sqrt
+from ..primitives import shared, sqrt
 from ..shapes import Axis, count, shape, unbroadcast
 
 
@@ -52,7 +52,7 @@ def x_hat_to_ms(dx_hat: Value, x: Value, ms: Value, eps: Value) -> Value:
 
 def ms_to_x(dms: Value, x: Value, axis: Axis) -> Value:
     """(8): ∂ms/∂x = 2/m x."""
-    return dms * (2 * x / count(x, axis))
+    return dms * (shared(2 * x, x, axis))
 
 
 def d_x_condensed(dx_hat: Value, x_hat: Value, ms: Value, x: Value, eps: Value, axis: Axis) -> Value:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from .. import functions as F
 from ..derivation import Derivation, Edge, Gradient, equation
 from ..kinds import Value
-from ..primitives import exp
-from ..shapes import count
+from ..primitives import exp, shared
 
 
 @equation(1, "s", "log Σ exp z", r"s = \log \sum_{j=1}^k e^{z_j}")
@@ -28,12 +27,12 @@ def log_probabilities(z: Value, s: Value) -> Value:
 @equation(3, "l", "−1/m ΣΣ t log p", r"l = -\frac{1}{m} \sum_{i=1}^m \sum_{j=1}^k t_{ij} \log p_{ij}")
 def cross_entropy(log_p: Value, t: Value) -> Value:
     """Equation (3), the mean over the m rows of the cross-entropy: l = −1/m ΣΣ t log_p."""
-    return -(t * log_p).sum() / count(log_p, 0)
+    return -shared((t * log_p).sum(), log_p, 0)
 
 
 def l_to_log_p(dl: Value, log_p: Value, t: Value) -> Value:
     """(4): ∂l/∂log_p = −t/m."""
-    return dl * (-t / count(log_p, 0))
+    return dl * (shared(-t, log_p, 0))
 
 
 def log_p_to_z(dlog_p: Value) -> Value:
@@ -53,7 +52,7 @@ def s_to_z(ds: Value, z: Value, s: Value) -> Value:
 
 def d_z_condensed(dl: Value, z: Value, s: Value, t: Value) -> Value:
     """The two terms of dz, collected, for rows of t that add up to 1."""
-    return dl * (exp(z - s) - t) / count(z, 0)
+    return shared(dl * (exp(z - s) - t), z, 0)
 
 
 SOFTMAX_CROSS_ENTROPY = Derivation(

@@ -95,7 +95,7 @@ class Name(ArrayLike):
         _refuse()
 
     __bool__ = __float__ = __int__ = __index__ = __round__ = __iter__ = _looked_at
-    item = tolist = any = all = argmin = _looked_at
+    item = tolist = numpy = any = all = argmin = _looked_at
     argmax: Any = _looked_at
 
     def __repr__(self) -> str:
@@ -188,8 +188,8 @@ def _computed(primitive: P.Primitive, inputs: Sequence[Value], params: Mapping[s
 def _repeated(a: Value) -> list[Any]:
     """The number or array that this repeats, if it does."""
     if isinstance(a, Name):
-        return [*a.inputs] if a.primitive is P.broadcast else [a.params["value"]] if a.primitive is FULL else []
-    return [a.flat[0]] if isinstance(a, np.ndarray) and a.shape and _uniform(a) else []
+        return [*a.inputs] if a.primitive is P.broadcast else [_example(a.params["value"])] if a.primitive is FULL else []
+    return [_example(a.flat[0])] if isinstance(a, np.ndarray) and a.shape and _uniform(a) else []
 
 
 def _example(value: Any) -> Any:
