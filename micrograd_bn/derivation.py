@@ -177,7 +177,8 @@ class Derivation:
     no_gradient inputs that have no gradient.
     symbols     {name: (on the terminal, in LaTeX)} where that is not what follows from the name: x_hat is x̂, mu is μ. Without
                 indices, which follow from the shapes.
-    texts       {variable: (text, LaTeX)} of a gradient that is written otherwise than the sum over its edges.
+    texts       {variable: (text, LaTeX)} of a gradient that is written otherwise than the sum over its edges, {number: …} of an
+                edge that is written otherwise than its function.
     condensed   further forms of a gradient, as ``Gradient``s whose function may name any variable, gradient and constant.
     forms       {what they are called: {number: formula}}: formulas that people write for edges' own, going on with other gradients.
     mistakes    ``Mistake``s that people make in this derivation, beyond those that follow from its formulas.
@@ -211,7 +212,7 @@ class Derivation:
         domains: Mapping[str, str] | None = None,
         no_gradient: Iterable[str] = (),
         symbols: Mapping[str, Symbol] | None = None,
-        texts: Mapping[str, Symbol] | None = None,
+        texts: Mapping[str | int, Symbol] | None = None,
         condensed: Iterable[Gradient] = (),
         forms: Mapping[str, Mapping[int, Formula]] | None = None,
         mistakes: Iterable[Mistake] = (),
@@ -237,8 +238,10 @@ class Derivation:
         self.shapes |= shapes or {}
         self.edges = self._all_edges(list(edges))
         self.equations = tuple(self._with_text(e, "equation") for e in self.equations)
-        self.edges = tuple(self._with_text(e, "edge") for e in self.edges)
-        self.gradients = tuple(self._gradient(variable, dict(texts or {})) for variable in self._order())
+        given: dict[str | int, Symbol] = dict(texts or {})
+        written = [replace(e, text=given[e.number][0], latex=given[e.number][1]) if e.number in given else e for e in self.edges]
+        self.edges = tuple(self._with_text(e, "edge") for e in written)
+        self.gradients = tuple(self._gradient(variable, given) for variable in self._order())
         self.condensed = tuple(self._with_text(replace(g, name=f"d{self.symbol(g.variable)[0]}"), "condensed") for g in condensed)
         self.forms, self.mistakes = dict(forms or {}), tuple(mistakes)
         for function in functions:
@@ -385,7 +388,7 @@ class Derivation:
         order = {output: i for i, output in enumerate(self.outputs)}
         return sorted((edge for edge in self.edges if edge.input == variable), key=lambda edge: -order[edge.output])
 
-    def _gradient(self, variable: str, texts: dict[str, Symbol]) -> Gradient:
+    def _gradient(self, variable: str, texts: Mapping[str | int, Symbol]) -> Gradient:
         edges, symbol = self.leaving(variable), self.symbol(variable)[0]
         named = [name for edge in edges for name in self._needs(edge)]
         names = list(dict.fromkeys([*named, variable]))

@@ -109,8 +109,10 @@ class Formula:
             self.take("=", "1", "}", "^")
             size = self.next
             self.at += 1
+            sign = -1 if self.next == "-" else 1  # the source's Σ −2 (x − μ)
+            self.at += self.next == "-"
             body = self.product()
-            return lambda index: math.fsum(body({**index, letter: i}) for i in range(self.sizes[size]))
+            return lambda index: sign * math.fsum(body({**index, letter: i}) for i in range(self.sizes[size]))
         if token in self.sizes:
             return lambda index: float(self.sizes[token])
         raise AssertionError(f"{token!r} is not known: {' '.join(self.tokens)}")

@@ -43,8 +43,8 @@ SOURCE = {
     6: r"\frac{\partial y_i}{\partial \beta} = 1",
     7: r"\frac{\partial y_i}{\partial \gamma} = \hat x_i",
     8: r"\frac{\partial \hat x_i}{\partial \sigma_B^2} = -\frac{1}{2} (x_i - \mu_B) (\sigma_B^2 + \epsilon)^{-3/2}",
-    9: r"\frac{\partial \sigma_B^2}{\partial \mu_B} = -\frac{2}{m} \sum_{i=1}^m (x_i - \mu_B)",
-    10: r"\frac{\partial \hat x_i}{\partial \mu_B} = -\frac{1}{\sqrt{\sigma_B^2 + \epsilon}}",
+    9: r"\frac{\partial \sigma_B^2}{\partial \mu_B} = \frac{1}{m} \sum_{i=1}^m -2 (x_i - \mu_B)",
+    10: r"\frac{\partial \hat x_i}{\partial \mu_B} = \frac{-1}{\sqrt{\sigma_B^2 + \epsilon}}",
     11: r"\frac{\partial \mu_B}{\partial x_i} = \frac{1}{m}",
     12: r"\frac{\partial \sigma_B^2}{\partial x_i} = \frac{2}{m} (x_i - \mu_B)",
     13: r"\frac{\partial \hat x_i}{\partial x_i} = \frac{1}{\sqrt{\sigma_B^2 + \epsilon}}",
@@ -59,8 +59,8 @@ SOURCE_GRADIENTS = {
     ),
     "mu": (
         (10, 9),
-        r"d\mu_B = \sum_{i=1}^m d\hat x_i \cdot \left( -\frac{1}{\sqrt{\sigma_B^2 + \epsilon}} \right)"
-        r" + d\sigma_B^2 \cdot \left( -\frac{2}{m} \sum_{i=1}^m (x_i - \mu_B) \right)",
+        r"d\mu_B = \sum_{i=1}^m d\hat x_i \cdot \frac{-1}{\sqrt{\sigma_B^2 + \epsilon}}"
+        r" + d\sigma_B^2 \cdot \frac{1}{m} \sum_{i=1}^m -2 (x_i - \mu_B)",
     ),
     "x": (
         (13, 12, 11),

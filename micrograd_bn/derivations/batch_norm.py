@@ -232,6 +232,20 @@ BATCH_NORM = Derivation(
     shapes={"gamma": "kept", "beta": "kept"},
     domains={"gamma": "scale"},
     symbols={"mu": ("μ", r"\mu_B"), "var": ("σ²", r"\sigma_B^2")},
+    texts={  # the source's own forms; the rest is written from the functions
+        9: ("1/m Σ −2 (x − μ)", r"\frac{\partial \sigma_B^2}{\partial \mu_B} = \frac{1}{m} \sum_{i=1}^m -2 (x_i - \mu_B)"),
+        10: ("−1 / √(σ² + ε)", r"\frac{\partial \hat x_i}{\partial \mu_B} = \frac{-1}{\sqrt{\sigma_B^2 + \epsilon}}"),
+        "mu": (
+            "Σ dx̂ · −1/√(σ² + ε) + dσ² · 1/m Σ −2 (x − μ)",
+            r"d\mu_B = \sum_{i=1}^m d\hat x_i \cdot \frac{-1}{\sqrt{\sigma_B^2 + \epsilon}}"
+            r" + d\sigma_B^2 \cdot \frac{1}{m} \sum_{i=1}^m -2 (x_i - \mu_B)",
+        ),
+        "x": (
+            "dx̂ / √(σ² + ε) + dσ² · 2/m (x − μ) + dμ · 1/m",
+            r"dx_i = d\hat x_i \cdot \frac{1}{\sqrt{\sigma_B^2 + \epsilon}}"
+            r" + d\sigma_B^2 \cdot \frac{2}{m} (x_i - \mu_B) + d\mu_B \cdot \frac{1}{m}",
+        ),
+    },
     condensed=[CONDENSED],
     forms=FORMS,
     mistakes=mistakes_in("the batch (axis 0)", "the features (axis 1)", 1),

@@ -28,8 +28,8 @@ class Compiled:
     analysis where a sum is taken in another order or a function of a number is the C library's and not NumPy's.
 
     The same bits: sums and means over the first axes, and +, −, ×, ÷, √, comparisons and selections. Within the bound: sums along
-    a row, whose order is the processor's vector's and NumPy's is by pairs; over the first axes as well, where such sums are needed
-    in the same pass and a large batch is therefore cut into tiles of rows; exp, log, tanh and other powers than 2.
+    a row, whose order is the processor's vector's and NumPy's is by pairs; over the first axes as well, where such sums are
+    needed in the same pass and a large batch is therefore cut into tiles of rows; exp, log, tanh and other powers than 2.
 
     A batch of half a million numbers or more is computed by threads, a tile each. Tiles depend on the shape alone, and their sums
     are added up in order, so that the numbers do not depend on how many threads there are.
