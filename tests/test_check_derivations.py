@@ -210,7 +210,7 @@ NORMS = [
         "it is multiplied by √(σ² + ε), not divided, in ∂x̂/∂μ, equation (10)",
     ),
     ("dx_hat * -1 /", "dy * -1 /", "mu", "γ is forgotten (dy stands for dx̂) in ∂x̂/∂μ, equation (10)"),
-    ("dmu / m", "dmu", "x", "the 1/k is missing in ∂μ/∂x, equation (11)"),
+    ("dmu / m", "dmu", "x", "is missing in ∂μ/∂x, equation (11)"),
     (" + dmu / m", "", "x", "dx lacks the path through μ, equation (11)"),
     ("dmu / m", "dmu / (m - 1)", "x", "there is m − 1 for m in ∂μ/∂x, equation (11)"),
     (
