@@ -27,7 +27,7 @@ def as_html(report: Tabular) -> str:
     table = report.__rich__()
     ends = [row.end_section for row in table.rows]
     aligned = [f"text-align: {column.justify}" for column in table.columns]
-    head = "".join(_cell("th", column.header, style) for column, style in zip(table.columns, aligned))
+    head = "".join(_cell("th" if column.header else "td", column.header, style) for column, style in zip(table.columns, aligned))
     body = ""
     for cells, end in zip(zip(*(column.cells for column in table.columns)), ends):
         line = "; border-bottom: 1px solid" if end else ""

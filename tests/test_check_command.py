@@ -124,7 +124,7 @@ def test_the_command_checks_another_derivations_backward_pass(student, capfd):
 
     assert cli.main(["check", "--json", student(code.replace("dmu / m", "dmu")), "--derivation", "layer_norm"]) == 1
     report = json.loads(capfd.readouterr().out)
-    assert (report["derivation"], report["rows"][5]["why"]) == ("layer norm", "the 1/m is missing in ∂μ/∂x, equation (11)")
+    assert (report["derivation"], report["rows"][5]["why"]) == ("layer norm", "the 1/k is missing in ∂μ/∂x, equation (11)")
 
 
 OWN = """

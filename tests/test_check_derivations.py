@@ -210,7 +210,7 @@ NORMS = [
         "it is multiplied by √(σ² + ε), not divided, in ∂x̂/∂μ, equation (10)",
     ),
     ("dx_hat * -1 /", "dy * -1 /", "mu", "γ is forgotten (dy stands for dx̂) in ∂x̂/∂μ, equation (10)"),
-    ("dmu / m", "dmu", "x", "the 1/m is missing in ∂μ/∂x, equation (11)"),
+    ("dmu / m", "dmu", "x", "is missing in ∂μ/∂x, equation (11)"),
     (" + dmu / m", "", "x", "dx lacks the path through μ, equation (11)"),
     ("dmu / m", "dmu / (m - 1)", "x", "there is m − 1 for m in ∂μ/∂x, equation (11)"),
     (
@@ -248,7 +248,7 @@ PLANTED = {
         ("root**3", "root", "ms", "the division by s + ε is missing in ∂x̂/∂s, equation (7)"),
         ("dx_hat / root", "dx_hat * root", "x", "it is multiplied by √(s + ε), not divided, in ∂x̂/∂x, equation (6)"),
         ("* 2 * x / m", "* x / m", "x", "the 2 is missing in ∂s/∂x, equation (8)"),
-        ("* 2 * x / m", "* 2 * x", "x", "the 1/m is missing in ∂s/∂x, equation (8)"),
+        ("* 2 * x / m", "* 2 * x", "x", "the 1/k is missing in ∂s/∂x, equation (8)"),
         (" + dms[:, None] * 2 * x / m", "", "x", "dx lacks the path through s, equation (8)"),
     ],
     "SOFTMAX_CROSS_ENTROPY": [

@@ -6,43 +6,32 @@ The wrong submissions are the solution with one line as the table of mistakes to
 import json
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 
 from micrograd_bn import cli, grading, submission
 from micrograd_bn.check import check_backward
 from micrograd_bn.grading import grade, grade_file
+from micrograd_bn.submission import derivation_named
+from tests.assignments import NOTES, function, mistakes, skeleton, solution, with_line
 from tests.conftest import optional
 
-DOCS = Path(__file__).parents[1] / "docs"
-NOTES = (DOCS / "teaching.md").read_text(encoding="utf-8")
-POINTS = {"batch_norm": {"dx_hat": 1, "dgamma": 1, "dbeta": 1, "dvar": 2, "dmu": 2, "dx": 3}}
+NORM = {"dx_hat": 1, "dgamma": 1, "dbeta": 1, "dvar": 2, "dmu": 2, "dx": 3}
+POINTS = {"batch_norm": NORM, "layer_norm": NORM, "softmax_cross_entropy": {"dlog_p": 3, "ds": 3, "dz": 4}}
 BLOCKS = re.findall(r"(?ms)^```(?:python|bash)\n(.*?)^```", NOTES)
 pytest_plugins = ["pytester"]
 
 
-def block(says):
-    """The one block of the notes that says this."""
+def block(says, assignment):
+    """The one block of the notes that says this, with what they say to change for another assignment than batch norm."""
     (found,) = [block for block in BLOCKS if says in block]
-    return found
-
-
-def solution(assignment):
-    return (DOCS / "assignment" / assignment / "solution.py").read_text(encoding="utf-8")
-
-
-def with_line(source, line):
-    """The solution with this line for the one that assigns the same name."""
-    changed, times = re.subn(rf"(?m)^    {line.split(' = ')[0]} = .*$", f"    {line}", source)
-    assert times == 1
-    return changed
-
-
-def mistakes(assignment):
-    """Five lines of the table of this assignment's mistakes to expect, and what is said of each."""
-    (table,) = re.findall(rf"(?s)### {assignment.replace('_', ' ').capitalize()}\n(.*?)(?=\n#|\Z)", NOTES)
-    return re.findall(r"(?m)^\| `(.+?)` \| (.+?) \|", table)[:5]
+    if assignment == "batch_norm":
+        return found
+    points, derivation = POINTS[assignment], f"derivation=derivations.{assignment.upper()}"
+    found = re.sub(r'\{"dx_hat".*?\}', json.dumps(points), found)
+    found = re.sub(r"dx_hat=1\S*", f"{','.join(f'{a}={n}' for a, n in points.items())} --derivation {assignment}", found)
+    found = re.sub(r"seed=7\)|backward\(mine\)", lambda call: f"{call[0][:-1]}, {derivation})", found)
+    return f"from micrograd_bn import derivations\n{found}" if derivation in found else found
 
 
 PLUGIN = ("-p", "micrograd_bn.pytest_plugin")  # which comes by itself where the package is installed
@@ -53,23 +42,21 @@ SUBMISSIONS = [
         pytest.param(assignment, solution(assignment), "right", id=f"{assignment}: right"),
         *(
             pytest.param(assignment, with_line(solution(assignment), line), says, id=f"{assignment}: {line}")
-            for line, says in mistakes(assignment)
+            for line, says in mistakes(assignment)[:5]
         ),
     ]
 ]
 every_submission = pytest.mark.parametrize(("assignment", "source", "says"), SUBMISSIONS)
 
 
-def function(source):
-    namespace = {}
-    exec(source, namespace)
-    return namespace["backward"]
+def checked(assignment, source, seed=0):
+    return check_backward(function(source), derivation=derivation_named(assignment), seed=seed)
 
 
 @cache
 def graded(assignment, source):
     """The grade that all graders have to give."""
-    return grade(function(source), POINTS[assignment], seed=7)
+    return grade(function(source), POINTS[assignment], seed=7, derivation=derivation_named(assignment))
 
 
 @pytest.fixture
@@ -79,7 +66,9 @@ def student(tmp_path, monkeypatch):
     def write(source):
         (tmp_path / "student.py").write_text(source, encoding="utf-8")
         for module in (grading, submission):
-            monkeypatch.setattr(module, "check_file", lambda *_, seed=0, **__: check_backward(function(source), seed=seed))
+            monkeypatch.setattr(
+                module, "check_file", lambda _, timeout=60, seed=0, derivation="": checked(derivation, source, seed)
+            )
         return tmp_path / "student.py"
 
     return write
@@ -101,7 +90,8 @@ def test_the_core_takes_points_for_what_is_wrong_and_says_why(assignment, source
 @every_submission
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_hidden_batches_give_the_same_points_and_reasons(assignment, source, says, seed):
-    assert grade(function(source), POINTS[assignment], seed=seed) == graded(assignment, source)
+    result = grade(function(source), POINTS[assignment], seed=seed, derivation=derivation_named(assignment))
+    assert result == graded(assignment, source)
 
 
 @every_submission
@@ -111,11 +101,9 @@ def test_the_command_prints_the_grade_and_writes_gradescopes_json(assignment, so
     (tmp_path / "submission").mkdir()
     file.rename(tmp_path / "submission" / "student.py")
     (tmp_path / "results").mkdir()
-    script = block("# run_autograder").replace("/autograder", str(tmp_path)).replace("\\\n", " ")
+    script = block("# run_autograder", assignment).replace("/autograder", str(tmp_path)).replace("\\\n", " ")
     (command,) = re.findall(r"(?m)^micrograd-bn (.*)$", script)
-    arguments = command.split()
-    arguments[arguments.index("--points") + 1] = ",".join(f"{name}={points}" for name, points in POINTS[assignment].items())
-    assert cli.main(arguments) == 0
+    assert cli.main(command.split()) == 0
     assert capsys.readouterr().out == f"{expected}\n"
     results = json.loads((tmp_path / "results" / "results.json").read_text(encoding="utf-8"))
     assert [test["score"] for test in results["tests"]] == [mark.points for mark in expected.marks]
@@ -126,9 +114,11 @@ def test_the_command_prints_the_grade_and_writes_gradescopes_json(assignment, so
 @every_submission
 def test_pytest_fails_with_the_reason_and_no_traceback(assignment, source, says, student, pytester):
     file = student(source)
-    run = pytester.runpytest_inprocess(*PLUGIN, "--backward", str(file), "-rA", "-p", "no:cacheprovider")
+    run = pytester.runpytest_inprocess(
+        *PLUGIN, "--backward", str(file), "--backward-derivation", assignment, "-rA", "-p", "no:cacheprovider"
+    )
     text = run.stdout.str()
-    wrong = [row for row in check_backward(function(source)).rows if not row.ok]
+    wrong = [row for row in checked(assignment, source).rows if not row.ok]
     run.assert_outcomes(passed=len(POINTS[assignment]) - len(wrong), failed=len(wrong))
     assert run.ret == bool(wrong)
     assert "Traceback" not in text and "runtest" not in text
@@ -140,7 +130,7 @@ def test_pytest_fails_with_the_reason_and_no_traceback(assignment, source, says,
 @every_submission
 def test_the_fixture_fails_with_the_report(assignment, source, says, student, pytester):
     file = student(source)
-    (file.parent / "test_student.py").write_text(block("# test_student.py"), encoding="utf-8")
+    (file.parent / "test_student.py").write_text(block("# test_student.py", assignment), encoding="utf-8")
     run = pytester.runpytest_inprocess(*PLUGIN, str(file.parent), "-p", "no:cacheprovider")
     assert run.ret == (says != "right")
     text = run.stdout.str()
@@ -155,7 +145,7 @@ def test_nbgrader_gives_partial_credit_and_the_cell_prints_the_reason(assignment
     nbformat, shell = optional("nbformat"), optional("IPython.core.interactiveshell").InteractiveShell()
     shell.run_cell(source)
     with capture.capture_output() as captured:
-        result = shell.run_cell(with_points(block("result.points"), assignment))
+        result = shell.run_cell(block("result.points", assignment))
     outputs = [
         nbformat.v4.new_output("stream", name="stdout", text=captured.stdout),
         nbformat.v4.new_output("execute_result", {"text/plain": repr(result.result)}),
@@ -173,7 +163,7 @@ def test_nbgrader_gives_partial_credit_and_the_cell_prints_the_reason(assignment
 def test_otter_gives_partial_credit_and_the_reason(assignment, source, says):
     otter = optional("otter.test_files")
     path = "tests/backward.py"
-    test_file = otter.ExceptionTestFile.from_string(with_points(block(f"# {path}"), assignment), path)
+    test_file = otter.ExceptionTestFile.from_string(block(f"# {path}", assignment), path)
     test_file.run({"backward": function(source)})
     expected = graded(assignment, source)
     assert (test_file.score, test_file.possible) == (expected.points, 10)
@@ -183,16 +173,9 @@ def test_otter_gives_partial_credit_and_the_reason(assignment, source, says):
     assert says == "right" or says in test_file.summary()
 
 
-def with_points(block, assignment):
-    """The notes' block, which has batch norm's points, with this assignment's."""
-    changed, times = re.subn(r'\{"dx_hat".*?\}', json.dumps(POINTS[assignment]), block)
-    assert times == 1
-    return changed
-
-
 # ---- What else becomes of a submission, run in a process of its own
 
-SKELETON = (DOCS / "assignment" / "batch_norm" / "student.py").read_text(encoding="utf-8")
+SKELETON = skeleton("batch_norm")
 BROKEN = [
     pytest.param(SKELETON, "the function returned none of the six gradients yet", id="the skeleton"),
     pytest.param(SKELETON.replace("dx = None", "dx = 1 / 0"), "dx = 1 / 0", id="raises"),

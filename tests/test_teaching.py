@@ -4,69 +4,60 @@ import configparser
 import re
 import shlex
 import shutil
-from pathlib import Path
 
 import pytest
 
 from micrograd_bn import cli
 from micrograd_bn.check import check_backward
+from micrograd_bn.submission import derivation_named
+from tests.assignments import ASSIGNMENTS, DOCS, NOTES, function, gradients, mistakes, skeleton, solution, with_line
 
-DOCS = Path(__file__).parents[1] / "docs"
 SKELETON = DOCS / "assignment" / "batch_norm" / "student.py"
-NOTES = (DOCS / "teaching.md").read_text(encoding="utf-8")
-SOLUTION = {
-    "dx_hat": "dx_hat = dy * gamma",
-    "dgamma": "dgamma = (dy * x_hat).sum(axis=0)",
-    "dbeta": "dbeta = dy.sum(axis=0)",
-    "dvar": "dvar = (dx_hat * (x - mu) * -0.5 * (var + eps) ** -1.5).sum(axis=0)",
-    "dmu": "dmu = (dx_hat * -1 / np.sqrt(var + eps)).sum(axis=0)",
-    "dx": "dx = dx_hat / np.sqrt(var + eps) + dvar * 2 * (x - mu) / m + dmu / m",
-}
+every_assignment = pytest.mark.parametrize("assignment", ASSIGNMENTS)
 
 
-def filled_in(lines):
-    """The skeleton with these lines for those that assign the same names."""
-    source = SKELETON.read_text(encoding="utf-8")
-    for name, line in lines.items():
-        source, times = re.subn(rf"(?m)^    {name} = .*$", f"    {line}", source)
-        assert times == 1
-    return source
+@every_assignment
+def test_the_skeleton_as_handed_out_asks_for_a_gradient_by_the_command_that_it_names(assignment, tmp_path, monkeypatch, capsys):
+    (tmp_path / "student.py").write_text(skeleton(assignment), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (command,) = re.findall(r"(?m)^    micrograd-bn (.*)$", skeleton(assignment))
+    assert cli.main(shlex.split(command)) == 2
+    number = {3: "three", 6: "six"}[len(gradients(assignment))]
+    assert f"returned none of the {number} gradients" in capsys.readouterr().err
 
 
-def function(lines):
-    namespace = {}
-    exec(filled_in(lines), namespace)
-    return namespace["backward"]
+@every_assignment
+def test_the_solution_is_the_skeleton_with_a_line_for_each_gradient(assignment):
+    source = solution(assignment)
+    for name in gradients(assignment):
+        source = with_line(source, *re.findall(rf"(?m)^    ({name} = None .*)$", skeleton(assignment)))
+    assert source.partition("import numpy")[2] == skeleton(assignment).partition("import numpy")[2]
 
 
-def test_the_skeleton_as_handed_out_asks_for_a_gradient(capsys):
-    assert cli.main(["check", f"{SKELETON}:backward"]) == 2
-    assert "returned none of the six gradients" in capsys.readouterr().err
+@every_assignment
+def test_with_all_lines_it_is_right(assignment):
+    report = check_backward(function(solution(assignment)), derivation=derivation_named(assignment))
+    assert all(row.verdict in ("exact", "approximate") for row in report.rows), report
 
 
 def test_with_one_right_line_it_passes_and_shows_what_is_left(tmp_path, capsys):
-    (tmp_path / "student.py").write_text(filled_in({"dbeta": SOLUTION["dbeta"]}), encoding="utf-8")
+    source = with_line(skeleton("batch_norm"), "dbeta = dy.sum(axis=0)")
+    (tmp_path / "student.py").write_text(source, encoding="utf-8")
     assert cli.main(["check", f"{tmp_path / 'student.py'}:backward"]) == 0
     assert capsys.readouterr().out.count("not returned") == 5
 
 
-def test_with_all_six_lines_it_is_right():
-    report = check_backward(function(SOLUTION))
-    assert report.ok
-    assert not any(row.verdict == "not returned" for row in report.rows)
-
-
-MISTAKES = re.findall(r"(?m)^\| `(.+?)` \| (.+?) \|", NOTES)
-
-
-@pytest.mark.parametrize(("line", "says"), MISTAKES, ids=[line for line, _ in MISTAKES])
-def test_the_checker_says_of_each_mistake_what_the_notes_say(line, says):
-    rows = check_backward(function(SOLUTION | {line.split(" = ")[0]: line})).rows
+@pytest.mark.parametrize(
+    ("assignment", "line", "says"), [(assignment, *mistake) for assignment in ASSIGNMENTS for mistake in mistakes(assignment)]
+)
+def test_the_checker_says_of_each_mistake_what_the_notes_say(assignment, line, says):
+    source = with_line(solution(assignment), line)
+    rows = check_backward(function(source), derivation=derivation_named(assignment)).rows
     assert any(says in row.why for row in rows), [row.why for row in rows]
 
 
 def test_there_are_mistakes_to_expect_for_each_of_the_six_gradients():
-    assert SOLUTION.keys() <= {line.split(" = ")[0] for line, _ in MISTAKES}
+    assert {*gradients("batch_norm")} <= {line.split(" = ")[0] for line, _ in mistakes("batch_norm")}
 
 
 def test_the_commands_of_the_notes_are_commands(tmp_path, monkeypatch, capsys):

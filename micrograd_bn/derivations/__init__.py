@@ -20,4 +20,5 @@ def __getattr__(name: str) -> "Derivation":
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}: it has {', '.join(__all__)}")
     derivation: Derivation = getattr(import_module(f".{name.lower()}", __name__), name)
+    globals()[name] = derivation
     return derivation

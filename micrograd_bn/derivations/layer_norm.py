@@ -8,10 +8,14 @@ The local derivatives are the same nine, for an equation does not know which axi
 from __future__ import annotations
 
 from ..batchnorm import mean, normalize, scale_shift, variance
-from ..derivation import Derivation, Gradient
+from ..derivation import Derivation, Gradient, Mistake
 from .batch_norm import EDGES, d_x_condensed, mistakes_in
 
 CONDENSED = Gradient((13, 12, 11), "x", function=d_x_condensed)
+AS_IN_BATCH_NORM = Mistake(
+    f"γ stands before the sums, as in batch norm, and not under them, in the condensed form of {CONDENSED.name}",
+    {"x": lambda dy, x, gamma, x_hat, var, eps, axis: gamma * d_x_condensed(dy, x, x_hat, var, eps, axis)},
+)
 LAYER_NORM = Derivation(
     "layer norm",
     [mean, variance, normalize, scale_shift],
@@ -19,6 +23,6 @@ LAYER_NORM = Derivation(
     domains={"gamma": "scale"},
     symbols={"var": ("σ²", r"\sigma^2")},
     condensed=[CONDENSED],
-    mistakes=mistakes_in("the features (axis 1)", "the batch (axis 0)", 0),
+    mistakes=[*mistakes_in("the features (axis 1)", "the batch (axis 0)", 0), AS_IN_BATCH_NORM],
     defaults={"axis": -1},
 )

@@ -7,7 +7,7 @@ sum is computed by itself, so that no p is rounded to 0 before its logarithm is 
 from __future__ import annotations
 
 from .. import functions as F
-from ..derivation import Derivation, Edge, Gradient, equation
+from ..derivation import Derivation, Edge, Gradient, Mistake, equation
 from ..kinds import Value
 from ..primitives import exp, shared
 
@@ -69,4 +69,7 @@ SOFTMAX_CROSS_ENTROPY = Derivation(
     no_gradient=["t"],
     symbols={"log_p": ("log p", r"\log p")},
     condensed=[Gradient((5, 7), "z", function=d_z_condensed)],
+    mistakes=[
+        Mistake("this is p − t: dl and the 1/m are forgotten in the condensed form of dz", {"z": lambda z, s, t: exp(z - s) - t})
+    ],
 )

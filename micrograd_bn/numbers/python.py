@@ -299,4 +299,5 @@ def highlighted(source: str) -> str:
     def coloured(match: re.Match[str]) -> str:
         return f'<span style="color: {colours[match.lastgroup or ""]}">{match.group()}</span>'
 
-    return f"<pre>{re.sub(parts, coloured, html.escape(source, quote=False))}</pre>"
+    style = "background: #fafafa; color: #24292e; padding: 0.5em; overflow-x: auto"  # on which the colours can be read in any theme
+    return f'<pre tabindex="0" style="{style}">{re.sub(parts, coloured, html.escape(source, quote=False))}</pre>'

@@ -1,0 +1,35 @@
+"""Assignment: the backward pass of layer normalisation.
+
+Replace each None in ``backward`` by what you derived on paper, in any order, and ask as often as you like:
+
+    micrograd-bn check student.py:backward --derivation layer_norm
+
+A None is a gradient that you have not returned yet; the others are judged.
+"""
+
+import numpy as np
+
+
+def backward(dy, x, gamma, beta, eps):
+    """The gradients of the loss l for y = gamma x_hat + beta; ``da`` is short for ∂l/∂a.
+
+    dy, x          shape (n, m): what flows in from above, and the batch, n rows of m features.
+    gamma, beta    shape (m,).
+    eps            a number greater than 0.
+
+    dx_hat and dx have x's shape (n, m), dgamma and dbeta (m,), dvar and dmu one number for each row: (n, 1), or (n,).
+    """
+    # The forward pass, equations (1) to (3), along each row: this much is given.
+    m = x.shape[1]
+    mu = x.sum(axis=1, keepdims=True) / m
+    var = ((x - mu) ** 2).sum(axis=1, keepdims=True) / m
+    x_hat = (x - mu) / np.sqrt(var + eps)
+
+    dx_hat = None  # TODO: through (4)
+    dgamma = None  # TODO: through (4); all rows use the one gamma
+    dbeta = None  # TODO: through (4)
+    dvar = None  # TODO: through (3)
+    dmu = None  # TODO: through (2) and (3)
+    dx = None  # TODO: through (1), (2) and (3): three terms
+
+    return {"dx_hat": dx_hat, "dgamma": dgamma, "dbeta": dbeta, "dvar": dvar, "dmu": dmu, "dx": dx}

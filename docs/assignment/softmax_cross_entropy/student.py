@@ -1,0 +1,31 @@
+"""Assignment: the backward pass of softmax and cross-entropy.
+
+Replace each None in ``backward`` by what you derived on paper, in any order, and ask as often as you like:
+
+    micrograd-bn check student.py:backward --derivation softmax_cross_entropy
+
+A None is a gradient that you have not returned yet; the others are judged.
+"""
+
+import numpy as np
+
+
+def backward(dl, z, t):
+    """The gradients of the loss l = −1/m ΣΣ t log p, for p the softmax of z; ``da`` is short for ∂l/∂a, times dl.
+
+    dl      a number: what flows in from above, 1 where l is the loss itself.
+    z, t    shape (m, k): m rows of logits for k classes, and the probabilities that are wanted; each row of t adds up to 1.
+
+    dlog_p and dz have z's shape (m, k), ds has one number for each row: (m, 1), or (m,).
+    """
+    # The forward pass, equations (1) and (2): this much is given. Without the largest, exp would overflow.
+    m = z.shape[0]
+    largest = z.max(axis=1, keepdims=True)
+    s = largest + np.log(np.exp(z - largest).sum(axis=1, keepdims=True))
+    log_p = z - s
+
+    dlog_p = None  # TODO: through (3), l = −1/m ΣΣ t log_p
+    ds = None  # TODO: through (2); a whole row uses the one s
+    dz = None  # TODO: through (1) and (2): two terms
+
+    return {"dlog_p": dlog_p, "ds": ds, "dz": dz}
