@@ -107,6 +107,16 @@ def test_the_guides_student_gets_the_guides_report(student, capfd, monkeypatch):
     assert words(shown) == words(capfd.readouterr().out)
 
 
+def test_the_command_draws_what_is_wrong(student, capfd, tmp_path):
+    code = inspect.getsource(derived).replace("def derived", "def backward")
+    path = tmp_path / "wrong.dot"
+    assert cli.main(["check", "--json", student(code.replace("** -1.5", "** -0.5")), "--draw", str(path)]) == 1
+    json.loads(capfd.readouterr().out)
+    assert "yours  " in path.read_text(encoding="utf-8").replace("\\", "")
+    assert cli.main(["check", student(code), "--draw", str(tmp_path / "wrong.txt")]) == 2
+    assert "ends with .txt: a picture is saved as .svg" in capfd.readouterr().err
+
+
 def test_the_command_checks_another_derivations_backward_pass(student, capfd):
     code = inspect.getsource(layer_norm).replace("def layer_norm", "def backward")
     assert cli.main(["check", student(code), "--derivation", "layer_norm"]) == 0
