@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
 import sys
 import webbrowser
 from collections.abc import Callable
@@ -316,9 +317,12 @@ def _grade(options: argparse.Namespace) -> int:
 
 def _points(text: str) -> dict[str, float]:
     try:
-        return {name: float(points) for name, points in (entry.split("=") for entry in text.split(","))}
+        entries = [(name, float(points)) for name, points in (entry.split("=") for entry in text.split(","))]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of points such as dgamma=1,dx=3") from None
+    if len(dict(entries)) < len(entries) or not all(0 <= points < math.inf for _, points in entries):
+        raise argparse.ArgumentTypeError(f"{text!r}: each gradient has its points once, and they are finite and not below 0")
+    return dict(entries)
 
 
 def _demo(options: argparse.Namespace) -> int:

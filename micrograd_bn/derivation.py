@@ -426,9 +426,16 @@ class Derivation:
 
     # ---- run
 
-    def __call__(self, **inputs: Value) -> Value:
-        """Run the equations and return the result; each step of its graph knows that it is this derivation's."""
-        return self.forward(**inputs)[self.result]
+    def __call__(self, *inputs: Value, **named: Value) -> Value:
+        """Run the equations on the inputs, in their order or by name, and constants by name, and return the result.
+
+        Each step of its graph knows that it is this derivation's.
+        """
+        if len(inputs) > len(self.inputs):
+            raise TypeError(f"{self.name} takes {', '.join(self.inputs)}, and {len(inputs)} are given; constants go by their names")
+        if twice := [name for name in self.inputs[: len(inputs)] if name in named]:
+            raise TypeError(f"{self.name}: {twice[0]} is given twice, by its place and by its name")
+        return self.forward(**dict(zip(self.inputs, inputs)), **named)[self.result]
 
     def complete(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The inputs and constants, with defaults for constants that are not given. TypeError for what is missing or too much."""
@@ -526,12 +533,16 @@ def made_by(nodes: Iterable[Tensor]) -> dict[Tensor, Step]:
 def evaluate(function: Formula, values: Mapping[str, Any]) -> Value:
     """Call a function of the table with the values that it names: variables, constants, and gradients as "dy", "dx_hat", …
 
-    Other values are passed over; KeyError if one that it names is not there.
+    Other values are passed over; TypeError if one that it names is not there.
 
     >>> evaluate(lambda dy, gamma: dy * gamma, {"dy": 2.0, "gamma": 3.0, "beta": 1.0})
     6.0
     """
-    return function(*[values[name] for name in parameters(function)])
+    try:
+        arguments = [values[name] for name in parameters(function)]
+    except KeyError as error:
+        raise TypeError(f"a formula names {error.args[0]}, and what there is to name is {', '.join(values)}") from None
+    return function(*arguments)
 
 
 def with_parameters(names: Iterable[str], function: Formula) -> Formula:

@@ -56,7 +56,7 @@ class Tensor(ArrayLike):
         values = _values(inputs)
         try:  # directly, which saves a single number some of its time
             data = primitive.forward(*values, **params) if params else primitive.forward(*values)
-        except (ArithmeticError, TypeError):  # ``apply`` says what follows from that
+        except (ArithmeticError, TypeError):  # of Python's floats, say, which divide by 0: ``apply`` has NumPy's answer
             data = apply(primitive.forward, values, params)
         node = _new(Tensor)
         node.data = data if type(data) is float else as_single(data)
@@ -298,6 +298,9 @@ def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None
     array([ 3., 41.])
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    for a in inputs:
+        if not isinstance(a, Tensor):
+            raise TypeError(f"grad takes the Tensors to differentiate by, and this is {a!r}, which is in no graph")
     seed = _seed(output, gradient)
     found = adjoints(output, seed if isinstance(seed, Tensor) else Tensor(seed), differentiable=True)
     return tuple(found[a] if a in found else Tensor(zeros(a.data)) for a in inputs)

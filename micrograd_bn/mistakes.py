@@ -332,8 +332,8 @@ def in_float32(case: Case) -> list[str]:
 
 
 def two_mistakes(case: Case) -> list[str]:
-    """Two mistakes together, of the likelier ones."""
-    for way in case.ways:
+    """Two mistakes together, of the likelier ones; also where the gradients further up are right, or wrong, without them."""
+    for way in (*case.ways, Way([])):
         likely, values = [], [case.value(way, [])]
         for mistake in case.relevant(way, mistakes_in(case.derivation).likely):
             value = case.value(way, [mistake])

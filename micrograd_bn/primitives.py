@@ -7,7 +7,8 @@ Nothing here looks inside a number. Forwards and VJPs use only operators, intege
 the same line serves floats, arrays of any kind of number (Decimal, SymPy, Dask …) and ``Tensor``s; on ``Tensor``s a VJP is
 itself recorded, and can be differentiated again. Where an input was broadcast, its gradient here still has the shape of
 the result: the engine undoes that for all of them (``shapes.unbroadcast``); sub and div do so themselves, before they change
-the sign of a whole batch.
+the sign of a whole batch. The helpers, by what they do to shapes and kinds: ``total`` is a sum, ``spread`` gives each element that
+went into a reduction its gradient, ``expanded`` puts reduced axes back, ``by_kind`` finds a function for each kind of number.
 """
 
 from __future__ import annotations

@@ -120,6 +120,8 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
     except ModuleNotFoundError:
         raise ModuleNotFoundError("prove needs SymPy: pip install 'micrograd-bn[prove]'", name="sympy") from None
     if m is not None:
+        if not isinstance(m, int):
+            raise TypeError(f"m is the size of a batch, and this is {m!r}; another derivation is prove(derivation=…)")
         if m < 1:
             raise ValueError(f"a batch has at least one element, and m is {m}")
         return Proof(tuple(Prover(derivation, m).rows()), m, derivation)

@@ -54,14 +54,18 @@ def check_file(target: str, timeout: float = 60, seed: int = 0, derivation: str 
 
 
 def module(path: str) -> ModuleType:
-    """A file of Python, imported as what it is called. Raises FileNotFoundError, ImportError, and whatever it raises."""
+    """A file of Python, imported as what it is called; what it prints goes to stderr, for stdout is the command's own.
+
+    Raises FileNotFoundError, ImportError, and whatever it raises.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
     found = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
+    with redirect_stdout(sys.stderr):
+        spec.loader.exec_module(found)
     return found
 
 

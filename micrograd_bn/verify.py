@@ -71,6 +71,7 @@ class Report(NamedTuple):
 
         equations, edges = self.derivation.equations, self.derivation.edges
         first, last = edges[0].number, edges[-1].number
+        pulled = f"({first})" if first == last else f"({first}) to ({last})"
         alone = [row for row in self.rows if row.by_engine]
         unbound = [row for row in self.rows if row.bound is None and row.ok]
         held = [row for row in self.rows if row not in alone and row not in unbound]
@@ -79,7 +80,7 @@ class Report(NamedTuple):
             title=f"{self._what()} of shape {self.shape}, {self.dtype}: engine against derivation",
             title_justify="left",
             caption=f"{sum(row.ok for row in held)} of {len(held)} rows agree within rounding: no error is above its bound.\n"
-            f"Bounds are by a running error analysis of both sides. ({first}) to ({last}): gradients pulled back."
+            f"Bounds are by a running error analysis of both sides. {pulled}: gradients pulled back."
             + f"\n{len(unbound)} without a bound: with the digits of {self.dtype}, rounding may make anything of these numbers."
             * bool(unbound)
             + f"\n{len(alone)} rows have no formula to hold the engine against: write one as an Edge." * bool(alone),
@@ -158,6 +159,8 @@ def verify(
     True
     """
     d = derivation
+    if not isinstance(d, Derivation):
+        raise TypeError(f"derivation is a Derivation, such as micrograd_bn.derivations.LAYER_NORM, and this is {d!r}")
     named = {d.inputs[0]: x, "gamma": gamma, "beta": beta, "eps": eps, "axis": axis, d.upstream: dy}
     given = {name: value for name, value in (named | values).items() if value is not None}
     upstream, first = given.pop(d.upstream, None), given.get(d.inputs[0])

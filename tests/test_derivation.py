@@ -252,3 +252,24 @@ def test_the_command_line_verifies_any_derivation(tmp_path, capsys):
     assert cli.main(["verify", str(batch), "--derivation", f"{own}:scale"]) == 2
     assert cli.main(["derivations"]) == 0
     assert "(2) p = softmax s" in capsys.readouterr().out
+
+
+def test_a_derivation_takes_its_inputs_by_place_or_by_name():
+    v, g = Tensor([3.0, 4.0]), Tensor(10.0)
+    assert WEIGHT_NORM(v, g).data.tolist() == WEIGHT_NORM(v, g=g).data.tolist() == WEIGHT_NORM(g=g, v=v).data.tolist() == [6.0, 8.0]
+    with pytest.raises(TypeError, match="weight norm takes v, g, and 3 are given"):
+        WEIGHT_NORM(v, g, 1.0)
+    with pytest.raises(TypeError, match="v is given twice"):
+        WEIGHT_NORM(v, v=v)
+
+
+def test_a_formula_that_names_what_there_is_not_is_told_what_there_is():
+    claim = Edge(4, "w", "g", "", "", lambda g, upstream: upstream)
+    d = Derivation("claimed", [e.function for e in WEIGHT_NORM.equations], [claim])
+    with pytest.raises(TypeError, match=r"names upstream, and what there is to name is .*dw"):
+        verify([3.0, 4.0], derivation=d)
+
+
+def test_what_is_no_derivation_is_refused():
+    with pytest.raises(TypeError, match=r"LAYER_NORM, and this is 'layer_norm'"):
+        verify([[1.0, 2.0]], derivation="layer_norm")

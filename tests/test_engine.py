@@ -405,3 +405,9 @@ def test_a_vjp_may_say_that_an_input_has_no_derivative():
     y.backward()
     assert (h.grad, x.grad) == (12, 36)
     assert [node.grad for node in y.parents[0].parents] == [12, None]
+
+
+def test_grad_by_what_is_in_no_graph_is_refused():
+    x = Tensor(2.0)
+    with pytest.raises(TypeError, match=r"this is 2\.0, which is in no graph"):
+        grad(x * x, [2.0])

@@ -284,3 +284,10 @@ def test_points_for_a_gradient_that_is_not_one_are_refused(capsys):
     with pytest.raises(SystemExit):
         cli.main(["grade", "student.py:backward", "--points", "dx"])
     assert "'dx' is not a list of points such as dgamma=1,dx=3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("points", ["dx=-1", "dx=nan", "dx=inf", "dx=1,dx=3"])
+def test_points_that_make_no_grade_are_refused(points, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["grade", "student.py:backward", "--points", points])
+    assert "each gradient has its points once" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from micrograd_bn import mistakes
+from micrograd_bn import derivations, mistakes
 from micrograd_bn.check import check_backward
 from micrograd_bn.derivations import BATCH_NORM
 from micrograd_bn.mistakes import Computed
@@ -315,3 +315,17 @@ def test_a_readers_own_strategy_is_asked_as_the_modules_text_says(monkeypatch):
     exec(inspect.cleandoc(re.search(r"(?s)\n\n(    def halved.*?)\n\nA mistake", mistakes.__doc__)[1]), vars(mistakes) | {})
     row = check_backward(edited(derived, "np.sum(dy, axis=0)", "np.sum(dy, axis=0) / 2")).rows[2]
     assert row.why == "it is half of what it should be"
+
+
+def test_a_second_mistake_in_a_pair_is_found_whatever_else_is_returned():
+    """Right given nothing that the function returned: both mistakes are in its own dx."""
+
+    def backward(dy, x, gamma, beta, eps, power=-0.5):
+        m, mu, var = x.shape[1], x.mean(axis=0, keepdims=True), x.var(axis=0, keepdims=True)
+        m, dx_hat = len(x), dy * gamma
+        dvar = (dx_hat * -0.5 * (x - mu) * (var + eps) ** power).sum(axis=0, keepdims=True)
+        dmu = -(dx_hat / np.sqrt(var + eps)).sum(axis=0, keepdims=True)
+        return {"dx": dx_hat / np.sqrt(var + eps) + dvar * 2 * (x - mu) / m + dmu / m, "dvar": dvar[0]}
+
+    (why,) = [row.why for row in check_backward(backward, derivation=derivations.LAYER_NORM).rows if row.variable == "x"]
+    assert why.startswith("two mistakes together")

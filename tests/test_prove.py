@@ -235,3 +235,8 @@ def test_fifty_digits_on_the_command_line(capsys):
     with pytest.raises(SystemExit):
         cli.main(["verify", "--digits", "1"])
     assert np.sqrt(2) == 2**0.5  # and the context of decimals outside is as it was
+
+
+def test_a_derivation_in_ms_place_is_told_where_it_goes():
+    with pytest.raises(TypeError, match=r"prove\(derivation=…\)"):
+        prove(derivations.BATCH_NORM)

@@ -302,7 +302,7 @@ class Program:
             text = "\\l".join(json.dumps(line)[1:-1] for line in python.statement(a))
             lines.append(f'"{a.label}" [label="{text}"]')
             lines += [f'"{b.label}" -> "{a.label}"' for b in dict.fromkeys(a.uses())]
-        return "\n    ".join(["digraph {", 'node [shape=box, fontname="monospace", fontsize="10"]', *lines]) + "\n}\n"
+        return "\n    ".join(["digraph {", 'node [shape=box, fontname="Courier", fontsize="10"]', *lines]) + "\n}\n"
 
     def to_dict(self) -> dict[str, Any]:
         """The program as plain data, for JSON: what is given, the statements in order, and what is returned."""
