@@ -11,6 +11,7 @@ import numpy as np
 
 from .derivation import Derivation
 from .derivations.batch_norm import BATCH_NORM
+from .draw import Graph, Picture, Wrong
 from .engine import Tensor, grad
 from .faults import NotFinite, first_not_finite, listed
 from .formulas import named_axes, shapes_of, size
@@ -69,6 +70,7 @@ class Check(NamedTuple):
     overwritten: tuple[str, ...]  # of dy, x, gamma, beta
     batches: int  # how many f was called with
     derivation: str = BATCH_NORM.name
+    picture: str = ""  # what ``draw`` shows, in DOT: plain text, which goes from process to process as the rest does
 
     @property
     def ok(self) -> bool:
@@ -80,9 +82,18 @@ class Check(NamedTuple):
         if not self.ok:
             raise AssertionError(f"\n{self}")
 
+    def draw(self) -> Graph:
+        """The first batch on which a gradient is wrong, as the derivation has it, in equations; the first one if all is right.
+
+        Red is the first gradient on the way back that is wrong, with yours below the right one, and the edges that explain it,
+        or the only one that leads to it. What you had on the edges nobody knows: you returned gradients.
+        """
+        return Graph(self.picture)
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, ready for JSON."""
-        return {**self._asdict(), "rows": [row._asdict() for row in self.rows], "ok": self.ok}
+        plain = {name: value for name, value in self._asdict().items() if name != "picture"}
+        return {**plain, "rows": [row._asdict() for row in self.rows], "ok": self.ok}
 
     @property
     def summary(self) -> str:
@@ -187,7 +198,8 @@ def check_backward(
             trials.append(held.trial(arrays, constants, returned))
         if not trials:
             raise ValueError("there are no batches, so nothing would be checked: leave batches out, or pass at least one")
-        return Check(held.rows(trials), tuple(dict.fromkeys(overwritten)), len(trials), derivation.name)
+        rows = held.rows(trials)
+        return Check(rows, tuple(dict.fromkeys(overwritten)), len(trials), derivation.name, held.picture(trials, rows))
 
 
 # Sizes of the first two axes that are named, dtype, what a small constant (an eps) and another is multiplied by, and the first
@@ -390,17 +402,41 @@ class _Held:
             if got != due:
                 shapes = f"shape {got} and not {self._dropped(name, due)} for a batch of shape {np.shape(trial.values[first])}"
                 return Row(name, title, "wrong shape", None, f"{shapes}: {why}" if why else shapes)
-        why = why or f"none of the known mistakes explains it, alone or in a pair; {self._worst_element(name, trials)}"
+        if not why:
+            first_wrong = next(trial for trial in trials if trial.off(name).any())
+            why = f"none of the known mistakes explains it, alone or in a pair; {self._worst_element(name, first_wrong)}"
         return Row(name, title, "wrong", _error(name, trials, wrong=True), why)
 
-    def _worst_element(self, name: str, trials: list[Trial]) -> str:
-        """Where to look, on the first batch on which a gradient is wrong."""
-        trial = next(trial for trial in trials if trial.off(name).any())
+    def picture(self, trials: list[Trial], rows: Iterable[Row]) -> str:
+        """What ``Check.draw`` shows, in extended precision."""
+        d = self.derivation
+        off = ((trial, row) for trial in trials for row in rows if row.variable in trial.got and trial.off(row.variable).any())
+        trial, row = next(off, (trials[0], None))
+        values = {a: trial.values[a] for a in (*d.inputs, *d.constants)}
+        nodes = d.forward(**{a: Tensor(v) if a in self.names else v for a, v in values.items()})
+        nodes[d.result].backward(trial.values[d.upstream])
+        wrong = self._wrong(trial, row, nodes[row.variable]) if row else None
+        return Picture([nodes[d.result]], "equations", "TB", 4, "both", 2000, wrong).source()
+
+    def _wrong(self, trial: Trial, row: Row, node: Tensor) -> Wrong:
+        """What is marked: the edges are those that the explanation names, or the only one that there is."""
+        d = self.derivation
+        named = {edge.number for edge in d.edges} & {int(n) for n in re.findall(r"\((\d+)\)", row.why)}
+        leaving = {edge.number for edge in d.leaving(row.variable)}
+        why = f"{row.name} is the first gradient on the way back that is wrong: {row.why}"
+        if row.verdict == "wrong" and (worst := self._worst_element(row.variable, trial)) not in why:
+            why += f"; {worst}"
+        return Wrong(node, trial.got[row.variable], named or (leaving if len(leaving) == 1 else set()), why)
+
+    def _worst_element(self, name: str, trial: Trial) -> str:
+        """Where to look, on a batch on which a gradient is wrong."""
         got, right = trial.got[name], trial.truth[name].value
         index = np.unravel_index(np.where(trial.off(name), trial.errors(name), 0).argmax(), got.shape)
         element = [int(n) for i, n in enumerate(index) if i not in self.reduced[name]]
         batch = f"on a batch of shape {np.shape(trial.values[self.derivation.inputs[0]])}, {trial.dtype}"
-        return f"{batch}, element {element} is {got[index]:.6g} instead of {right[index]:.6g}"
+        written = [(f"{got[index]:.{digits}g}", f"{right[index]:.{digits}g}") for digits in range(6, 18)]
+        yours, due = next((pair for pair in written if pair[0] != pair[1]), written[0])
+        return f"{batch}, element {element} is {yours} instead of {due}"
 
 
 def _error(name: str, trials: list[Trial], wrong: bool = False) -> float | None:

@@ -137,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="say what is wrong, and why, with a backward pass that you wrote", parents=[submission]
     )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
+    command.add_argument("--draw", metavar="FILE", help="draw the first gradient that is wrong: .svg, .dot, .png, .pdf")
     command.set_defaults(run=_check)
 
     command = commands.add_parser("grade", help="points for such a backward pass, gradient by gradient", parents=[submission])
@@ -296,6 +297,8 @@ def _check(options: argparse.Namespace) -> int:
     except DidNotRun as error:
         print(f"micrograd-bn: {options.function}: {error}", file=sys.stderr)
         return 2
+    if options.draw:
+        check.draw().save(options.draw)
     if options.json:
         print(json.dumps(check.to_dict(), indent=2, ensure_ascii=False))
     else:

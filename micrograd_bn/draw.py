@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -42,10 +42,12 @@ FONT = {"fontname": "Arial", "fontsize": "11"}
 INK, TINT = "#5f6b7a", "#eef3f9"
 RED = "#b42318"
 WRONG = {"color": RED, "fillcolor": "#fdecea", "penwidth": "2"}
+BLAMED = {"color": RED, "fontcolor": RED, "penwidth": "2"}
 NOTES = {  # beside the graph
     "legend": {"color": "#d6c89a", "fillcolor": "#fffbeb"},
     "outdated": {"color": "#b45309", "fillcolor": "#fff4e5", "penwidth": "2"},
     "not finite": WRONG,
+    "wrong": WRONG,
 }
 NARROW = 60  # characters in a line of a note
 TITLE = {"class": "title", "shape": "box", "color": TINT, "fillcolor": TINT, "height": "0.2", "margin": "0.05,0.02"}
@@ -159,13 +161,24 @@ def draw(
         return Graph(Picture(roots, zoom, direction, precision, show, max_nodes).source())
 
 
+class Wrong(NamedTuple):
+    """A gradient that somebody computed otherwise than the graph, to be marked in its picture."""
+
+    node: Tensor
+    gradient: Value  # theirs
+    edges: set[int]  # the numbers of those to blame
+    why: str
+
+
 class Picture:
     """A graph at a zoom, on its way to DOT."""
 
-    def __init__(self, roots: list[Tensor], zoom: str, direction: str, precision: int, show: str, max_nodes: int):
+    def __init__(
+        self, roots: list[Tensor], zoom: str, direction: str, precision: int, show: str, max_nodes: int, wrong: Wrong | None = None
+    ):
         self.zoom, self.direction, self.precision = zoom, direction, precision
         self.values, self.gradients = show in ("values", "both"), show in ("gradients", "both")
-        self.roots = roots
+        self.roots, self.wrong = roots, wrong
         self.nodes = self._visible(roots, max_nodes)
         groups = made_by(self.nodes)
         self.groups = {node: groups[node] for node in self.nodes if node in groups}
@@ -349,13 +362,15 @@ class Picture:
             formula = self.formula(step)
             name = formula if name == _symbol(step, step.output) else f"{name}:  {formula}"
         twin = self.twins.get(node, node)
-        group.node(own, **self._box(name, node.data, node.grad, (_rounding(twin.data), _rounding(twin.grad))))
+        theirs = self.wrong.gradient if self.wrong and self.wrong.node is node else None
+        group.node(own, **self._box(name, node.data, node.grad, (_rounding(twin.data), _rounding(twin.grad)), theirs))
         if target != own:
             group.node(target, _operation(node), shape="circle", fixedsize="false", margin="0.02", fillcolor="#dbe7f5")
             dot.edge(target, own)
         for i, (number, value, term, rounding) in enumerate(self._terms(node)):
             if isinstance(value, Tensor):
-                dot.edge(self.ids[value], target, self._arrow(number, term, rounding))
+                blamed = BLAMED if self.wrong and number in self.wrong.edges else {}
+                dot.edge(self.ids[value], target, self._arrow(number, term, rounding), **blamed)
             elif step is not None:  # a variable of the equation that is no Tensor: a constant
                 constant = f"{own} {i}"
                 symbol = _symbol(step, step.names[i])
@@ -364,6 +379,8 @@ class Picture:
 
     def _notes(self) -> Iterator[tuple[str, list[str]]]:
         """What stands beside the graph, line by line: what there is to explain, and what is wrong with the numbers."""
+        if self.wrong:
+            yield "wrong", wrap(self.wrong.why, NARROW)
         legend = [line for word, line in LEGEND if word in self.written]
         if legend:
             yield "legend", legend
@@ -386,7 +403,9 @@ class Picture:
         self.written.add("not finite")
         return WRONG
 
-    def _box(self, name: str, data: Value, grad: Value, rounding: tuple[Value, Value] = (0, 0)) -> dict[str, str]:
+    def _box(
+        self, name: str, data: Value, grad: Value, rounding: tuple[Value, Value] = (0, 0), theirs: Value = None
+    ) -> dict[str, str]:
         """A box's label, and how it is drawn."""
         size, mark = "×".join(map(str, shape(data))), self._mark(data, grad)
         fields = ["   ".join(filter(None, (name, size, "not finite" if mark else "")))]
@@ -394,6 +413,8 @@ class Picture:
             fields += [self._text(data, rounding[0])]
         if self.gradients and grad is not None:
             fields += ["grad  " + self._text(grad, rounding[1])]
+        if theirs is not None:
+            fields, mark = [*fields, "yours  " + self._text(theirs, 0)], WRONG
         label = "|".join(_escaped(field) for field in fields if field) or " "
         return {"label": "{" + label + "}" if self.direction == "TB" else label, **mark}
 

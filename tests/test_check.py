@@ -2,11 +2,14 @@
 
 import html
 import json
+import pickle
 
 import numpy as np
 import pytest
 
 from micrograd_bn.check import Check, Row, check_backward
+from micrograd_bn.derivations import LINEAR
+from micrograd_bn.draw import RED
 from tests.backward_passes import STYLES, derived, edited, on_paper, random_batches, staged
 
 SIX = ["x_hat", "gamma", "beta", "var", "mu", "x"]
@@ -225,3 +228,45 @@ def test_a_gradient_with_one_element_that_is_not_finite_has_no_error_but_these_w
     assert (check.rows[0].verdict, check.rows[0].error) == ("wrong", None)
     assert "not finite" in str(check)
     assert '<td style="text-align: left">not finite</td>' in check._repr_html_()
+
+
+# ---- The picture
+
+
+def red(source):
+    """What is red in a picture: edges, boxes, and the note."""
+    lines = [line.strip().replace('"', "") for line in source.splitlines() if f'color="{RED}"' in line]
+    return {line.partition(" [")[0] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "marked"),
+    [
+        ("** -1.5", "** -0.5", {"σ²", "σ² -> x̂", "wrong"}),  # (8), and dx, which is right given it, is not marked
+        ("dmu / m", "dmu", {"x", "x -> μ", "wrong"}),  # (11)
+        ("* gamma", "/ gamma", {"x̂", "x̂ -> y", "wrong"}),  # (5)
+        ("dmu / m", "dmu / m + dy ** 2", {"x", "wrong"}),  # unexplained: x has three edges, and nobody knows which it is
+        ("dy, axis=0)", "dy**2, axis=0)", {"β", "β -> y", "wrong"}),  # unexplained, but β has one edge only
+        ("", "", set()),
+    ],
+)
+def test_the_picture_marks_the_first_gradient_that_is_wrong_and_the_edge_to_blame(old, new, marked):
+    assert red(check_backward(edited(derived, old, new)).draw().source) == marked
+
+
+def test_the_picture_has_both_numbers_of_the_first_batch_on_which_a_gradient_is_wrong_and_the_reason():
+    random = np.random.default_rng(0)
+    constant = np.ones((3, 1)), np.ones((3, 1)), np.ones(1), np.ones(1), 1e-5  # x̂ is 0, and so is any multiple of dγ
+    other = random.normal(size=(3, 1)), random.normal(size=(3, 1)), np.ones(1), np.ones(1), 1e-5
+    right = derived(*other)["dgamma"][0]
+    check = check_backward(lambda *a: {"dgamma": derived(*a)["dgamma"] * (1 + 1e-7)}, batches=[constant, other])
+    shown = " ".join(check.draw().source.replace("\\l", " ").replace("\\", "").split())
+    assert f"grad {right:.4g}|yours {right:.4g}" in shown
+    assert f"dγ is the first gradient on the way back that is wrong: {check.rows[1].why}" in shown
+    assert f"is {right * (1 + 1e-7):.7g} instead of {right:.7g}" in shown  # as many digits as it takes to tell them apart
+
+
+def test_any_derivations_picture_crosses_a_process_border_and_is_no_part_of_the_json():
+    check = check_backward(lambda dy, x, w, b: {"dw": dy.T @ x, "db": dy.mean(axis=0)}, derivation=LINEAR)
+    assert red(pickle.loads(pickle.dumps(check)).draw().source) == {"b", "b -> y", "wrong"}
+    assert "picture" not in check.to_dict()

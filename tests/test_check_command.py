@@ -94,10 +94,10 @@ def test_python_m_runs_the_check(student):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readmes_student_gets_the_readmes_report(student, capfd, monkeypatch):
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    code = re.search(r"(?ms)^```python\n(# student.py\n.*?)^```", readme)[1]
-    shown = re.search(r"(?m)^    \$ micrograd-bn check student.py:backward\n((?:\n|    .*\n)+)", readme)[1]
+def test_the_guides_student_gets_the_guides_report(student, capfd, monkeypatch):
+    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
+    code = re.search(r"(?ms)^```python\n(# student.py\n.*?)^```", guide)[1]
+    shown = re.search(r"(?m)^    \$ micrograd-bn check student.py:backward\n((?:\n|    .*\n)+)", guide)[1]
     monkeypatch.setenv("COLUMNS", "110")
     assert cli.main(["check", student(code)]) == 1
 
@@ -105,6 +105,16 @@ def test_the_readmes_student_gets_the_readmes_report(student, capfd, monkeypatch
         return re.sub(r"\de-0\d", "rounding", text).split()  # which may be another on another machine
 
     assert words(shown) == words(capfd.readouterr().out)
+
+
+def test_the_command_draws_what_is_wrong(student, capfd, tmp_path):
+    code = inspect.getsource(derived).replace("def derived", "def backward")
+    path = tmp_path / "wrong.dot"
+    assert cli.main(["check", "--json", student(code.replace("** -1.5", "** -0.5")), "--draw", str(path)]) == 1
+    json.loads(capfd.readouterr().out)
+    assert "yours  " in path.read_text(encoding="utf-8").replace("\\", "")
+    assert cli.main(["check", student(code), "--draw", str(tmp_path / "wrong.txt")]) == 2
+    assert "ends with .txt: a picture is saved as .svg" in capfd.readouterr().err
 
 
 def test_the_command_checks_another_derivations_backward_pass(student, capfd):
