@@ -3,7 +3,6 @@
 Nothing is half written: a file is whole, or it is not there.
 """
 
-import ast
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +19,9 @@ from tests.conftest import optional
 from tests.strategies import DTYPES, programs, prop
 from tests.test_properties import draw_leaves
 
-labels = st.one_of(st.none(), st.sampled_from(["x", "legend", "\\", '"', "</script>", "a\nb", "{|}"]), st.text(max_size=4))
+labels = st.one_of(
+    st.none(), st.sampled_from(["x", "legend", "\\", '"', "</script>", "a\nb", "{|}", '"""', "ª", "a"]), st.text(max_size=4)
+)
 
 
 @st.composite
@@ -80,7 +81,11 @@ def test_any_graph_has_its_page_or_what_it_cannot_have_is_said(y):
 def test_any_graph_is_traced_and_what_is_saved_is_python(y, reuse):
     module = written("backward.py", lambda path: trace(y, reuse=reuse).save(path))
     assert module is not None
-    ast.parse(module)
+    compile(module, "backward.py", "exec")
+
+
+def test_two_labels_that_python_reads_as_one_name_are_two_arguments():
+    compile(str(trace(Tensor(1.0, "a") * Tensor(2.0, "ª"))), "backward.py", "exec")
 
 
 @prop(4, y=results(moves=2), ending=st.sampled_from(("html", "tex", "md", "txt")))
