@@ -54,6 +54,8 @@ class Submission(pytest.File):
         except DidNotRun as error:
             yield self._finding(self.function, "did not run", str(error))
             return
+        except ValueError as error:  # no such derivation
+            raise self.CollectError(f"--backward-derivation {error}") from error
         for row in check.rows:
             yield self._finding(f"d{row.variable}", row.verdict, row.why)
         if check.overwritten:

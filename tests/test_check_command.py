@@ -94,10 +94,10 @@ def test_python_m_runs_the_check(student):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readmes_student_gets_the_readmes_report(student, capfd, monkeypatch):
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    code = re.search(r"(?ms)^```python\n(# student.py\n.*?)^```", readme)[1]
-    shown = re.search(r"(?m)^    \$ micrograd-bn check student.py:backward\n((?:\n|    .*\n)+)", readme)[1]
+def test_the_guides_student_gets_the_guides_report(student, capfd, monkeypatch):
+    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
+    code = re.search(r"(?ms)^```python\n(# student.py\n.*?)^```", guide)[1]
+    shown = re.search(r"(?m)^    \$ micrograd-bn check student.py:backward\n((?:\n|    .*\n)+)", guide)[1]
     monkeypatch.setenv("COLUMNS", "110")
     assert cli.main(["check", student(code)]) == 1
 

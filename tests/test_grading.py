@@ -13,7 +13,7 @@ from micrograd_bn import cli, grading, submission
 from micrograd_bn.check import check_backward
 from micrograd_bn.grading import grade, grade_file
 from micrograd_bn.submission import derivation_named
-from tests.assignments import NOTES, function, mistakes, skeleton, solution, with_line
+from tests.assignments import DOCS, NOTES, function, mistakes, skeleton, solution, with_line
 from tests.conftest import optional
 
 NORM = {"dx_hat": 1, "dgamma": 1, "dbeta": 1, "dvar": 2, "dmu": 2, "dx": 3}
@@ -257,9 +257,30 @@ def test_pytest_collects_the_submission_alone_or_with_what_is_named(pytester):
     pytester.runpytest_inprocess(*arguments, str(other)).assert_outcomes(passed=7)
 
 
+@pytest.mark.parametrize("assignment", POINTS)
+def test_a_derivation_is_named_to_the_process_that_runs_the_file(assignment, pytester):
+    file = pytester.makepyfile(student=solution(assignment))
+    arguments = (*PLUGIN, "--backward", str(file), "--backward-derivation", assignment, "-p", "no:cacheprovider")
+    pytester.runpytest_inprocess(*arguments).assert_outcomes(passed=len(POINTS[assignment]))
+    result = grade_file(f"{file}:backward", POINTS[assignment], derivation=assignment)
+    assert (result.points, result.note) == (10, "")
+
+
+def test_a_derivation_that_there_is_not_is_refused(pytester, capsys):
+    file = pytester.makepyfile(student=SKELETON)
+    run = pytester.runpytest_inprocess(*PLUGIN, "--backward", str(file), "--backward-derivation", "norm", "-p", "no:cacheprovider")
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines(["--backward-derivation norm: these are there: *batch_norm*layer_norm*"])
+    assert "derivation_named" not in run.stdout.str()
+    assert cli.main(["grade", f"{file}:backward", "--points", "dx=1", "--derivation", "norm"]) == 2
+    assert "norm: these are there: " in capsys.readouterr().err
+
+
 def test_points_for_a_gradient_that_is_not_one_are_refused(capsys):
     with pytest.raises(ValueError, match="points for 'dgama': the gradients are dx_hat, dgamma, dbeta, dvar, dmu, dx"):
         grade(function(solution("batch_norm")), {"dgama": 1})
+    with pytest.raises(ValueError, match="points for 'dx': the gradients are dlog_p, ds, dz"):
+        grade_file(f"{DOCS}/assignment/softmax_cross_entropy/solution.py:backward", {"dx": 1}, derivation="softmax_cross_entropy")
     with pytest.raises(SystemExit):
         cli.main(["grade", "student.py:backward", "--points", "dx"])
     assert "'dx' is not a list of points such as dgamma=1,dx=3" in capsys.readouterr().err

@@ -1,13 +1,13 @@
-"""The README: every block of Python in it runs, on its own, and its links lead somewhere."""
+"""The README and the guide: every block of Python in them runs, on its own, and their links lead somewhere."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
-TEXT = README.read_text(encoding="utf-8")
-BLOCKS = re.findall(r"(?ms)^```python\n(.*?)^```", TEXT)
+ROOT = Path(__file__).parents[1]
+TEXTS = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", ROOT / "docs" / "guide.md")}
+BLOCKS = [block for text in TEXTS.values() for block in re.findall(r"(?ms)^```python\n(.*?)^```", text)]
 CLUSTER = [block for block in BLOCKS if "dask" in block]  # 2 GB on a cluster: tests/oracles/test_dask.py has that batch
 ALONE = [block for block in BLOCKS if block not in CLUSTER]
 
@@ -15,17 +15,25 @@ ALONE = [block for block in BLOCKS if block not in CLUSTER]
 @pytest.mark.parametrize("block", ALONE, ids=lambda block: block.partition("\n")[0])
 def test_a_block_runs_on_its_own(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {})
+    exec(compile(block, "block", "exec"), {})
 
 
 def test_the_block_on_a_cluster_is_the_only_one_that_is_not_run():
     assert len(CLUSTER) == 1
     assert len(ALONE) > 4
-    compile(CLUSTER[0], "README.md", "exec")
+    compile(CLUSTER[0], "block", "exec")
 
 
-def test_the_readmes_links_lead_somewhere():
-    links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_links_lead_somewhere(path):
+    links = re.findall(r"\]\(([^)#:]+)(#[^)]*)?\)", TEXTS[path])
     assert len(links) > 6
-    for link in links:
-        assert (README.parent / link).exists()
+    for link, place in links:
+        assert (path.parent / link).exists()
+        if link.endswith(".md") and place:
+            headings = re.findall(r"(?m)^#+ (.*)$", (path.parent / link).read_text(encoding="utf-8"))
+            assert place[1:] in [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def test_the_readme_is_for_a_newcomer_in_a_hurry():
+    assert len(TEXTS[ROOT / "README.md"].splitlines()) <= 250

@@ -67,7 +67,8 @@ def explore(
         model = Model(x)
         data = model.data()
         examples = [{"name": "", "numbers": model.numbers()}]
-        called = title or f"{x.label or 'A function'}, step by step"
+        derivation = x.equation and x.equation.derivation
+        called = title or f"{derivation.name.capitalize() if derivation else x.label or 'A function'}, step by step"
         return _write(path, called, f"A graph of {len(model.order):,} nodes", data, examples)
     if holds_tensors(x) or (isinstance(x, (list, tuple)) and any(isinstance(a, Tensor) for a in x)):
         raise TypeError(

@@ -13,16 +13,16 @@ import numpy as np
 def backward(dy, x, gamma, beta, eps):
     """The gradients of the loss l for y = gamma x_hat + beta; ``da`` is short for ∂l/∂a.
 
-    dy, x          shape (n, m): what flows in from above, and the batch, n rows of m features.
-    gamma, beta    shape (m,).
+    dy, x          shape (m, k): what flows in from above, and the batch, m rows of k features.
+    gamma, beta    shape (k,).
     eps            a number greater than 0.
 
-    dx_hat and dx have x's shape (n, m), dgamma and dbeta (m,), dvar and dmu one number for each row: (n, 1), or (n,).
+    dx_hat and dx have x's shape (m, k), dgamma and dbeta (k,), dvar and dmu one number for each row: (m, 1), or (m,).
     """
     # The forward pass, equations (1) to (3), along each row: this much is given.
-    m = x.shape[1]
-    mu = x.sum(axis=1, keepdims=True) / m
-    var = ((x - mu) ** 2).sum(axis=1, keepdims=True) / m
+    k = x.shape[1]
+    mu = x.sum(axis=1, keepdims=True) / k
+    var = ((x - mu) ** 2).sum(axis=1, keepdims=True) / k
     x_hat = (x - mu) / np.sqrt(var + eps)
 
     dx_hat = None  # TODO: through (4)

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def backward(dl, z, t):
-    """The gradients of the loss l = −1/m ΣΣ t log p, for p the softmax of z; ``da`` is short for ∂l/∂a, times dl.
+    """The gradients of the loss l = −1/m ΣΣ t log p, for p the softmax of z; ``da`` is short for dl · ∂l/∂a.
 
     dl      a number: what flows in from above, 1 where l is the loss itself.
     z, t    shape (m, k): m rows of logits for k classes, and the probabilities that are wanted; each row of t adds up to 1.
