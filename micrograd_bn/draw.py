@@ -311,7 +311,7 @@ class Picture:
         taken = set(NOTES)
         for i, node in enumerate(self.nodes):
             name = self.names.get(node, "")
-            plain = name and name not in taken and not set(name) & set(':"\\<>\n')
+            plain = name.isprintable() and name and name not in taken and not set(name) & set(':"\\<>')
             ids[node] = name if plain else f"n{i}"
             taken.add(ids[node])
         return ids

@@ -157,7 +157,7 @@ class Prover:
         self.inputs = {a: self.input(a) for a in d.inputs}
         self.known = d.forward(**self.inputs, **self.constants)
         self.upstream = self.variable(d.upstream, shape(self.known[d.result]))
-        self.scope = f"m = {m}" if m else "every " + ("m" if "m" in self.sizes else ", ".join(self.sizes))
+        self.scope = f"m = {m}" if m else "every " + ("m" if "m" in self.sizes else ", ".join(self.sizes) or "number")
 
     def _size(self, name: str, varies: bool) -> Any:
         if self.m:

@@ -11,6 +11,7 @@ import itertools
 import json
 import keyword
 import math
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -96,6 +97,7 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
             g.label = g.label or f"d{node.label}"
     gradients = [tape.constant(found[t] if t in found else np.zeros_like(t.data.value)[()]) for t in tensors]
     inputs = tuple(t.data for t in tensors)
+    title = "".join(c for c in title if c.isprintable() and c not in '\\"') or "the graph"  # it stands in the module's docstring
     return Program(title, inputs, upstream, tape.constant(y.data), tuple(gradients), tuple(tape.names), y, tuple(tensors), reuse)
 
 
@@ -133,6 +135,7 @@ def identifiers(labels: Iterable[str], otherwise: str, taken: Iterable[str] = ()
     """The labels as names that Python knows, each once; ``otherwise`` and a number where there is none."""
     used, found = {*TAKEN, *taken}, []
     for label in labels:
+        label = unicodedata.normalize("NFKC", label)  # as Python reads a name: ª is a
         plain = "_".join("".join(c if c.isalnum() or c == "_" else " " for c in label).split())
         stem, name = (f"{plain}_", plain) if plain.isidentifier() else (otherwise, f"{otherwise}1")
         for i in itertools.count(2 if stem == otherwise else 1):
