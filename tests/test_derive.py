@@ -107,6 +107,32 @@ def test_the_simplifications_have_their_names():
     assert "Σⱼ t = 1" in reasons["SOFTMAX_CROSS_ENTROPY"]
 
 
+def test_no_line_divides_by_a_variable_that_may_be_0():
+    @equation(1, "n")
+    def squared_length(v):
+        return (v**2).sum()
+
+    @equation(2, "w")
+    def weight(v, g, n):
+        return g * v / n**0.5
+
+    paper = derive(Derivation("weight norm", [squared_length, weight], shapes={"v": ("k",), "g": ()}))
+    ends = {g.variable: g.steps[-1].text for g in paper.gradients}
+    assert ends["g"] == "1 / √n Σ dw v"  # not 1/g Σ dw w, for v = w √n / g
+    assert ends["n"] == "−1 / (2 n) Σ dw w"  # where g cancels
+
+    @equation(1, "s")
+    def mean_square(x):
+        return (x**2).mean(axis=-1, keepdims=True)
+
+    @equation(2, "y")
+    def divide(x, s, gamma, eps=1e-5):
+        return gamma * x / (s + eps) ** 0.5
+
+    paper = derive(Derivation("RMS norm", [mean_square, divide]))
+    assert "/ γ" not in paper.text and "by (2), γ x / √(s + ε) = y" in paper.text
+
+
 # ---- Every line, read as LaTeX, is what the engine computes
 
 
