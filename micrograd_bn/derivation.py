@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, wraps
 from itertools import count
+from numbers import Number
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
@@ -223,6 +224,12 @@ class Derivation:
         for function in functions:
             if not hasattr(function, "entry"):
                 raise ValueError(f"{name}: {function!r} is no equation: decorate it with @equation(number, 'output')")
+        edges, condensed, mistakes = list(edges), list(condensed), list(mistakes)
+        self._given: dict[str, Any] = {
+            **{"name": name, "equations": functions, "edges": edges, "condensed": condensed, "mistakes": mistakes, "check": check},
+            **{"shapes": shapes, "domains": domains, "no_gradient": tuple(no_gradient), "symbols": symbols, "forms": forms},
+        }
+        self._others: dict[Any, Derivation] = {}
         self.name, self._symbols, self._check = name, dict(symbols or {}), check
         self.equations: tuple[Equation, ...] = tuple(
             replace(function.entry, name=self.symbol(function.entry.output)[0])  # type: ignore[attr-defined]
@@ -233,10 +240,10 @@ class Derivation:
         self.constants = {k: v for e in self.equations for k, v in e.constants.items()} | dict(defaults or {})
         self.result = self.equations[-1].output
         self.upstream = f"d{self.result}"
-        self.no_gradient, self.domains = frozenset(no_gradient), dict(domains or {})
+        self.no_gradient, self.domains = frozenset(self._given["no_gradient"]), dict(domains or {})
         self.shapes: dict[str, tuple[str, ...] | str] = {a: ("k",) if i else ("m", "k") for i, a in enumerate(self.inputs)}
         self.shapes |= shapes or {}
-        self.edges = self._all_edges(list(edges))
+        self.edges = self._all_edges(edges)
         self.equations = tuple(self._with_text(e, "equation") for e in self.equations)
         given: dict[str | int, Symbol] = dict(texts or {})
         written = [replace(e, text=given[e.number][0], latex=given[e.number][1]) if e.number in given else e for e in self.edges]
@@ -275,6 +282,33 @@ class Derivation:
         if mark == "hat":
             return unicodedata.normalize("NFC", text + "\u0302"), rf"\hat {latex}"
         return (f"{text}_{mark}", rf"{latex}_{{\mathrm{{{mark}}}}}") if mark else (text, latex)
+
+    def with_constants(self, values: Mapping[str, Any]) -> Derivation:
+        """This derivation as it reads with such constants: itself, where they are its own; floats are symbols on paper, so any are.
+
+        What an author has written is about the defaults, so the other one is written by the engine. An ``axis`` that the first
+        input's shape in the table does not have, as for images in batch norm, is read as the table's own.
+        """
+        own = {
+            k: v for k, v in self.constants.items() if not isinstance(v, float) and isinstance(values.get(k), (Number, tuple, str))
+        }
+        changed = {k: values[k] for k, v in own.items() if values[k] != v}
+        try:
+            axes(len(self.shapes[self.inputs[0]]), changed.get("axis"))
+        except ValueError:
+            del changed["axis"]
+        key = tuple(changed.items())
+        if key and key not in self._others:
+            anew: dict[str, Any] = {
+                "equations": [
+                    equation(e.number, e.output)(e.function) if {*e.constants} & {*changed} else e.function for e in self.equations
+                ],
+                "edges": [replace(edge, text="", latex="") for edge in self._given["edges"]],
+                "condensed": [replace(entry, text="", latex="") for entry in self._given["condensed"]],
+                "defaults": self.constants | changed,
+            }
+            self._others[key] = Derivation(**self._given | anew)
+        return self._others[key] if key else self
 
     def dimensions(self) -> dict[str, tuple[str, ...]]:
         """The shape of each input by the names of its sizes, "1" where it is repeated."""
@@ -453,12 +487,13 @@ class Derivation:
 
     def forward(self, **values: Value) -> dict[str, Value]:
         """All variables and constants by name, from the inputs, of any kind of number."""
-        found = self.complete(values)
+        found, read = self.complete(values), None
         for e in self.equations:
             result = evaluate(e.function, found)
             for _, t in _tensors(result):
                 if t.equation is not None:
-                    t.equation = t.equation._replace(derivation=self, text=e.text)
+                    read = read or self.with_constants(found)
+                    t.equation = t.equation._replace(derivation=read, text=read.equation_of(e.output).text)
             found[e.output] = result
         return found
 

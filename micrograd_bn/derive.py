@@ -270,10 +270,12 @@ class _Simplifier:
             if len(own) != 1 or len(term.factors) < 2 or (isinstance(own[0], Symbol) and own[0].name not in self.d.inputs):
                 continue
             rest = W.product(term.number, [factor for factor in term.factors if factor[0] != own[0]])
-            new = expression(Symbol(o, self.w.axes[o])) * W.power(rest, expression(-1))
-            (text, latex), number = self._equality(expression(own[0]), new), equation.number
+            result = expression(Symbol(o, self.w.axes[o]))
+            new = result * W.power(rest, expression(-1))
+            sides = (self.w.right[o], result) if W.divisors(new) else (expression(own[0]), new)
+            (text, latex), number = self._equality(*sides), equation.number
             form = replaced(e, {own[0]: new})
-            if form != e:
+            if form != e and W.divisors(form) <= W.divisors(e):  # which may be 0
                 e = form
                 yield e, (f"by ({number}), {text}", rf"\text{{by ({number}), }} {latex}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .derivation import Derivation, Equation, made_by
-from .engine import Tensor, data_of, in_order
+from .engine import Step, Tensor, data_of, in_order
 from .kinds import Value
 from .shapes import Shape, shape
 
@@ -26,8 +26,19 @@ def derivation_of(y: Tensor) -> Derivation:
         raise TypeError("derive needs a Derivation, or the result of a computation with Tensors: y, as in y = f(Tensor(x))")
     step = y.equation
     if step is not None and isinstance(step.derivation, Derivation) and step.output == step.derivation.result:
-        return step.derivation
+        return step.derivation.with_constants(_constants(step, step.derivation))
     return _Graph(y).derivation()
+
+
+def _constants(step: Step, d: Derivation) -> dict[str, Any]:
+    """The constants of a derivation's run, from the step that gave its result."""
+    found, stack = dict(d.constants), [step]
+    while stack:
+        step = stack.pop()
+        found |= step.constants
+        steps = [value.equation for value in step.values if isinstance(value, Tensor) and value.equation is not None]
+        stack += [each for each in steps if each.derivation is d and each.output != d.result]
+    return found
 
 
 class _Graph:

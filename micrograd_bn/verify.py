@@ -174,6 +174,7 @@ def verify(
     inputs = {name: np.asarray(as_data(value)) for name, value in given.items() if name not in d.constants}
     d.check_latex()
     d.complete(dict.fromkeys(d.inputs, 1.0) | inputs | constants)  # for its errors, before anything is drawn
+    d = d.with_constants(constants)
     own, own_upstream = drawn(first, constants.get("axis", 0), seed, d, inputs)
     inputs = {name: convert(value) for name, value in (own | inputs).items()}
     known = values_on_paper(inputs | constants, convert(own_upstream if upstream is None else as_data(upstream)), d)
@@ -182,7 +183,7 @@ def verify(
     number, precise = running(first.dtype), running(first.dtype, np.longdouble)
     lines = (*_forward(d, nodes, precise), *_edges(d, known, number), *_gradients(d, nodes, known, number))
     dtype = str(first.dtype) if first.dtype != object else f"Decimal with {getcontext().prec} digits"
-    return Report(tuple(_row(line, d) for line in lines), first.shape, dtype, d)
+    return Report(tuple(_row(line, d) for line in lines), first.shape, dtype, derivation)
 
 
 def drawn(

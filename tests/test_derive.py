@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, derive, equation, grad
+from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, derive, equation, grad, verify
 from micrograd_bn.derivation import Edge
 from micrograd_bn.numbers import written
 from micrograd_bn.primitives import relu
@@ -105,6 +105,32 @@ def test_the_simplifications_have_their_names():
     assert "Σ (x − μ) = 0" in reasons["BATCH_NORM"]
     assert "by (3), x − μ = x̂ √(σ² + ε)" in reasons["BATCH_NORM"]
     assert "Σⱼ t = 1" in reasons["SOFTMAX_CROSS_ENTROPY"]
+
+
+def test_no_line_divides_by_a_variable_that_may_be_0():
+    @equation(1, "n")
+    def squared_length(v):
+        return (v**2).sum()
+
+    @equation(2, "w")
+    def weight(v, g, n):
+        return g * v / n**0.5
+
+    paper = derive(Derivation("weight norm", [squared_length, weight], shapes={"v": ("k",), "g": ()}))
+    ends = {g.variable: g.steps[-1].text for g in paper.gradients}
+    assert ends["g"] == "1 / √n Σ dw v"  # not 1/g Σ dw w, for v = w √n / g
+    assert ends["n"] == "−1 / (2 n) Σ dw w"  # where g cancels
+
+    @equation(1, "s")
+    def mean_square(x):
+        return (x**2).mean(axis=-1, keepdims=True)
+
+    @equation(2, "y")
+    def divide(x, s, gamma, eps=1e-5):
+        return gamma * x / (s + eps) ** 0.5
+
+    paper = derive(Derivation("RMS norm", [mean_square, divide]))
+    assert "/ γ" not in paper.text and "by (2), γ x / √(s + ε) = y" in paper.text
 
 
 # ---- Every line, read as LaTeX, is what the engine computes
@@ -350,6 +376,34 @@ def test_a_function_without_equations_has_its_primitives_as_the_steps():
     assert not any(g.variable == "f" for g in paper.gradients)  # the array is a constant
     mixed = derive((batch_norm(x, Tensor(np.ones(4), "gamma"), Tensor(np.zeros(4), "beta")) ** 2).sum())
     assert mixed.gradients[-1].variable == "x" and mixed.gradients[-1].steps[-1].why[0] == "the terms collect"
+
+
+def test_constants_other_than_the_defaults_are_on_paper_as_they_were():
+    @equation(1, "s", text="x²", latex="s_i = x_i^2")
+    def scale(x, power=2):
+        return x**power
+
+    d = Derivation("scale", [scale])
+    x = Tensor([2.0, 3.0])
+    for y in (d(x=x, power=3), scale(x, power=3), scale(x, 3)):
+        paper = derive(y)
+        assert [line.text for line in paper.equations] == ["x³", "3 x²"] and paper.gradients[0].text == "ds · 3 x²"
+    step = d(x=x, power=3).equation
+    assert (step.text, step.derivation.equations[0].text) == ("x³", "x³")  # what pages and pictures show
+    assert [row.formula for row in verify([1.0, 2.0], derivation=d, power=3).rows] == ["x³", "3 x²", "ds · 3 x²"]
+    assert derive(scale(x)).equations[0].text == derive(d).equations[0].text == "x²"
+    assert d(x=x, power=2).equation.derivation is d
+
+
+def test_an_axis_other_than_the_default_is_on_paper():
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    layer_norm = derivations.LAYER_NORM
+    y = layer_norm(x=Tensor(x), gamma=Tensor(np.ones(4)), beta=Tensor(np.ones(4)), axis=0, eps=0.1)
+    assert [line.text for line in derive(y).equations][:3] == ["1/m Σ x", "1/m Σ (x − μ)²", "(x − μ) / √(σ² + ε)"]
+    report = verify(x, derivation=layer_norm, axis=0)
+    assert report.ok and report.rows[0].formula == "1/m Σ x"
+    assert verify(x, derivation=layer_norm, eps=0.1).rows[0].formula == "1/k Σⱼ x"
+    assert verify(np.ones((3, 4, 2)), axis=(0, 2)).rows[0].formula == "1/m Σ x"  # of more axes than the table has
 
 
 # ---- What bad input gets

@@ -284,6 +284,17 @@ def factors_of(e: Expression) -> Iterator[Base]:
                 )
 
 
+def divisors(e: Expression) -> set[Symbol]:
+    """The variables that an expression divides by, at any depth."""
+    inner = [base for base in factors_of(e) if not isinstance(base, Symbol)]
+    parts = [
+        e,
+        *[base if isinstance(base, Expression) else base.body if isinstance(base, Reduction) else base.of for base in inner],
+    ]
+    powers = [factor for part in parts for term in part.terms for factor in term.factors]
+    return {base for base, n in powers if n < 0 and isinstance(base, Symbol) and not base.is_size}
+
+
 def computed(e: Expression, values: Mapping[str, Value], total: Callable[[Value, str, str], Value]) -> Value:
     """The expression on any kind of number, with a value for each symbol; ``total`` adds one up over an axis, by its name."""
 
