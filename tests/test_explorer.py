@@ -500,6 +500,11 @@ def test_what_becomes_undefined_is_said(opened, tmp_path):
     page.locator('[data-leaf="a"]').fill("-1")
     assert "t1 is not a finite number: t1 = log a" in page.locator("#undefined").inner_text()
     assert "NaN" not in page.locator("main").inner_text()
+    page = opened(explore(tmp_path / "squares.html", (Tensor(np.arange(3.0), "x") ** 2).sum()))
+    page.locator('[data-leaf="x[1]"]').fill("1e200")
+    page.keyboard.press("Enter")
+    page.keyboard.press("End")
+    assert page.locator('#graph [data-value="y"]').first.text_content() == "∞"
 
 
 # ---- What it says of batch norm, and of any graph
@@ -712,6 +717,13 @@ def long():
         (lambda: Tensor(Decimal(1)) * 2, TypeError, "of Decimal"),
         (lambda: Tensor(sympy.Symbol("a")) * 2, TypeError, "of Symbol"),
         (lambda: Tensor(optional("dask.array").from_array(np.ones(2))).sum(), TypeError, "of Array"),
+        (
+            lambda: (Tensor([1.0, math.nan], "a") * 2).sum(),
+            ValueError,
+            r"^a\[1\] is nan, and the page starts from finite .*: replace it",
+        ),
+        (lambda: batch_norm(Tensor([1.0, 2.0]), 1.0, 0.0, math.inf).sum(), ValueError, "^ε is inf"),
+        (lambda: (Tensor([1.0, 2.0]) * [1.0, math.inf]).sum(), ValueError, r"^a constant of the graph\[1\] is inf"),
         (lambda: Tensor(1.0) > 0, TypeError, "of bool, as comparisons are"),
         (long, ValueError, r"1,001 nodes, and the page shows up to 1,000"),
         (lambda: (Tensor(np.ones((80, 80))) @ np.ones((80, 80))).sum(), ValueError, r"numbers are too many .* 20,000 at most"),

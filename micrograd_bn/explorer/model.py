@@ -219,7 +219,7 @@ class Model:
                 }
                 for entry in self.leaves
             ],
-            "fixed": [np.ravel(name.value).tolist() for name in program.constants],
+            "fixed": [_finite("a constant of the graph", name.value) for name in program.constants],
             "quantities": self.quantities,
             "statistics": [self.entries[node].symbol for node in self.statistics],
             "zooms": [view for view, _ in views],
@@ -229,7 +229,7 @@ class Model:
     def numbers(self) -> list[list[float]]:
         """The leaves' numbers now, each flat."""
         values = [entry.tensor.data if entry.tensor is not None else entry.value.value for entry in self.leaves[:-1]]
-        return [np.ravel(value).tolist() for value in (*values, self.upstream_numbers)]
+        return [_finite(entry.symbol, value) for entry, value in zip(self.leaves, (*values, self.upstream_numbers))]
 
     def _view(self, zoom: str) -> tuple[dict[str, Any], list[Moment]] | None:
         picture = Picture([self.root], zoom, "TB", 4, "neither", MAX_NODES)
@@ -549,6 +549,19 @@ def _unfit(node: Tensor, what: str) -> TypeError:
         f"the page computes with float64 numbers, as a browser does, and {name} of this graph is of {what}: build it on floats, or "
         "arrays of them"
     )
+
+
+def _finite(called: str, value: Value) -> list[float]:
+    """The numbers, flat. Raises ValueError for NaN and infinity, which JSON does not have."""
+    array = np.asarray(value)
+    for index in np.argwhere(~np.isfinite(array)):
+        element = f"{called}[{', '.join(map(str, index))}]" if array.shape else called
+        raise ValueError(
+            f"{element} is {array[tuple(index)]}, and the page starts from finite numbers, of which a reader can change each: replace "
+            "it, or leave its row out"
+        )
+    found: list[float] = np.ravel(array).tolist()
+    return found
 
 
 def _constants(step: Step | None) -> dict[str, Any]:

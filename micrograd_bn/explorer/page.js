@@ -47,7 +47,7 @@ const numbers = (q) => results[place(q)];
 function written(q, i) {
   if (cut(q)) return "nothing";
   const number = numbers(q)[i];
-  return number && Math.abs(number) <= errors[place(q)][i] ? "≈ 0" : format(number);
+  return number && Number.isFinite(number) && Math.abs(number) <= errors[place(q)][i] ? "≈ 0" : format(number);
 }
 
 function list(q) {
