@@ -423,6 +423,25 @@ def test_the_source_is_the_whole_program(pages):
                     np.testing.assert_allclose(scope[f"d{key}"], node.grad, rtol=1e-12, atol=1e-12)
 
 
+def test_a_name_means_one_thing_in_the_picture_and_in_the_program(pages):
+    """And nothing stands in the program that nothing uses."""
+    for name, (function, numbers) in FUNCTIONS.items():
+        order = in_order([function(**numbers)])
+        called = keys(order, made_by(order), order[-1])
+        values = {re.sub(r"\W+", "_", key).strip("_"): node.data for node, key in called.items()}
+        gradients = {f"d{key}" for key in values}
+        for zoom in data_of(pages[name])["zooms"]:
+            texts = [line["text"] for line in zoom["source"]]
+            scope = {key: values[key] for key in values if key not in {text.split()[0] for text in texts}} | numbers | {"np": np}
+            exec("\n".join(texts), scope)
+            for key in values.keys() & scope.keys():
+                np.testing.assert_array_equal(scope[key], values[key], err_msg=f"{name}: {key}")
+            for i, text in enumerate(texts):
+                left = text.split()[0]
+                used = any(re.search(rf"\b{left}\b", other.partition("=")[2]) for other in texts[i + 1 :])
+                assert used or left in gradients | values.keys(), (name, zoom["name"], text)
+
+
 # ---- Changing
 
 

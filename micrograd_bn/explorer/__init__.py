@@ -52,7 +52,8 @@ def explore(
     title       what the page is called.
 
     Raises ValueError for a Tensor without a history or with too large a graph, for NaN and inf among what is given, and for a batch
-    of another shape or size, besides the errors of ``verify``; TypeError for a graph of other numbers than float64, and for several results.
+    of another shape or size, besides the errors of ``verify``; TypeError for a graph of other numbers than float64, and for several
+    results.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ each arrow at each zoom. In JavaScript, that program is how the page computes th
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from ..draw import Picture, text
 from ..engine import Step, Tensor, adjoints, in_order
 from ..kinds import Value
 from ..numbers.javascript import source
-from ..numbers.name import Name, Tape
+from ..numbers.name import Name, Tape, behind
 from ..numbers.program import Program, identifiers
 from ..numbers.python import statement
 from ..shapes import Shape, shape
@@ -76,6 +77,7 @@ class Moment:
 
     data: dict[str, Any]
     names: list[Any] = field(default_factory=list)
+    term: Any = None  # what goes back, if it does
 
 
 class Model:
@@ -190,6 +192,12 @@ class Model:
             if isinstance(entry.gradient, Name) and entry.gradient.primitive:
                 entry.gradient.label = entry.gradient.label or f"d{entry.key}"
         names = [entry.value for entry in self.leaves]
+        taken = {entry.key for entry in self.entries.values()}
+        free = (label for i in itertools.count(1) if (label := f"t{i}") not in taken)
+        needed = behind([self.twins[self.root].data, *self.results])
+        for name in self.tape.names:
+            if name in needed:
+                name.label = name.label or next(free)  # what the picture calls t2 is t2 here, or nothing is
         for name, label in zip(names, identifiers((entry.key for entry in self.leaves), "x")):
             name.label = label
         program = Program(
@@ -407,7 +415,7 @@ class Model:
             "tables": tables,
             "group": self._group(end.tensor),
         }
-        return Moment(data, [edge.term, *([start.gradient] if terms else [])])
+        return Moment(data, [start.gradient] if terms else [], edge.term)
 
     def _inner(self, node: Tensor) -> list[Tensor]:
         """What an equation computes on the way to its result."""
@@ -557,8 +565,8 @@ def _finite(called: str, value: Value) -> list[float]:
     for index in np.argwhere(~np.isfinite(array)):
         element = f"{called}[{', '.join(map(str, index))}]" if array.shape else called
         raise ValueError(
-            f"{element} is {array[tuple(index)]}, and the page starts from finite numbers, of which a reader can change each: replace "
-            "it, or leave its row out"
+            f"{element} is {array[tuple(index)]}, and the page starts from finite numbers, of which a reader can change each: replace it, "
+            "or leave its row out"
         )
     found: list[float] = np.ravel(array).tolist()
     return found
@@ -677,9 +685,15 @@ def _listing(moments: list[Moment], place: dict[Name, int]) -> list[dict[str, An
     """The program's statements in the order of the steps, each where it is needed first; and each step's lines."""
     listed: dict[Name, list[int]] = {}
     lines: list[dict[str, Any]] = []
+    needed = behind(name for moment in moments for name in moment.names)
     for i, moment in enumerate(moments, 1):
-        todo, found = [a for a in moment.names if isinstance(a, Name)], []
-        own = [*todo]
+        own, shown = list[Name](), [*moment.names, moment.term]
+        for a in shown:
+            if isinstance(a, Name) and a in needed:
+                own.append(a)
+            elif isinstance(a, Name):  # as a number repeated, where what follows needs only the number
+                shown += a.uses()
+        todo, found = [*own], list[Name]()
         while todo:
             name = todo.pop()
             if name not in listed and name in place:
