@@ -541,7 +541,14 @@ def test_the_what_if_switch_makes_edges_vanish_and_dx_wrong(page):
     np.testing.assert_allclose(found[:, 2], found[:, 0] - found[:, 1])
     gone = page.locator("#graph .label.gone text:first-child").all_text_contents()
     assert sorted(gone) == ["(10)", "(11)", "(12)", "(8)", "(9)"]
+    assert page.locator("#sentence").inner_text().endswith("With it dx is complete.")
+    to_step(page, 12)
+    assert page.locator("#sentence").inner_text() == "Nothing goes back from σ² to x: μ and σ² count as constants."
+    to_zoom(page, "primitives")
+    page.keyboard.press("End")
+    assert page.locator("#sentence").inner_text().endswith("μ and σ² count as constants. Without it dx is complete.")
     page.uncheck("#whatif")
+    assert page.locator("#sentence").inner_text().endswith("With it dx is complete, the sum of 3 terms.")
     assert page.locator("#graph .gone").count() == 0
 
 

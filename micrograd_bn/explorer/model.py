@@ -392,10 +392,14 @@ class Model:
         math_ = []
         if step and step.derivation and edge.number is not None:
             math_ = [mathml(step.derivation.edge(step.output, _variable(step, start)).latex)]
+        cut, kept = edge.without is None, sum(e.without is not None for e in terms)
+        constants = " and ".join(self.entries[a].symbol for a in self.statistics)
+        nothing = f"Nothing goes back from {end.symbol} to {start.symbol}: {constants} count as constants."
+        without = (nothing if cut else sentence) + _complete(start, kept, not cut)
+        sentence += _complete(start, len(terms), True)
         if terms:
             d = f"d{start.symbol}"
             gradient = self.gradient(start)
-            sentence += f" With it {d} is complete" + (f", the sum of {len(terms)} terms." if len(terms) > 1 else ".")
             if len(terms) == 1:
                 columns.append({"q": gradient, "head": d, "result": True})
             else:
@@ -408,6 +412,7 @@ class Model:
             "title": f"({edge.number}) {name}" if step and edge.number is not None else name,
             "formula": f"{name} = {edge.formula}" if edge.formula and not any(math_) else "",
             "sentence": sentence,
+            "without": without if self.statistics else None,
             "math": list(filter(None, math_)),
             "back": True,
             "number": edge.own,
@@ -565,8 +570,8 @@ def _finite(called: str, value: Value) -> list[float]:
     for index in np.argwhere(~np.isfinite(array)):
         element = f"{called}[{', '.join(map(str, index))}]" if array.shape else called
         raise ValueError(
-            f"{element} is {array[tuple(index)]}, and the page starts from finite numbers, of which a reader can change each: replace it, "
-            "or leave its row out"
+            f"{element} is {array[tuple(index)]}, and the page starts from finite numbers, each of which a reader can change: "
+            "replace it, or leave its row out"
         )
     found: list[float] = np.ravel(array).tolist()
     return found
@@ -657,6 +662,13 @@ def _repeats(small: Shape, large: Shape) -> bool:
 
 def _times(sizes: Shape) -> str:
     return f"{'×'.join(map(str, sizes))} numbers"
+
+
+def _complete(entry: Entry, terms: int, last: bool) -> str:
+    """Says that a gradient has all its terms, if it has any; ``last`` is whether the one at hand is among them."""
+    if not terms:
+        return ""
+    return f" With{'' if last else 'out'} it d{entry.symbol} is complete" + (f", the sum of {terms} terms." if terms > 1 else ".")
 
 
 def _listed(words: Iterable[str]) -> str:
