@@ -423,6 +423,25 @@ def test_the_source_is_the_whole_program(pages):
                     np.testing.assert_allclose(scope[f"d{key}"], node.grad, rtol=1e-12, atol=1e-12)
 
 
+def test_a_name_means_one_thing_in_the_picture_and_in_the_program(pages):
+    """And nothing stands in the program that nothing uses."""
+    for name, (function, numbers) in FUNCTIONS.items():
+        order = in_order([function(**numbers)])
+        called = keys(order, made_by(order), order[-1])
+        values = {re.sub(r"\W+", "_", key).strip("_"): node.data for node, key in called.items()}
+        gradients = {f"d{key}" for key in values}
+        for zoom in data_of(pages[name])["zooms"]:
+            texts = [line["text"] for line in zoom["source"]]
+            scope = {key: values[key] for key in values if key not in {text.split()[0] for text in texts}} | numbers | {"np": np}
+            exec("\n".join(texts), scope)
+            for key in values.keys() & scope.keys():
+                np.testing.assert_array_equal(scope[key], values[key], err_msg=f"{name}: {key}")
+            for i, text in enumerate(texts):
+                left = text.split()[0]
+                used = any(re.search(rf"\b{left}\b", other.partition("=")[2]) for other in texts[i + 1 :])
+                assert used or left in gradients | values.keys(), (name, zoom["name"], text)
+
+
 # ---- Changing
 
 
@@ -500,6 +519,11 @@ def test_what_becomes_undefined_is_said(opened, tmp_path):
     page.locator('[data-leaf="a"]').fill("-1")
     assert "t1 is not a finite number: t1 = log a" in page.locator("#undefined").inner_text()
     assert "NaN" not in page.locator("main").inner_text()
+    page = opened(explore(tmp_path / "squares.html", (Tensor(np.arange(3.0), "x") ** 2).sum()))
+    page.locator('[data-leaf="x[1]"]').fill("1e200")
+    page.keyboard.press("Enter")
+    page.keyboard.press("End")
+    assert page.locator('#graph [data-value="y"]').first.text_content() == "∞"
 
 
 # ---- What it says of batch norm, and of any graph
@@ -517,7 +541,14 @@ def test_the_what_if_switch_makes_edges_vanish_and_dx_wrong(page):
     np.testing.assert_allclose(found[:, 2], found[:, 0] - found[:, 1])
     gone = page.locator("#graph .label.gone text:first-child").all_text_contents()
     assert sorted(gone) == ["(10)", "(11)", "(12)", "(8)", "(9)"]
+    assert page.locator("#sentence").inner_text().endswith("With it dx is complete.")
+    to_step(page, 12)
+    assert page.locator("#sentence").inner_text() == "Nothing goes back from σ² to x: μ and σ² count as constants."
+    to_zoom(page, "primitives")
+    page.keyboard.press("End")
+    assert page.locator("#sentence").inner_text().endswith("μ and σ² count as constants. Without it dx is complete.")
     page.uncheck("#whatif")
+    assert page.locator("#sentence").inner_text().endswith("With it dx is complete, the sum of 3 terms.")
     assert page.locator("#graph .gone").count() == 0
 
 
@@ -712,6 +743,13 @@ def long():
         (lambda: Tensor(Decimal(1)) * 2, TypeError, "of Decimal"),
         (lambda: Tensor(sympy.Symbol("a")) * 2, TypeError, "of Symbol"),
         (lambda: Tensor(optional("dask.array").from_array(np.ones(2))).sum(), TypeError, "of Array"),
+        (
+            lambda: (Tensor([1.0, math.nan], "a") * 2).sum(),
+            ValueError,
+            r"^a\[1\] is nan, and the page starts from finite .*: replace it",
+        ),
+        (lambda: batch_norm(Tensor([1.0, 2.0]), 1.0, 0.0, math.inf).sum(), ValueError, "^ε is inf"),
+        (lambda: (Tensor([1.0, 2.0]) * [1.0, math.inf]).sum(), ValueError, r"^a constant of the graph\[1\] is inf"),
         (lambda: Tensor(1.0) > 0, TypeError, "of bool, as comparisons are"),
         (long, ValueError, r"1,001 nodes, and the page shows up to 1,000"),
         (lambda: (Tensor(np.ones((80, 80))) @ np.ones((80, 80))).sum(), ValueError, r"numbers are too many .* 20,000 at most"),

@@ -51,8 +51,9 @@ def explore(
     columns     the names of the k columns.
     title       what the page is called.
 
-    Raises ValueError for a Tensor without a history or with too large a graph, and for a batch of another shape or size, besides
-    the errors of ``verify``; TypeError for a graph of other numbers than float64, and for several results.
+    Raises ValueError for a Tensor without a history or with too large a graph, for NaN and inf among what is given, and for a batch
+    of another shape or size, besides the errors of ``verify``; TypeError for a graph of other numbers than float64, and for several
+    results.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -123,7 +124,8 @@ def _batch(
 def _write(path: AnyPath, title: str, about: str, data: dict[str, Any], examples: list[dict[str, Any]]) -> Page:
     program = data.pop("program")
     # "<" is the one character that could end the script element that the data stands in.
-    payload = json.dumps(data | {"examples": examples}, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    payload = json.dumps(data | {"examples": examples}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    payload = payload.replace("<", "\\u003c")
     script = f"\n{program}\n{(HERE / 'page.js').read_text(encoding='utf-8')}"
     page = (HERE / "page.html").read_text(encoding="utf-8")
     for mark, content in (

@@ -6,6 +6,7 @@ each arrow at each zoom. In JavaScript, that program is how the page computes th
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from ..draw import Picture, text
 from ..engine import Step, Tensor, adjoints, in_order
 from ..kinds import Value
 from ..numbers.javascript import source
-from ..numbers.name import Name, Tape
+from ..numbers.name import Name, Tape, behind
 from ..numbers.program import Program, identifiers
 from ..numbers.python import statement
 from ..shapes import Shape, shape
@@ -76,6 +77,7 @@ class Moment:
 
     data: dict[str, Any]
     names: list[Any] = field(default_factory=list)
+    term: Any = None  # what goes back, if it does
 
 
 class Model:
@@ -190,6 +192,12 @@ class Model:
             if isinstance(entry.gradient, Name) and entry.gradient.primitive:
                 entry.gradient.label = entry.gradient.label or f"d{entry.key}"
         names = [entry.value for entry in self.leaves]
+        taken = {entry.key for entry in self.entries.values()}
+        free = (label for i in itertools.count(1) if (label := f"t{i}") not in taken)
+        needed = behind([self.twins[self.root].data, *self.results])
+        for name in self.tape.names:
+            if name in needed:
+                name.label = name.label or next(free)  # what the picture calls t2 is t2 here, or nothing is
         for name, label in zip(names, identifiers((entry.key for entry in self.leaves), "x")):
             name.label = label
         program = Program(
@@ -219,7 +227,7 @@ class Model:
                 }
                 for entry in self.leaves
             ],
-            "fixed": [np.ravel(name.value).tolist() for name in program.constants],
+            "fixed": [_finite("a constant of the graph", name.value) for name in program.constants],
             "quantities": self.quantities,
             "statistics": [self.entries[node].symbol for node in self.statistics],
             "zooms": [view for view, _ in views],
@@ -229,7 +237,7 @@ class Model:
     def numbers(self) -> list[list[float]]:
         """The leaves' numbers now, each flat."""
         values = [entry.tensor.data if entry.tensor is not None else entry.value.value for entry in self.leaves[:-1]]
-        return [np.ravel(value).tolist() for value in (*values, self.upstream_numbers)]
+        return [_finite(entry.symbol, value) for entry, value in zip(self.leaves, (*values, self.upstream_numbers))]
 
     def _view(self, zoom: str) -> tuple[dict[str, Any], list[Moment]] | None:
         picture = Picture([self.root], zoom, "TB", 4, "neither", MAX_NODES)
@@ -384,10 +392,14 @@ class Model:
         math_ = []
         if step and step.derivation and edge.number is not None:
             math_ = [mathml(step.derivation.edge(step.output, _variable(step, start)).latex)]
+        cut, kept = edge.without is None, sum(e.without is not None for e in terms)
+        constants = " and ".join(self.entries[a].symbol for a in self.statistics)
+        nothing = f"Nothing goes back from {end.symbol} to {start.symbol}: {constants} count as constants."
+        without = (nothing if cut else sentence) + _complete(start, kept, not cut)
+        sentence += _complete(start, len(terms), True)
         if terms:
             d = f"d{start.symbol}"
             gradient = self.gradient(start)
-            sentence += f" With it {d} is complete" + (f", the sum of {len(terms)} terms." if len(terms) > 1 else ".")
             if len(terms) == 1:
                 columns.append({"q": gradient, "head": d, "result": True})
             else:
@@ -400,6 +412,7 @@ class Model:
             "title": f"({edge.number}) {name}" if step and edge.number is not None else name,
             "formula": f"{name} = {edge.formula}" if edge.formula and not any(math_) else "",
             "sentence": sentence,
+            "without": without if self.statistics else None,
             "math": list(filter(None, math_)),
             "back": True,
             "number": edge.own,
@@ -407,7 +420,7 @@ class Model:
             "tables": tables,
             "group": self._group(end.tensor),
         }
-        return Moment(data, [edge.term, *([start.gradient] if terms else [])])
+        return Moment(data, [start.gradient] if terms else [], edge.term)
 
     def _inner(self, node: Tensor) -> list[Tensor]:
         """What an equation computes on the way to its result."""
@@ -551,6 +564,19 @@ def _unfit(node: Tensor, what: str) -> TypeError:
     )
 
 
+def _finite(called: str, value: Value) -> list[float]:
+    """The numbers, flat. Raises ValueError for NaN and infinity, which JSON does not have."""
+    array = np.asarray(value)
+    for index in np.argwhere(~np.isfinite(array)):
+        element = f"{called}[{', '.join(map(str, index))}]" if array.shape else called
+        raise ValueError(
+            f"{element} is {array[tuple(index)]}, and the page starts from finite numbers, each of which a reader can change: "
+            "replace it, or leave its row out"
+        )
+    found: list[float] = np.ravel(array).tolist()
+    return found
+
+
 def _constants(step: Step | None) -> dict[str, Any]:
     """What a step names and is no Tensor, but numbers: as ε."""
     if step is None:
@@ -638,6 +664,13 @@ def _times(sizes: Shape) -> str:
     return f"{'×'.join(map(str, sizes))} numbers"
 
 
+def _complete(entry: Entry, terms: int, last: bool) -> str:
+    """Says that a gradient has all its terms, if it has any; ``last`` is whether the one at hand is among them."""
+    if not terms:
+        return ""
+    return f" With{'' if last else 'out'} it d{entry.symbol} is complete" + (f", the sum of {terms} terms." if terms > 1 else ".")
+
+
 def _listed(words: Iterable[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
@@ -664,9 +697,15 @@ def _listing(moments: list[Moment], place: dict[Name, int]) -> list[dict[str, An
     """The program's statements in the order of the steps, each where it is needed first; and each step's lines."""
     listed: dict[Name, list[int]] = {}
     lines: list[dict[str, Any]] = []
+    needed = behind(name for moment in moments for name in moment.names)
     for i, moment in enumerate(moments, 1):
-        todo, found = [a for a in moment.names if isinstance(a, Name)], []
-        own = [*todo]
+        own, shown = list[Name](), [*moment.names, moment.term]
+        for a in shown:
+            if isinstance(a, Name) and a in needed:
+                own.append(a)
+            elif isinstance(a, Name):  # as a number repeated, where what follows needs only the number
+                shown += a.uses()
+        todo, found = [*own], list[Name]()
         while todo:
             name = todo.pop()
             if name not in listed and name in place:

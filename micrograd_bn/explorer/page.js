@@ -47,7 +47,7 @@ const numbers = (q) => results[place(q)];
 function written(q, i) {
   if (cut(q)) return "nothing";
   const number = numbers(q)[i];
-  return number && Math.abs(number) <= errors[place(q)][i] ? "≈ 0" : format(number);
+  return number && Number.isFinite(number) && Math.abs(number) <= errors[place(q)][i] ? "≈ 0" : format(number);
 }
 
 function list(q) {
@@ -430,7 +430,7 @@ function show() {
   const step = here();
   shown = shown.filter(({ node }) => view.picture.contains(node));
   $("title").textContent = step ? step.title : "The start";
-  $("sentence").textContent = step ? step.sentence : `${zoom().nodes.filter(({ kind }) => kind !== "computed").map(({ symbol }) => symbol).slice(0, 8).join(", ")} are given. Go on: a step at a time, the rest is computed.`;
+  $("sentence").textContent = step ? step[state.whatif && step.back ? "without" : "sentence"] : `${zoom().nodes.filter(({ kind }) => kind !== "computed").map(({ symbol }) => symbol).slice(0, 8).join(", ")} are given. Go on: a step at a time, the rest is computed.`;
   $("math").replaceChildren(...math(step));
   for (const line of $("math").querySelectorAll(".formula")) { // as large as there is room for, but legible: then it scrolls
     const share = line.clientWidth / line.scrollWidth;
