@@ -434,7 +434,7 @@ def test_what_cannot_be_derived_says_what_it_would_take(monkeypatch):
         return np.sort(x)
 
     d = Derivation("sorted", [ordered])
-    assert d.equations[0].text == "" and d.gradients[0].text == "dy · ∂y/∂x"
+    assert d.equations[0].text == "ordered(x)" and d.gradients[0].text == "dy · ∂y/∂x"
     with pytest.raises(TypeError, match="sort"):
         derive(d)
 
@@ -464,4 +464,11 @@ def test_sizes_that_are_numbers_are_said():
         return relu(x)
 
     paper = derive(Derivation("rectifier", [rectify]))
+    assert [line.text for line in paper.equations] == ["rectify(x)", "∂rectify(x)/∂x"]
+    assert [line.latex for line in paper.equations] == [
+        r"y = \mathrm{rectify}(x)",
+        r"\frac{\partial y}{\partial x} = \frac{\partial}{\partial x} \mathrm{rectify}(x)",
+    ]
+    assert paper.gradients[0].latex == r"dx = dy \cdot \frac{\partial y}{\partial x}"
+    assert derive(np.maximum(Tensor([1.0, -2.0], label="x"), 0)).equations[0].text == "maximum(x)"
     assert paper.scope == "m = 2, 3" and "checked, for m = 2, 3" in paper.text
