@@ -371,7 +371,7 @@ def test_a_graph_of_equations_has_them_as_its_steps():
 def test_a_function_without_equations_has_its_primitives_as_the_steps():
     w, x = Tensor(np.ones((5, 4)), label="weight"), Tensor(np.ones((3, 4)), label="x")
     paper = derive(((x @ w.T).tanh() * np.ones((3, 5))).mean())
-    assert [line.text for line in paper.equations if not line.input] == ["weight", "Σⱼ x a", "tanh b", "c f", "1/(m n) Σₗ Σᵢ g"]
+    assert [line.text for line in paper.equations if not line.input] == ["weight", "Σⱼ x a", "tanh b", "c f", "1/(m n) Σₚ Σᵢ g"]
     assert "1 − c²" in {line.text for line in paper.equations}  # by the name of the result
     assert not any(g.variable == "f" for g in paper.gradients)  # the array is a constant
     mixed = derive((batch_norm(x, Tensor(np.ones(4), "gamma"), Tensor(np.zeros(4), "beta")) ** 2).sum())
@@ -404,6 +404,13 @@ def test_an_axis_other_than_the_default_is_on_paper():
     assert report.ok and report.rows[0].formula == "1/m Σ x"
     assert verify(x, derivation=layer_norm, eps=0.1).rows[0].formula == "1/k Σⱼ x"
     assert verify(np.ones((3, 4, 2)), axis=(0, 2)).rows[0].formula == "1/m Σ x"  # of more axes than the table has
+
+
+def test_the_sizes_that_it_is_checked_for_are_named():
+    product = derive(Tensor(2.0, label="a") * Tensor(3.0, label="b"))
+    assert product.scope == "all numbers" and "Every line was checked, for all numbers." in product.text
+    assert derive(derivations.GROUP_NORM).scope == "every n and g and c and h and w"
+    assert PAPERS["LINEAR"].ranges[-1][0] == "p = 1 … n"  # for l is the loss, of which da is ∂l/∂a
 
 
 # ---- What bad input gets
