@@ -337,13 +337,26 @@ class Derivation:
             return None
 
     def _with_text(self, entry: _Entry, kind: str) -> _Entry:
-        if (entry.text and entry.latex) or self.writer is None:
+        if entry.text and entry.latex:
             return entry
         try:
             text, latex = getattr(self.writer, kind)(entry)
-        except Exception:  # as above
-            return entry
+        except Exception:  # no writer, or as above
+            text, latex = self._unwritten(entry)
         return replace(entry, text=entry.text or text, latex=entry.latex or latex)
+
+    def _unwritten(self, entry: Equation | Edge | Gradient) -> Symbol:
+        """What stands for a step that has no form on paper: its function's name, applied to its inputs, or a derivative of that."""
+        if isinstance(entry, Gradient):
+            return "", ""
+        e = entry if isinstance(entry, Equation) else self.equation_of(entry.output)
+        name = found if (found := getattr(e.function, "__name__", "")).isidentifier() else "f"
+        texts, inputs = zip(*map(self.symbol, e.inputs))
+        text, latex = f"{name}({', '.join(texts)})", rf"\mathrm{{{name.replace('_', ' ')}}}({', '.join(inputs)})"
+        if isinstance(entry, Equation):
+            return text, f"{self.symbol(e.output)[1]} = {latex}"
+        x, x_latex = self.symbol(entry.input)
+        return f"∂{text}/∂{x}", rf"{self._ratio(entry)} = \frac{{\partial}}{{\partial {x_latex}}} {latex}"
 
     # ---- what is wrong with a table
 
@@ -439,7 +452,13 @@ class Derivation:
         numbers, text = tuple(edge.number for edge in edges), " + ".join(f"d{self.symbol(e.output)[0]} · {e.name}" for e in edges)
         gradient = Gradient(numbers, variable, *texts.get(variable, ("", "")), function, f"d{symbol}")
         gradient = self._with_text(gradient, "gradient")
-        return gradient if gradient.text else replace(gradient, text=text)
+        latex = " + ".join(rf"{self.called(f'd{e.output}')[1]} \cdot {self._ratio(e)}" for e in edges)
+        latex = f"{self.called(f'd{variable}')[1]} = {latex}"
+        return replace(gradient, text=gradient.text or text, latex=gradient.latex or latex)
+
+    def _ratio(self, edge: Edge) -> str:
+        """The name of a local derivative in LaTeX, without indices."""
+        return rf"\frac{{\partial {self.symbol(edge.output)[1]}}}{{\partial {self.symbol(edge.input)[1]}}}"
 
     def _needs(self, edge: Edge) -> list[str]:
         if edge.function is not None:

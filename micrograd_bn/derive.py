@@ -131,9 +131,8 @@ def derive(source: Derivation | Tensor) -> Paper:
     chains = _Simplifier(d).chains() if d.writer is not None and not proof.reason else {}
     gradients = tuple(_derived(d, gradient, chains.get(gradient.variable, [])) for gradient in d.gradients)
     letters = d.writer.letters if d.writer is not None else {}
-    scope = f"every {' and '.join(letters)}" if letters and not proof.reason else proof.rows[0].scope
     ranges = tuple((f"{letter} = 1 … {n}", rf"{letter} = 1, \dots, {n}") for n, letter in letters.items())
-    return Paper(d.name[0].upper() + d.name[1:], scope, numbered, gradients, ranges)
+    return Paper(d.name[0].upper() + d.name[1:], proof.rows[0].scope, numbered, gradients, ranges)
 
 
 def _numbered(entry: Equation | Edge) -> Numbered:

@@ -113,10 +113,18 @@ class _Graph:
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters = [inspect.Parameter(self.names[id(a)], kind) for a in variables]
+        function.__name__ = self._called(node)
         function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         text = node.equation.text if node.equation is not None and node.equation.derivation is None else ""  # in its own symbols
         function.entry = Equation(number, self.names[id(node)], text, "", function)  # type: ignore[attr-defined]
         return function
+
+    def _called(self, node: Tensor) -> str:
+        """The name of what computes a step."""
+        step = node.equation
+        if step is not None and step.derivation is not None:
+            return str(step.derivation.equation_of(step.output).function.__name__)
+        return "f" if step is not None or node.primitive is None else node.primitive.name
 
     def _between(self, node: Tensor, variables: set[int]) -> Iterator[Tensor]:
         """The nodes from a step's variables to its result, in the order of computation."""

@@ -79,7 +79,7 @@ class Proof(NamedTuple):
             title_justify="left",
             caption=f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities: "
             "true of all numbers, not of some."
-            + "\nevery m: proved for a generic element, so for any sizes." * (self.m is None and not self.reason)
+            + f"\n{self.rows[0].scope}: proved for a generic element, so for any sizes." * (self.m is None and not self.reason)
             + (f"\nNot for every m: {self.reason}" if self.reason else ""),
             caption_justify="left",
         )
@@ -157,12 +157,18 @@ class Prover:
         self.inputs = {a: self.input(a) for a in d.inputs}
         self.known = d.forward(**self.inputs, **self.constants)
         self.upstream = self.variable(d.upstream, shape(self.known[d.result]))
-        self.scope = f"m = {m}" if m else "every " + ("m" if "m" in self.sizes else ", ".join(self.sizes) or "number")
+        self.scope = f"m = {m}" if m else self._every()
 
     def _size(self, name: str, varies: bool) -> Any:
         if self.m:
             return self.m if varies else 1
         return self.sympy.Symbol(name, integer=True, positive=True)
+
+    def _every(self) -> str:
+        """The sizes by their names. Where there is one index, the other axes are not on paper, as the columns of batch norm."""
+        letters = self.d.writer.letters if self.d.writer is not None else {}
+        names = letters if len(letters) == 1 else self.sizes
+        return f"every {' and '.join(names)}" if names else "all numbers"
 
     # ---- variables
 
@@ -174,7 +180,7 @@ class Prover:
         array = np.empty(to, dtype=object)
         for index in np.ndindex(to):
             number = ",".join(str(i + 1) for i, n in zip(index, to) if n != 1)
-            at = {} if stands_for is None else {"at": self.kind.sample(stands_for[index].e)}
+            at = {} if stands_for is None else {"at": self.kind.sample(*self.flat(stands_for[index]))}
             array[index] = Batch(Element(f"{name}[{number}]" if number else name, **at, **more))
         return array
 

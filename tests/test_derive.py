@@ -371,7 +371,7 @@ def test_a_graph_of_equations_has_them_as_its_steps():
 def test_a_function_without_equations_has_its_primitives_as_the_steps():
     w, x = Tensor(np.ones((5, 4)), label="weight"), Tensor(np.ones((3, 4)), label="x")
     paper = derive(((x @ w.T).tanh() * np.ones((3, 5))).mean())
-    assert [line.text for line in paper.equations if not line.input] == ["weight", "Σⱼ x a", "tanh b", "c f", "1/(m n) Σₗ Σᵢ g"]
+    assert [line.text for line in paper.equations if not line.input] == ["weight", "Σⱼ x a", "tanh b", "c f", "1/(m n) Σₚ Σᵢ g"]
     assert "1 − c²" in {line.text for line in paper.equations}  # by the name of the result
     assert not any(g.variable == "f" for g in paper.gradients)  # the array is a constant
     mixed = derive((batch_norm(x, Tensor(np.ones(4), "gamma"), Tensor(np.zeros(4), "beta")) ** 2).sum())
@@ -406,6 +406,13 @@ def test_an_axis_other_than_the_default_is_on_paper():
     assert verify(np.ones((3, 4, 2)), axis=(0, 2)).rows[0].formula == "1/m Σ x"  # of more axes than the table has
 
 
+def test_the_sizes_that_it_is_checked_for_are_named():
+    product = derive(Tensor(2.0, label="a") * Tensor(3.0, label="b"))
+    assert product.scope == "all numbers" and "Every line was checked, for all numbers." in product.text
+    assert derive(derivations.GROUP_NORM).scope == "every n and g and c and h and w"
+    assert PAPERS["LINEAR"].ranges[-1][0] == "p = 1 … n"  # for l is the loss, of which da is ∂l/∂a
+
+
 # ---- What bad input gets
 
 
@@ -434,7 +441,7 @@ def test_what_cannot_be_derived_says_what_it_would_take(monkeypatch):
         return np.sort(x)
 
     d = Derivation("sorted", [ordered])
-    assert d.equations[0].text == "" and d.gradients[0].text == "dy · ∂y/∂x"
+    assert d.equations[0].text == "ordered(x)" and d.gradients[0].text == "dy · ∂y/∂x"
     with pytest.raises(TypeError, match="sort"):
         derive(d)
 
@@ -464,4 +471,11 @@ def test_sizes_that_are_numbers_are_said():
         return relu(x)
 
     paper = derive(Derivation("rectifier", [rectify]))
+    assert [line.text for line in paper.equations] == ["rectify(x)", "∂rectify(x)/∂x"]
+    assert [line.latex for line in paper.equations] == [
+        r"y = \mathrm{rectify}(x)",
+        r"\frac{\partial y}{\partial x} = \frac{\partial}{\partial x} \mathrm{rectify}(x)",
+    ]
+    assert paper.gradients[0].latex == r"dx = dy \cdot \frac{\partial y}{\partial x}"
+    assert derive(np.maximum(Tensor([1.0, -2.0], label="x"), 0)).equations[0].text == "maximum(x)"
     assert paper.scope == "m = 2, 3" and "checked, for m = 2, 3" in paper.text

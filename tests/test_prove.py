@@ -36,8 +36,9 @@ def test_every_row_is_an_identity(m):
 def test_each_packaged_derivation_is_proved_for_every_size_that_it_can_have(name):
     proof = prove(derivation=ALL[name])
     assert failing(proof) == []
-    scopes = {"GROUP_NORM": "every n, g, c, h, w", "ATTENTION": "m = 2, 3"}
-    assert {row.scope for row in proof.rows} == {scopes.get(name, "every m")}
+    scopes = {"BATCH_NORM": "every m", "GROUP_NORM": "every n and g and c and h and w", "ATTENTION": "m = 2, 3"}
+    scopes |= {"LINEAR": "every m and k and n"}
+    assert {row.scope for row in proof.rows} == {scopes.get(name, "every m and k")}
     assert ("a size twice" in proof.reason) == (name == "ATTENTION")  # that is why
 
 
@@ -214,12 +215,24 @@ def test_where_numbers_are_compared_the_sizes_are_numbers_and_where_there_is_no_
         prove(derivation=Derivation("weighed", [weigh]))
 
 
+def test_a_rectifier_between_two_steps_is_proved():
+    @equation(1, "y")
+    def rectified(x):
+        return np.maximum(x, 0)  # on symbols, the number 0 where they are negative
+
+    @equation(2, "z")
+    def scaled(y, w):
+        return w * y
+
+    assert failing(prove(derivation=Derivation("r", [rectified, scaled]))) == []
+
+
 def test_the_command_line(capsys, monkeypatch):
     assert cli.main(["prove", "--m", "2"]) == 0
     assert "20 of 20 rows are identities" in capsys.readouterr().out
     assert cli.main(["prove", "--derivation", "layer_norm"]) == 0
     out = capsys.readouterr().out
-    assert "layer norm" in out and "every m" in out
+    assert "layer norm" in out and "every m and k: proved" in out
     assert cli.main(["prove", "--derivation", "no_norm"]) == 2
     assert "these are there" in capsys.readouterr().err
     assert cli.main(["prove", "--m", "0"]) == 2

@@ -546,8 +546,8 @@ def _sum(letter: str, size: str) -> str:
     return rf"\sum_{{{letter}=1}}^{size if len(size) == 1 else f'{{{size}}}'}"
 
 
-LETTERS = "ijlpqruvabc"
-SUBSCRIPTS = {"i": "ᵢ", "j": "ⱼ", "l": "ₗ", "p": "ₚ", "r": "ᵣ", "u": "ᵤ", "v": "ᵥ"}
+LETTERS = "ijpqruvabc"  # l is the loss
+SUBSCRIPTS = {"i": "ᵢ", "j": "ⱼ", "p": "ₚ", "r": "ᵣ", "u": "ᵤ", "v": "ᵥ"}
 
 
 def is_factor(e: Expression, kinds: tuple[type, ...]) -> bool:

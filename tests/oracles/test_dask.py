@@ -186,3 +186,11 @@ def test_a_lazy_graph_is_drawn_without_computing_it_and_looked_through_by_comput
         assert "not finite" not in draw(y).source
     with np.errstate(invalid="ignore"):
         assert str(first_not_finite(y)) == "the value of log of 'x' is NaN at [1, 0], where 'x' is -1"
+
+
+def test_a_graph_of_dask_arrays_has_no_page(tmp_path):
+    """Its numbers are not there; the page says which kinds it shows."""
+    y = Tensor(da.from_array(np.ones(2))).sum()
+    with pytest.raises(TypeError, match="of Array"):
+        explore(tmp_path / "page.html", y)
+    assert not any(tmp_path.iterdir())
