@@ -32,7 +32,7 @@ function key(name, shape, i) {
 const minus = (text) => text.replace(/-/g, "−");
 
 function format(number, digits = 4) {
-  if (Number.isNaN(number)) return "undefined";
+  if (Number.isNaN(number)) return "NaN";
   if (!Number.isFinite(number)) return number > 0 ? "∞" : "−∞";
   if (number === 0) return "0";
   const size = Math.abs(number);
@@ -44,10 +44,16 @@ const cut = (q) => state.whatif && data.quantities[q].without === null && ["grad
 const place = (q) => (state.whatif && data.quantities[q].without) || q;
 const numbers = (q) => results[place(q)];
 
-function written(q, i) {
+function written(q, i, digits) {
   if (cut(q)) return "nothing";
   const number = numbers(q)[i];
-  return number && Number.isFinite(number) && Math.abs(number) <= errors[place(q)][i] ? "≈ 0" : format(number);
+  return number && Number.isFinite(number) && Math.abs(number) <= errors[place(q)][i] ? "≈ 0" : format(number, digits);
+}
+
+// With as many digits as a slot of the graph has room for: seven characters and a point.
+function fitted(q, i) {
+  const texts = [4, 3, 2, 1].map((digits) => written(q, i, digits));
+  return texts.find((text) => text.replace(".", "").length <= 7) ?? texts[3];
 }
 
 function list(q) {
@@ -64,12 +70,12 @@ function compute() {
 }
 
 // An element that shows a number of the results, now and after every change.
-function live(element, q, i) {
+function live(element, q, i, text = written) {
   const { kind, key: name, shape } = data.quantities[q];
   if (["value", "gradient", "term"].includes(kind)) element.setAttribute(`data-${kind}`, key(name, shape, i));
   return watch(element, () => {
-    const text = written(q, i), number = cut(q) ? "" : String(numbers(q)[i]);
-    if (element.textContent !== text) element.textContent = text;
+    const now = text(q, i), number = cut(q) ? "" : String(numbers(q)[i]);
+    if (element.textContent !== now) element.textContent = now;
     if (element.dataset.number !== number) element.dataset.number = number;
   });
 }
@@ -160,7 +166,7 @@ function block(node, q, line) {
       const x = MARGIN + GRAD + j * SLOT, right = x + SLOT - 6;
       const tint = svg("rect", { x, y: y - 12.5, width: SLOT - 3, height: 16, rx: 2, fill: "transparent", class: "tint" });
       const text = svg("text", { x: right, y, "text-anchor": "end", class: grad ? "grad" : "value" });
-      part.append(tint, live(text, q, i));
+      part.append(tint, live(text, q, i, fitted));
       if (grad) {
         view.gradients.push(q);
         watch(tint, () => shade(tint, cut(q) ? 0 : numbers(q)[i]));
@@ -203,9 +209,9 @@ function label(edge) {
   if (edge.term !== null) {
     const text = svg("text", { x, y: y + (first ? 12 : 4), class: "term" });
     const n = size(data.quantities[edge.term].shape);
-    const number = text.appendChild(live(svg("tspan"), edge.term, 0));
+    const number = text.appendChild(live(svg("tspan"), edge.term, 0, fitted));
     if (n > 1) {
-      const comma = svg("tspan", {}, ", "), second = live(svg("tspan"), edge.term, 1), after = svg("tspan", {}, n > 2 ? " …" : "");
+      const comma = svg("tspan", {}, ", "), second = live(svg("tspan"), edge.term, 1, fitted), after = svg("tspan", {}, n > 2 ? " …" : "");
       text.append(comma, second, after);
       once(edge.term, number, [comma, second], after);
     }
@@ -491,6 +497,7 @@ function keep() { // for undo
 
 function restore(leaves) {
   state.leaves = leaves.map((a) => [...a]);
+  drawn.range = null;
   view.inputs.forEach((inputs, leaf) => inputs.forEach((input, i) => {
     input.value = format(state.leaves[leaf][i], 5);
     input.dataset.number = state.leaves[leaf][i];
@@ -524,6 +531,7 @@ function field(leaf, i) {
   const begin = () => {
     if (!kept) keep();
     kept = true;
+    drawn.range = null;
   };
   input.addEventListener("focus", () => { kept = false; });
   input.addEventListener("input", () => {
@@ -633,7 +641,7 @@ function drawPlot() {
   const computed = data.zooms[0].nodes.filter(({ kind, value }) => kind === "computed" && String(data.quantities[value].shape) === String(shape));
   const rows = [{ leaf, symbol }, ...computed.slice(0, 3).map(({ value, symbol }) => ({ q: value, symbol }))];
   const picture = svg("svg", { viewBox: `0 0 300 ${rows.length * 52}`, role: "group", "aria-label": `The points of ${symbol} on number lines` });
-  drawn.lines = n <= 30 ? Array.from({ length: n }, () => picture.appendChild(svg("path", { class: "same", fill: "none" }))) : [];
+  drawn.lines = n <= 30 ? Array.from({ length: n }, () => picture.appendChild(svg("polyline", { class: "same", fill: "none" }))) : [];
   drawn.rows = rows.map((row, r) => {
     const y = r * 52 + 22;
     picture.append(svg("path", { class: "axis", d: `M 24 ${y} H 296` }), svg("text", { x: 0, y: y + 4 }, row.symbol));
@@ -680,18 +688,20 @@ function plot() {
   });
   const places = rows.map((row, r) => {
     const [low, high] = drawn.range[r];
-    [low, high].forEach((number, k) => { row.ends[k].textContent = format(number, 3); });
+    [low, high].forEach((number, k) => { row.ends[k].textContent = Number.isFinite(number) ? format(number, 3) : ""; });
     return row.points.map((point, i) => {
-      const x = 24 + 272 * Math.max(-0.02, Math.min(1.02, (all[r][i] - low) / (high - low)));
-      point.setAttribute("cx", Number.isFinite(x) ? x.toFixed(1) : -20);
+      const part = (all[r][i] - low) / (high - low), x = 24 + 272 * Math.max(-0.02, Math.min(1.02, part));
+      const there = Number.isFinite(part);
+      point.style.display = there ? "" : "none";
+      if (there) point.setAttribute("cx", x.toFixed(1));
       if (row.leaf !== undefined) {
         point.setAttribute("aria-valuenow", all[r][i]);
         point.setAttribute("aria-valuetext", format(all[r][i]));
       }
-      return Number.isFinite(x) ? x.toFixed(1) : -20;
+      return there ? [x.toFixed(1), row.y] : [];
     });
   });
-  lines.forEach((line, i) => line.setAttribute("d", rows.map(({ y }, r) => `${r ? "L" : "M"} ${places[r][i]} ${y}`).join(" ")));
+  lines.forEach((line, i) => line.setAttribute("points", places.flatMap((row) => row[i]).join(" ")));
 }
 
 // ---- what a person does
@@ -785,15 +795,14 @@ $("play").addEventListener("click", togglePlay);
 $("slider").addEventListener("input", (event) => go(Number(event.target.value)));
 $("whatif").addEventListener("change", (event) => { state.whatif = event.target.checked; update(); show(); remember(); });
 $("undo").addEventListener("click", undo);
-$("reset").addEventListener("click", () => { keep(); drawn.range = null; restore(data.examples[state.example].numbers); $("reset").disabled = true; });
+$("reset").addEventListener("click", () => { keep(); restore(data.examples[state.example].numbers); $("reset").disabled = true; });
 $("example").addEventListener("change", (event) => {
   state.example = Number(event.target.value);
-  drawn.range = null;
   state.undo = [];
   restore(data.examples[state.example].numbers);
   $("undo").disabled = $("reset").disabled = true;
 });
-window.addEventListener("hashchange", () => { fromAddress(); drawn.range = null; restore(state.leaves); redraw(); });
+window.addEventListener("hashchange", () => { fromAddress(); restore(state.leaves); redraw(); });
 window.addEventListener("resize", fit);
 document.addEventListener("keydown", (event) => {
   const target = event.target, typing = target.matches("input[data-leaf]");
