@@ -6,7 +6,7 @@ import resource
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, batch_norm_backward, draw, grad
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, draw, explore, grad
 from micrograd_bn.check import first_not_finite
 from tests.conftest import optional
 
