@@ -68,7 +68,7 @@ site: .venv/site
 dist: .venv/dist
 	rm -rf dist
 	$(BIN)/python -m build
-	$(BIN)/check-wheel-contents --package micrograd_bn dist/*.whl
+	$(BIN)/check-wheel-contents --package micrograd_bn --package-omit "*.pyc,*.nb[ci]" dist/*.whl
 	$(if $(wildcard .git),$(BIN)/check-manifest --no-build-isolation)
 
 # The wheel alone in an empty environment: demo, every command, every public name. With PYTHONS, on each of them.
