@@ -308,7 +308,7 @@ def main() -> None:
         (HERE / "results.md").write_text(text, encoding="utf-8")
         plot(report.plots, HERE / "results.svg")
         readme = HERE.parent / "README.md"
-        batch_norm = "\n\n".join(text.strip().split("\n\n")[:2])  # its table, with what stands above it
+        batch_norm = "\n\n".join(text.strip().split("\n\n")[:3])  # its table, with what stands above it
         shown = re.sub(
             r"(<!-- benchmark -->\n).*?(<!-- /benchmark -->)",
             lambda found: f"{found.group(1)}\n{batch_norm}\n\n{found.group(2)}",
