@@ -131,19 +131,17 @@ def equation(
             result = explained(*args, **kwargs)
             step = None
             for place, t in _tensors(result):
-                if step is None:
-                    values = (*args, *[kwargs[name] for name in inputs[len(args) :]])[
-                        : len(inputs)
-                    ]  # they come before the constants
-                    constants = entry.constants | dict(zip(entry.constants, args[len(inputs) :]))
-                    constants |= {name: value for name, value in kwargs.items() if name in constants}
+                if step is None:  # one for all numbers of an array
+                    named = dict(zip(names, args)) | kwargs
+                    values = tuple([named[name] for name in inputs])
+                    constants = {name: named.get(name, default) for name, default in defaults.items()}
                     about = getattr(numbered, "text", text), getattr(numbered, "derivation", None), constants
                     step = Step(number, output, inputs, values, *about)
                 t.label, t.equation = output + place, step
             return result
 
         entry = numbered.entry = Equation(number, output, text, latex, numbered)  # type: ignore[attr-defined]
-        inputs = entry.inputs
+        names, inputs, defaults = tuple(parameters(numbered)), entry.inputs, entry.constants  # once, not at every call
         return numbered
 
     return decorate
@@ -226,8 +224,17 @@ class Derivation:
                 raise ValueError(f"{name}: {function!r} is no equation: decorate it with @equation(number, 'output')")
         edges, condensed, mistakes = list(edges), list(condensed), list(mistakes)
         self._given: dict[str, Any] = {
-            **{"name": name, "equations": functions, "edges": edges, "condensed": condensed, "mistakes": mistakes, "check": check},
-            **{"shapes": shapes, "domains": domains, "no_gradient": tuple(no_gradient), "symbols": symbols, "forms": forms},
+            "name": name,
+            "equations": functions,
+            "edges": edges,
+            "shapes": shapes,
+            "domains": domains,
+            "no_gradient": tuple(no_gradient),
+            "symbols": symbols,
+            "condensed": condensed,
+            "forms": forms,
+            "mistakes": mistakes,
+            "check": check,
         }
         self._others: dict[Any, Derivation] = {}
         self.name, self._symbols, self._check = name, dict(symbols or {}), check

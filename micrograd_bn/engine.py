@@ -175,8 +175,9 @@ def _fitted(term: Any, a: Tensor) -> Any:
     """A term in the shape and dtype of the node that it goes to, which may have been repeated, or have met a wider dtype."""
     if term is None:
         return None
-    term, own = unbroadcast(term, shape(a.data)), dtype_of(a.data)
-    if dtype_of(term) != own and dtype_of(term).kind == own.kind == "f":
+    term = unbroadcast(term, shape(a.data))
+    met, own = dtype_of(term), dtype_of(a.data)
+    if met != own and met.kind == own.kind == "f":
         term = P.astype(term, dtype=own)
     return as_single(term)
 
