@@ -14,7 +14,7 @@ from .derivations.batch_norm import BATCH_NORM
 from .draw import Graph, Picture, Wrong
 from .engine import Tensor, grad
 from .faults import NotFinite, first_not_finite, listed
-from .formulas import named_axes, shapes_of, size
+from .formulas import shapes_of, size
 from .kinds import Array, Value, as_data
 from .mistakes import Computed, Trial, explain, predict
 from .notebook import as_html
@@ -226,7 +226,7 @@ class _Held:
         axis = d.constants.get("axis", 0)
         self.reduced: dict[str, tuple[int, ...]] = {}
         try:
-            known = d.forward(**{a: np.full(to, 0.5) for a, to in shapes_of(d, dict.fromkeys(named_axes(d), 2)).items()})
+            known = d.forward(**{a: np.full(to, 0.5) for a, to in shapes_of(d, dict.fromkeys(d.size_names, 2)).items()})
         except Exception as error:
             raise self._not_drawn(error) from error
         for name in self.names:  # what a sum has left, and inputs that are "kept" so; f is given those without
@@ -246,7 +246,7 @@ class _Held:
         d, first, axis = self.derivation, self.derivation.inputs[0], self.derivation.constants.get("axis")
         random = np.random.default_rng(seed)
         for m, k, dtype, small, other, scale, offset in ADVERSARIAL:
-            sizes = dict(zip(named_axes(d), (m, k, 2, 3, *[2] * len(named_axes(d)))))
+            sizes = dict(zip(d.size_names, (m, k, 2, 3, *[2] * len(d.size_names))))
             shapes = {a: self._dropped(a, to) for a, to in shapes_of(d, sizes).items()}
             scales = {a: np.asarray(random.uniform(1.25, 2.5, to)) for a, to in shapes.items() if d.domains.get(a) == "scale"}
             numbers = {a: g * (-1.0) ** np.arange(g.size).reshape(g.shape) for a, g in scales.items()}

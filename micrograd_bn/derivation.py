@@ -324,6 +324,11 @@ class Derivation:
         kept = tuple("1" if i in reduced else n for i, n in enumerate(first))
         return {a: kept if self.shapes[a] == "kept" else tuple(self.shapes[a]) for a in self.inputs}
 
+    @property
+    def size_names(self) -> list[str]:
+        """The names of the sizes that its inputs have: "m", "k"."""
+        return list(dict.fromkeys(n for dims in self.dimensions().values() for n in dims if not n.isdigit()))
+
     def called(self, name: str) -> Symbol:
         """What a variable, a constant, or a gradient ("d" + its name) is called on the terminal and in LaTeX."""
         if name in self.variables or not (name.startswith("d") and name[1:] in self.variables):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache, partial
 from itertools import combinations
 from typing import Any, NamedTuple, TypeAlias
@@ -101,19 +101,8 @@ def formula(d: Derivation, edge: Edge) -> Formula:
 
 
 def shapes_of(d: Derivation, sizes: Mapping[str, int]) -> dict[str, Shape]:
-    """The shapes of a derivation's inputs for these sizes of its axes."""
-
-    def of(dims: Sequence[str]) -> Shape:
-        return tuple([int(n) if n.isdigit() else sizes[n] for n in dims])
-
-    first = of(d.shapes[d.inputs[0]])
-    kept = tuple([1 if i in axes(len(first), d.constants.get("axis", 0)) else n for i, n in enumerate(first)])
-    return {a: kept if d.shapes[a] == "kept" else of(d.shapes[a]) for a in d.inputs}
-
-
-def named_axes(d: Derivation) -> list[str]:
-    """The names of the axes that its inputs have."""
-    return list(dict.fromkeys(n for dims in d.shapes.values() if dims != "kept" for n in dims if not n.isdigit()))
+    """The shapes of a derivation's inputs for these sizes."""
+    return {a: tuple([int(n) if n.isdigit() else sizes[n] for n in dims]) for a, dims in d.dimensions().items()}
 
 
 # ---- What may be wrong with a step: what its inputs a and b then give, which of them is gone, and the words if that is not all
@@ -217,7 +206,7 @@ class _Table:
 
     def __init__(self, d: Derivation):
         self.d = d
-        self.sizes = dict(zip(named_axes(d), PRIMES))
+        self.sizes = dict(zip(d.size_names, PRIMES))
         random = np.random.default_rng(0)
         with np.errstate(all="ignore"):
             values = d.forward(**{a: random.uniform(0.5, 1.5, to) for a, to in shapes_of(d, self.sizes).items()})
@@ -256,10 +245,7 @@ class _Table:
     # ---- in words
 
     def _symbol(self, name: str) -> str:
-        d = self.d
-        if name not in d.variables and name[:1] == "d" and name[1:] in d.variables:
-            return f"d{d.symbol(name[1:])[0]}"
-        return d.symbol({"eps": "epsilon"}.get(name, name))[0]
+        return self.d.called(name)[0]
 
     def _number(self, number: float, inverse: bool = False) -> str:
         number, sign = abs(number), "−" if number < 0 else ""

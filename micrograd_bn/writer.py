@@ -45,7 +45,7 @@ class Writer:
     def __init__(self, d: Derivation):
         self.d = d
         dims = d.dimensions()
-        names = dict.fromkeys(n for to in dims.values() for n in to if not n.isdigit())
+        names = d.size_names
         self.sizes = {n: expression(Symbol(n, is_size=True)) for n in names}
         self.values: dict[str, Value] = {k: Written(Symbol(k)) if isinstance(v, float) else v for k, v in d.constants.items()}
         for a, to in dims.items():
