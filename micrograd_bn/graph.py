@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .derivation import Derivation, Equation, made_by
+from .derivation import Derivation, equation, made_by, with_parameters
 from .engine import Step, Tensor, data_of, in_order
 from .kinds import Value
 from .shapes import Shape, shape
@@ -111,13 +110,9 @@ class _Graph:
                 found[id(each)] = each.primitive(*[found.get(id(a), data_of(a)) for a in each.inputs], **params)
             return found[id(node)]
 
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(self.names[id(a)], kind) for a in variables]
         function.__name__ = self._called(node)
-        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         text = node.equation.text if node.equation is not None and node.equation.derivation is None else ""  # in its own symbols
-        function.entry = Equation(number, self.names[id(node)], text, "", function)  # type: ignore[attr-defined]
-        return function
+        return equation(number, self.names[id(node)], text)(with_parameters([self.names[id(a)] for a in variables], function))
 
     def _called(self, node: Tensor) -> str:
         """The name of what computes a step."""
