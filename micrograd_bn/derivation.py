@@ -573,7 +573,7 @@ class Derivation:
 def added_up(term: Value, to: Shape) -> Value:
     """A term for a value of shape ``to``, summed where that was repeated. ValueError if their shapes do not fit each other."""
     fits = broadcast_shape(shape(term), to)
-    if len(shape(term)) <= len(to) and fits == to:
+    if fits == to:
         return term
     return unbroadcast(term if shape(term) == fits else np.broadcast_to(term, fits), to)
 

@@ -297,6 +297,17 @@ def test_a_formula_that_names_what_there_is_not_is_told_what_there_is():
         verify([3.0, 4.0], derivation=d)
 
 
+@pytest.mark.parametrize("upstream", [1.0, np.ones(3), np.ones((2, 3, 1)), np.ones((3, 2))])
+def test_an_upstream_gradient_of_another_shape_than_the_results_is_refused(upstream):
+    with pytest.raises(ValueError, match=r"dy is the gradient of y, of shape \(2, 3\), and this has \("):
+        derivations.RMS_NORM.backward(upstream, x=np.ones((2, 3)), gamma=1.0)
+
+
+def test_what_an_equation_names_and_does_not_use_has_a_gradient_of_0():
+    d = Derivation("d", [number(1, "y", lambda x, w: x * 2)])
+    assert d.backward(np.ones(2), x=np.ones(2), w=3.0) == {"x": pytest.approx([2, 2]), "w": 0}
+
+
 def test_what_is_no_derivation_is_refused():
     with pytest.raises(TypeError, match=r"LAYER_NORM, and this is 'layer_norm'"):
         verify([[1.0, 2.0]], derivation="layer_norm")
