@@ -185,6 +185,21 @@ def test_a_constant_is_taken_for_positive_if_its_default_is():
     assert [bool(constants[name].e.is_positive) for name in "abc"] == [False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("difference", "seen"),
+    [
+        (lambda x, w, eps: x * (x - 1) * (x + 1), ", x = 2: 6"),  # 0 at the others that are tried
+        (lambda x, w, eps: eps - 1, ", ε = 2: 1"),  # of a positive symbol 0 and −1 are no values
+        (lambda x, w, eps: 1 / (x - w), ", w = 2, x = 1: −1"),  # which has no value where they are the same
+        (lambda x, w, eps: x / 10**12, ""),  # what rounding leaves of 0
+    ],
+)
+def test_a_difference_is_shown_at_small_numbers_where_it_is_one(difference, seen):
+    prover = Prover(Derivation("d", [equation(1, "y")(lambda x, w, eps=1e-5: x * w + eps)]), 1)
+    symbols = [prover.flat(value)[0] for value in (*prover.inputs.values(), prover.constants["eps"])]
+    assert prover.numbers(difference(*symbols)) == seen
+
+
 def test_a_users_derivation_is_proved():
     @equation(1, "s", text="w x")
     def scale(x, w):
