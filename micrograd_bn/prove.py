@@ -225,7 +225,7 @@ class Prover:
         return text + bracket + place, latex
 
     def numbers(self, rest: Any) -> str:
-        """Small numbers for the symbols at which a difference is not 0, and what it is there, ", x = 1: 2"; "" if none are found."""
+        """Small numbers for the symbols at which it is not 0, and what it is there, ", x = 1: 2"; "" if none are found."""
         rest = self.kind.without_roots(rest)
         symbols = self.kind.elements(rest)
         for attempt in range(50):
