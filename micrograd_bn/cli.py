@@ -31,7 +31,7 @@ from .numbers.program import trace
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .shapes import Shape
-from .submission import DidNotRun, check_file, derivation_named, module
+from .submission import DidNotRun, check_file, derivation_named, in_their_code, module
 from .verify import Report, drawn, verify
 
 # What draw() advises, in the words of the command line.
@@ -40,6 +40,9 @@ SPELLINGS = {
     "a smaller batch": "a smaller batch (--rows, --columns)",
     "max_nodes=": "--max-nodes",
 }
+
+# What the package says of bad input. Anything else is raised by code of the user's, or is our mistake, which wants its traceback.
+EXPECTED = (ValueError, TypeError, ZeroDivisionError, OSError, RuntimeError, ModuleNotFoundError, MemoryError)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,8 +59,12 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("micrograd-bn: interrupted; a file is written whole or not at all", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, ZeroDivisionError, OSError, RuntimeError, ModuleNotFoundError) as error:
-        print(f"micrograd-bn: {' '.join(str(error).split())}", file=sys.stderr)
+    except (Exception, SystemExit) as error:
+        message = in_their_code(error)
+        if message is None and not isinstance(error, EXPECTED):
+            raise
+        message = message or (str(error) if isinstance(error, DidNotRun) else " ".join(str(error).split()))
+        print(f"micrograd-bn: {message}", file=sys.stderr)
         return 2
     return code
 
