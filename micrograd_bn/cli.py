@@ -9,10 +9,11 @@ import math
 import sys
 import webbrowser
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -54,8 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     2
     """
     options = _parser().parse_args(argv)
+    options.out = sys.stdout
     try:
-        code: int = options.run(options)
+        with redirect_stdout(sys.stderr):  # what a user's code prints is no part of what a command prints, which is on options.out
+            code: int = options.run(options)
     except KeyboardInterrupt:
         print("micrograd-bn: interrupted; a file is written whole or not at all", file=sys.stderr)
         return 130
@@ -222,30 +225,30 @@ def _verify(options: argparse.Namespace) -> int:
             x = np.vectorize(lambda number: Decimal(repr(float(number))), otypes=[object])(x)
         report = verify(x, seed=options.seed, derivation=given.derivation, **given.constants, **given.upstream)
     if options.json:
-        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False), file=options.out)
     else:
-        _show(report)
+        _show(report, options.out)
     return 0 if report.ok else 1
 
 
 def _derivations(options: argparse.Namespace) -> int:
     for name in derivations.__all__:
         d = getattr(derivations, name)
-        print(f"{name.lower()}: {d.name}, of {', '.join(d.inputs)}")
+        print(f"{name.lower()}: {d.name}, of {', '.join(d.inputs)}", file=options.out)
         for e in d.equations:
-            print(f"  ({e.number}) {e.name} = {e.text}")
+            print(f"  ({e.number}) {e.name} = {e.text}", file=options.out)
     return 0
 
 
 def _prove(options: argparse.Namespace) -> int:
     proof = prove(options.m, derivation=derivation_named(options.derivation))
-    _show(proof)
+    _show(proof, options.out)
     return 0 if proof.ok else 1
 
 
 def _derive(options: argparse.Namespace) -> int:
     paper = derive(derivation_named(options.derivation))
-    print(paper.save(options.output) if options.output else paper)
+    print(paper.save(options.output) if options.output else paper, file=options.out)
     return 0
 
 
@@ -259,7 +262,7 @@ def _draw(options: argparse.Namespace) -> int:
         for python, here in SPELLINGS.items():
             message = message.replace(python, here)
         raise Unusable(message) from None
-    print(graph.save(options.output))
+    print(graph.save(options.output), file=options.out)
     return 0
 
 
@@ -270,7 +273,7 @@ def _explore(options: argparse.Namespace) -> int:
         path = explore(options.output, given.batch.data, columns=columns, seed=options.seed, **given.constants, **given.upstream)
     else:
         path = explore(options.output, _differentiated(given, options.seed))
-    print(path)
+    print(path, file=options.out)
     if options.open:
         webbrowser.open(path.resolve().as_uri())
     return 0
@@ -283,7 +286,7 @@ def _write(options: argparse.Namespace) -> int:
         raise Unusable(f"{path}: there is no function {own!r} in it")
     shapes = [*options.shape, *_further_shapes(f, options.shape[0])[len(options.shape) :]]
     program = trace(f, *[np.ones(shape, options.dtype)[()] for shape in shapes], reuse=options.reuse)
-    print(program.save(options.output) if options.output else program, end="\n" if options.output else "")
+    print(program.save(options.output) if options.output else program, end="\n" if options.output else "", file=options.out)
     return 0
 
 
@@ -310,15 +313,15 @@ def _check(options: argparse.Namespace) -> int:
     if options.draw:
         check.draw().save(options.draw)
     if options.json:
-        print(json.dumps(check.to_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(check.to_dict(), indent=2, ensure_ascii=False), file=options.out)
     else:
-        _show(check)
+        _show(check, options.out)
     return 0 if check.ok else 1
 
 
 def _grade(options: argparse.Namespace) -> int:
     grade = grade_file(options.function, options.points, options.timeout, seed=options.seed, derivation=options.derivation)
-    print(grade)
+    print(grade, file=options.out)
     if options.gradescope:
         write_whole(options.gradescope, json.dumps(grade.gradescope(), indent=2, ensure_ascii=False).encode())
     return 0
@@ -337,17 +340,19 @@ def _points(text: str) -> dict[str, float]:
 def _demo(options: argparse.Namespace) -> int:
     batch = read_batch(None)
     report = verify(batch.data)
-    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch;")
-    print("γ, β and the upstream gradient dy are random, from seed 0.\n")
-    _show(report)
+    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch;", file=options.out)
+    print("γ, β and the upstream gradient dy are random, from seed 0.\n", file=options.out)
+    _show(report, options.out)
     out = Path("out")
     out.mkdir(exist_ok=True)
-    print("\nThe graph of the batch, as equations and as primitives, and of four petal lengths, number by number:")
+    print(
+        "\nThe graph of the batch, as equations and as primitives, and of four petal lengths, number by number:", file=options.out
+    )
     for zoom in ZOOMS:
         part = batch if zoom != "scalars" else batch._replace(data=batch.data[48:52, 2:3])
         y = _differentiated(_Given(BATCH_NORM, part, {}, {}), 0, zoom)
-        print(f"  {draw(y, zoom).save(out / f'{zoom}.svg')}")
-    print(f"The derivation to step through, in a browser:\n  {explore(out / 'page.html')}")
+        print(f"  {draw(y, zoom).save(out / f'{zoom}.svg')}", file=options.out)
+    print(f"The derivation to step through, in a browser:\n  {explore(out / 'page.html')}", file=options.out)
     return 0 if report.ok else 1
 
 
@@ -433,7 +438,7 @@ def _differentiated(given: _Given, seed: int, zoom: Zoom = "equations") -> Value
     return y
 
 
-def _show(report: Report | Proof | Check) -> None:
+def _show(report: Report | Proof | Check, out: TextIO) -> None:
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 110).print(report)  # in a file, no formula is broken at 80 columns
+    Console(file=out, width=None if out.isatty() else 110).print(report)  # in a file, no formula is broken at 80 columns

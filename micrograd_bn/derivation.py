@@ -537,12 +537,19 @@ class Derivation:
                 if not (misfit := self._misfit(found)):
                     raise
                 raise ValueError(f"{self.name}: {misfit} (equation ({e.number}): {error})") from error
+            if any(_tensors(found[a]) for a in e.inputs):
+                self._check_history(e, result)
             for _, t in _tensors(result):
                 if t.equation is not None:
                     read = read or self.with_constants(found)
                     t.equation = t.equation._replace(derivation=read, text=read.equation_of(e.output).text)
             found[e.output] = result
         return found
+
+    def _check_history(self, e: Equation, result: Value) -> None:
+        if not _tensors(result):
+            what = f"equation ({e.number}) makes {type(result).__name__} of Tensors, without a history"
+            raise TypeError(f"{self.name}: {what}: compose it of its inputs, and not of their .data or len()")
 
     def _misfit(self, values: Mapping[str, Value]) -> str:
         """How the inputs' shapes differ from the table's, if they do."""
@@ -592,6 +599,7 @@ class Derivation:
         """The same along all edges of an equation, by their inputs."""
         leaves = {a: v if isinstance(v := values[a], Tensor) else Tensor(v) for a in e.inputs}
         node = evaluate(e.function, {**self.constants, **values, **leaves})
+        self._check_history(e, node)
         recorded = isinstance(values[f"d{e.output}"], Tensor) or any(isinstance(values[a], Tensor) for a in e.inputs)
         found = adjoints(node, values[f"d{e.output}"], differentiable=recorded, stop=set(leaves.values()))
         return {a: found.get(leaf, leaf.data * 0) for a, leaf in leaves.items()}

@@ -75,7 +75,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def module(path: str) -> ModuleType:
-    """A file of Python, imported as what it is called; what it prints goes to stderr, for stdout is the command's own.
+    """A file of Python, imported as what it is called.
 
     Raises FileNotFoundError, ImportError for a file with another ending, and DidNotRun for whatever it raises.
     """
@@ -87,8 +87,7 @@ def module(path: str) -> ModuleType:
     found = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     THEIRS.add(str(spec.origin))
     try:
-        with redirect_stdout(sys.stderr):
-            spec.loader.exec_module(found)
+        spec.loader.exec_module(found)
     except (Exception, SystemExit) as error:
         raise DidNotRun(crash(error, str(spec.origin))) from error
     return found

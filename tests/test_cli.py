@@ -250,10 +250,12 @@ def test_the_modules_that_users_reach_for_come_with_the_package():
 def test_what_a_users_file_prints_is_not_in_the_output(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = (
-        "from micrograd_bn import Derivation, equation\nprint('hello')\nD = Derivation('d', [equation(1, 'y')(lambda x: x * x)])\n"
+        "from micrograd_bn import Derivation, equation\nprint('hello')\n"
+        "D = Derivation('d', [equation(1, 'y')(lambda x: print('later') or x * x)])\n"
     )
     (tmp_path / "mine.py").write_text(code, encoding="utf-8")
     assert cli.main(["verify", "--json", "--derivation", "mine.py:D"]) == 0
     shown = capfd.readouterr()
     assert json.loads(shown.out)["ok"]
     assert "hello" in shown.err
+    assert "later" in shown.err

@@ -279,6 +279,16 @@ def test_a_formula_that_names_what_there_is_not_is_told_what_there_is():
         verify([3.0, 4.0], derivation=d)
 
 
+@pytest.mark.parametrize(
+    "function", [lambda x: len(x), lambda x: np.ones(2), lambda x: 2 * (x.data if isinstance(x, Tensor) else x)]
+)
+def test_an_equation_without_a_history_is_refused(function):
+    d = Derivation("d", [number(1, "y", function)])
+    for run in (lambda: verify(np.ones(2), derivation=d), lambda: d(Tensor(np.ones(2)))):
+        with pytest.raises(TypeError, match=r"d: equation \(1\) makes \w+ of Tensors, without a history: compose it"):
+            run()
+
+
 def test_what_is_no_derivation_is_refused():
     with pytest.raises(TypeError, match=r"LAYER_NORM, and this is 'layer_norm'"):
         verify([[1.0, 2.0]], derivation="layer_norm")
