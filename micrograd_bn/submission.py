@@ -125,7 +125,7 @@ def crash(error: BaseException, path: str = "") -> str:
         text, frames = "".join(traceback.format_exception_only(error)), traceback.extract_tb(error.__traceback__)
         frames = frames[next((i for i, frame in enumerate(frames) if frame.filename == path), len(frames)) :]
     frames = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
-    if path and not frames and path not in text:
+    if isinstance(error, SyntaxError) and path not in text:
         text = f"{path}: {text}"
     return "".join([text.strip(), "\n", *traceback.format_list(frames[-5:])]).rstrip()
 
