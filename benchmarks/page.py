@@ -73,8 +73,8 @@ def measured(times: int) -> list[str]:
             tab.close()
         frames = ", ".join(f"{milliseconds:.1f} ms at the zoom of {name}" for name, milliseconds in changed.items())
         return [
-            f"In Chromium {browser.version} the page of a 200 × 1 batch has computed and laid out all its numbers anew, when one is "
-            f"changed, in {frames} (medians of {times}; a frame is 16 ms).",
+            f"In Chromium {browser.version} the page of a 200 × 1 batch has computed and laid out its numbers anew, when one "
+            f"is changed, in {frames} (medians of {times}; a frame is 16 ms).",
             f"The page of {len(in_order([graph]))} single numbers shows the first of them {statistics.median(opened):.0f} ms after "
             f"navigation began (median of {times // 10}). The default page is a file of {default.stat().st_size / 1000:.0f} kB.",
         ]
