@@ -92,7 +92,8 @@ def test_it_is_alive(firefox, pages):  # noqa: F811
     firefox.click("#next")
     assert firefox.evaluate("() => document.querySelector('#title').textContent") == "(1) μ"
     all_numbers(firefox, path, function, numbers | {"x": x})
-    firefox.wait("() => location.hash.includes('zoom=primitives')")
+    last = data_of(path)["zooms"][-1]["name"]
+    firefox.wait(f"() => location.hash.includes('zoom={last}')")
     firefox.command("WebDriver:Refresh")
-    assert firefox.evaluate("() => document.querySelector('#zooms [aria-pressed=true]').textContent") == "primitives"
+    assert firefox.evaluate("() => document.querySelector('#zooms [aria-pressed=true]').textContent") == last
     all_numbers(firefox, path, function, numbers | {"x": x})
