@@ -1,4 +1,4 @@
-"""Firefox without a driver: it speaks Marionette itself, a length, a colon and JSON, over a socket."""
+"""Firefox without a driver, which Debian does not have: it speaks Marionette itself, a length, a colon and JSON, over a socket."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.conftest import missing
 
-# As in Chromium's windows: no animation, and the port of its own choice.
+# A port of its own choice; and as in a headless Chromium, no animation, and scrollbars that take no room.
 PREFERENCES = {"marionette.port": 0, "ui.prefersReducedMotion": 1, "ui.useOverlayScrollbars": 1}
 
 
