@@ -284,7 +284,7 @@ class _Simplifier:
         names = [a for a in variables if f"d{a}" in used]
         new = {self._upstream(a): self.short[a] for a in names}
         if new:
-            text = ", ".join(self.w.printer.symbol(f"d{a}")[0] for a in names)
+            text = ", ".join(self.d.called(f"d{a}")[0] for a in names)
             yield replaced(e, new), (f"with {text}", rf"\text{{with }} {', '.join(self.w.variable(f'd{a}') for a in names)}")
 
     def _named(self, e: Expression) -> Iterator[_Line]:
@@ -295,9 +295,9 @@ class _Simplifier:
                 yield e, self._equality(expression(base), name)
 
     def _equality(self, left: Expression, right: Expression) -> Text:
-        p = self.w.printer
-        free = {n: letter for n, letter in self.w.letters.items() if n in W.axes_of(left)}
-        return f"{p.text(left)} = {p.text(right)}", f"{p.latex(left, free)} = {p.latex(right, free)}"
+        w = self.w
+        free = {n: letter for n, letter in w.letters.items() if n in W.axes_of(left)}
+        return f"{w.text(left)} = {w.text(right)}", f"{w.latex(left, free)} = {w.latex(right, free)}"
 
 
 def _gathered(e: Expression) -> Iterator[_Line]:

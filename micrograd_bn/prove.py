@@ -19,7 +19,8 @@ from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
 from .notebook import as_html
-from .numbers.written import Printer, gathered
+from .numbers.printed import Plain
+from .numbers.written import gathered
 from .shapes import Shape, axes, shape
 from .verify import as_text
 
@@ -217,7 +218,7 @@ class Prover:
 
     def text(self, rest: Any) -> str:
         """An expression as on the terminal, in the derivation's symbols."""
-        return Printer(self._called).text(gathered(self.kind.written(self.sympy.factor_terms(rest))))
+        return Plain(self._called).sum(gathered(self.kind.written(self.sympy.factor_terms(rest))))
 
     def _called(self, name: str) -> Symbol:
         base, bracket, place = name.partition("[")

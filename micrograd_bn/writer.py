@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple
 
 from .derivation import Derivation, Edge, Equation, Formula, Gradient, evaluate
 from .kinds import Value
+from .numbers.printed import LETTERS, Latex, Plain, parenthesised
 from .numbers.written import (
-    LETTERS,
     Expression,
     Function,
-    Printer,
     Reduction,
     Symbol,
     Written,
     collected,
     expression,
     factors_of,
-    parenthesised,
     product,
     replaced,
 )
@@ -62,7 +62,7 @@ class Writer:
         shown = [n for n in names if not all(n in self.axes[a] for a in d.variables)]
         free = iter([c for c in LETTERS if c not in {*names, *d.variables}])
         self.letters = {n: next(free) for n in shown}
-        self.printer = Printer(d.called, self.letters)
+        self._plain, self._latex = Plain(d.called, self.letters), partial(Latex, d.called, self.letters)
 
     @staticmethod
     def _variable(name: str, to: tuple[Any, ...]) -> Written:
@@ -81,10 +81,10 @@ class Writer:
         number, factors = term.as_term().number, list(term.as_term().factors)
         axes: list[str] = []
         while (upstream, Fraction(1)) not in factors:
-            sums = [f for f in factors if isinstance(f[0], Reduction) and f[1] == 1 and upstream in factors_of(f[0].body)]
+            sums = [f for f in factors if isinstance(f[0], Reduction) and f[1] == 1 and upstream in factors_of(f[0].of)]
             if len(sums) != 1 or not isinstance(sums[0][0], Reduction):
                 return Local(term, (), None)
-            inner = sums[0][0].body.as_term()
+            inner = sums[0][0].of.as_term()
             number, axes = number * inner.number, [*axes, sums[0][0].axis]
             factors = [f for f in factors if f != sums[0]] + list(inner.factors)
         factor = product(number, [f for f in factors if f[0] != upstream])
@@ -110,13 +110,21 @@ class Writer:
 
     # ---- print
 
+    def text(self, e: Expression) -> str:
+        """An expression as on the terminal."""
+        return self._plain.sum(e)
+
+    def latex(self, e: Expression, free: Mapping[str, str]) -> str:
+        """An expression as on paper, for these indices on the left-hand side."""
+        return self._latex(free).sum(e)
+
     def free(self, *names: str) -> dict[str, str]:
         """The indices of some variables, by axis."""
         return {n: self.letters[n] for a in names for n in self.axes[a] if n in self.letters}
 
     def variable(self, name: str) -> str:
         """A variable in LaTeX, with its indices."""
-        return self.printer.variable(name, self.axes[name])
+        return self._latex({}).variable(name, self.axes[name])
 
     def equation(self, e: Equation) -> Text:
         """The right-hand side of an equation as text, and the whole in LaTeX."""
@@ -128,16 +136,16 @@ class Writer:
 
     def line(self, name: str, e: Expression) -> Text:
         """An expression as text, and as what a variable or a gradient is equal to in LaTeX."""
-        return self.printer.text(e), f"{self.variable(name)} = {self.printer.latex(e, self.free(name))}"
+        return self.text(e), f"{self.variable(name)} = {self.latex(e, self.free(name))}"
 
     def edge(self, edge: Edge) -> Text:
         """A local derivative as text, and the whole equation in LaTeX."""
         found, of, by = self.local(edge), edge.output, edge.input
         name = rf"\frac{{\partial {self.variable(of)}}}{{\partial {self.variable(by)}}}"
         if found.factor is None:
-            term = self.printer.latex(found.term, self.free(by))
-            return self.printer.text(found.term), rf"{name}: \quad {self.variable(f'd{of}')} \mapsto {term}"
-        return self.printer.text(found.factor), f"{name} = {self.printer.latex(found.factor, self.free(of, by))}"
+            term = self.latex(found.term, self.free(by))
+            return self.text(found.term), rf"{name}: \quad {self.variable(f'd{of}')} \mapsto {term}"
+        return self.text(found.factor), f"{name} = {self.latex(found.factor, self.free(of, by))}"
 
     def gradient(self, entry: Gradient) -> Text:
         """A gradient as the sum over its edges: each a gradient times a local derivative, summed where one is used by many."""
@@ -150,18 +158,18 @@ class Writer:
         found, up = self.local(edge), f"d{edge.output}"
         free = self.free(edge.input)
         if found.factor is None or not found.factor.as_term().factors:
-            return self.printer.text(found.term), self.printer.latex(found.term, free)
+            return self.text(found.term), self.latex(found.term, free)
         whole = expression(self._symbol(up)) * found.factor
         term = found.factor.as_term()
         plain = term.number == 1 and all(isinstance(base, Symbol) and n == 1 for base, n in term.factors)
         free |= {n: letter for n, letter in self.free(edge.output).items() if n not in free}
         if plain:
-            text, latex = self.printer.text(whole), self.printer.latex(whole, free)
+            text, latex = self.text(whole), self.latex(whole, free)
         else:
-            text, latex = self.printer.text(found.factor), self.printer.latex(found.factor, free)
+            text, latex = self.text(found.factor), self.latex(found.factor, free)
             text = f"({text})" if len(found.factor.terms) > 1 else text
             latex = parenthesised(latex) if len(found.factor.terms) > 1 or latex.startswith("-") else latex
             text, latex = f"{self.d.called(up)[0]} · {text}", rf"{self.variable(up)} \cdot {latex}"
         for axis in reversed(found.axes):
-            text, latex = self.printer.summed(axis, (text, latex))
+            text, latex = f"{self._plain.sigma(axis)} {text}", f"{self._latex({}).sigma(axis)} {latex}"
         return text, latex
