@@ -17,9 +17,9 @@ from .faults import NotFinite, first_not_finite, listed
 from .formulas import shapes_of, size
 from .kinds import Array, Value, as_data
 from .mistakes import Computed, Trial, explain, predict
-from .notebook import as_html
+from .notebook import as_html, as_table, as_text
 from .shapes import Shape, axes
-from .verify import DOMAINS, as_text
+from .verify import DOMAINS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Check", "FunctionRaised", "NotFinite", "Row", "check_backward", "first_not_finite", "gradcheck"]
 
 Batch: TypeAlias = tuple[Any, ...]  # the upstream gradient, the inputs and the constants: dy, x, gamma, beta, eps
-HEADINGS = ("gradient", "verdict", "error", "why")
 ERRORS = (
     "Exact is bit for bit what the derivation gives in floats. Errors are against the same in more digits, so exact has one, too; "
     "they are relative to the terms that are added up: one rounding is 1e-16 in float64, 6e-08 in float32. A wrong gradient's is "
@@ -108,32 +107,23 @@ class Check(NamedTuple):
             text += f" But the function overwrites its inputs ({', '.join(self.overwritten)}), which are the caller's: use copies."
         return f"{text}\n{ERRORS}"
 
-    def _cells(self) -> Iterator[tuple[str, str, str, str]]:
+    def __rich__(self) -> Table:
+        from rich.table import Column
+        from rich.text import Text
+
+        table = as_table(
+            f"A backward pass of {re.sub(' norm$', ' normalisation', self.derivation)}, gradient by gradient",
+            Text(self.summary),
+            *[Column(heading, no_wrap=True) for heading in ("gradient", "verdict", "error")],
+            Column("why", ratio=1),
+            expand=True,
+        )
         for row in self.rows:
             error = "not finite" if row.verdict == "wrong" else ""
             if row.error is not None:
                 error = f"{row.error:.1e}" if row.error else "0"
-            yield row.name, row.verdict, error, row.why
-
-    def __rich__(self) -> Table:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            title=f"A backward pass of {re.sub(' norm$', ' normalisation', self.derivation)}, gradient by gradient",
-            title_justify="left",
-            caption=Text(self.summary),
-            caption_justify="left",
-            expand=True,
-        )
-        for heading in HEADINGS[:3]:
-            table.add_column(heading, no_wrap=True)
-        table.add_column(HEADINGS[3], ratio=1)
-        for row, (name, verdict, error, why) in zip(self.rows, self._cells()):
             style = "bold red" if not row.ok else "dim" if row.verdict == "not returned" else "green"
-            table.add_row(name, Text(verdict, style), error, Text(why))
+            table.add_row(row.name, Text(row.verdict, style), error, Text(row.why))
         return table
 
     def __str__(self) -> str:

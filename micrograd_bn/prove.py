@@ -18,11 +18,10 @@ from .derivation import Derivation, Edge, Symbol, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
-from .notebook import as_html
+from .notebook import as_html, as_table, as_text
 from .numbers.printed import Plain
 from .numbers.written import gathered
 from .shapes import Shape, axes, shape
-from .verify import as_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,25 +69,21 @@ class Proof(NamedTuple):
         return ""
 
     def __rich__(self) -> Table:
-        from rich import box
-        from rich.table import Table
+        from rich.table import Column
         from rich.text import Text
 
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            title=f"{self.derivation.name} on symbols: engine = formula = definition",
-            title_justify="left",
-            caption=f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities: "
+        table = as_table(
+            f"{self.derivation.name} on symbols: engine = formula = definition",
+            f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities: "
             "true of all numbers, not of some."
             + f"\n{self.rows[0].scope}: proved for a generic element, so for any sizes." * (self.m is None and not self.reason)
             + (f"\nNot for every m: {self.reason}" if self.reason else ""),
-            caption_justify="left",
+            Column("equation", justify="right", no_wrap=True),
+            Column(no_wrap=True),
+            "formula",
+            Column("for", no_wrap=True),
+            "difference",
         )
-        table.add_column("equation", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
-        table.add_column("formula")
-        table.add_column("for", no_wrap=True)
-        table.add_column("difference")
         ends = len(self.derivation.equations) - 1, len(self.derivation.equations) + len(self.derivation.edges) - 1
         for i, row in enumerate(self.rows):
             verdict = Text("identity", "green")

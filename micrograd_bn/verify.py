@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal, DivisionByZero, InvalidOperation, getcontext, localcontext
@@ -15,12 +14,11 @@ from .derivation import Derivation, Edge, Equation, Gradient, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Array, Value, as_data
-from .notebook import as_html
+from .notebook import as_html, as_table, as_text
 from .numbers.running import Running, running
 from .shapes import Shape, axes
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.table import Table
 
 
@@ -66,8 +64,7 @@ class Report(NamedTuple):
         return {**plain, "ok": self.ok, "max_error": self.max_error}
 
     def __rich__(self) -> Table:
-        from rich import box
-        from rich.table import Table
+        from rich.table import Column
 
         equations, edges = self.derivation.equations, self.derivation.edges
         first, last = edges[0].number, edges[-1].number
@@ -75,23 +72,21 @@ class Report(NamedTuple):
         alone = [row for row in self.rows if row.by_engine]
         unbound = [row for row in self.rows if row.bound is None and row.ok]
         held = [row for row in self.rows if row not in alone and row not in unbound]
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            title=f"{self._what()} of shape {self.shape}, {self.dtype}: engine against derivation",
-            title_justify="left",
-            caption=f"{sum(row.ok for row in held)} of {len(held)} rows agree within rounding: no error is above its bound.\n"
+        what = "A batch" if self.derivation is BATCH_NORM else f"{self.derivation.name}: {self.derivation.inputs[0]}"
+        table = as_table(
+            f"{what} of shape {self.shape}, {self.dtype}: engine against derivation",
+            f"{sum(row.ok for row in held)} of {len(held)} rows agree within rounding: no error is above its bound.\n"
             f"Bounds are by a running error analysis of both sides. {pulled}: gradients pulled back."
             + f"\n{len(unbound)} without a bound: with the digits of {self.dtype}, rounding may make anything of these numbers."
             * bool(unbound)
             + f"\n{len(alone)} rows have no formula to hold the engine against: write one as an Edge." * bool(alone),
-            caption_justify="left",
+            Column("equation", justify="right", no_wrap=True),
+            Column(no_wrap=True),
+            "formula",
+            Column("error", justify="right", no_wrap=True),
+            Column("bound", justify="right", no_wrap=True),
+            Column(no_wrap=True),
         )
-        table.add_column("equation", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
-        table.add_column("formula")
-        table.add_column("error", justify="right", no_wrap=True)
-        table.add_column("bound", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
         for i, row in enumerate(self.rows):
             verdict = "[green]✓[/]" if row.ok else "[bold red]✗ differs[/]"
             verdict = "by the engine" if row.by_engine else "no bound" if row in unbound else verdict
@@ -99,9 +94,6 @@ class Report(NamedTuple):
             cells = (row.number, row.name, row.formula, *errors, verdict)
             table.add_row(*cells, end_section=i in (len(equations) - 1, len(equations) + len(edges) - 1))
         return table
-
-    def _what(self) -> str:
-        return "A batch" if self.derivation is BATCH_NORM else f"{self.derivation.name}: {self.derivation.inputs[0]}"
 
     def __str__(self) -> str:
         return as_text(self)
@@ -112,15 +104,6 @@ class Report(NamedTuple):
 
 def _short(error: float) -> str:
     return f"{error:.1e}" if error else "0"
-
-
-def as_text(table: RenderableType) -> str:
-    """What rich would show, as plain text: in Jupyter, and where FORCE_COLOR is set, too."""
-    from rich.console import Console
-
-    text = io.StringIO()
-    Console(file=text, width=110, color_system=None, force_jupyter=False).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def verify(
