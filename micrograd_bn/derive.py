@@ -313,13 +313,25 @@ _HEADINGS = (
 )
 
 
-def _sections(paper: Paper) -> tuple[list[Numbered], list[Numbered]]:
-    forward = [line for line in paper.equations if not line.input]
-    return forward, [line for line in paper.equations if line.input]
+_Row: TypeAlias = tuple[str, tuple[int, ...], str]  # an equation in LaTeX, its numbers, or else why it follows
 
 
-def _tags(derived: Derived) -> str:
-    return " ".join(f"({n})" for n in derived.numbers)
+def _sections(paper: Paper) -> Iterator[tuple[str, list[Numbered]]]:
+    """The numbered lines under their headings."""
+    yield _HEADINGS[0], [line for line in paper.equations if not line.input]
+    yield _HEADINGS[1], [line for line in paper.equations if line.input]
+
+
+def _blocks(paper: Paper) -> Iterator[tuple[str, list[_Row]]]:
+    """The rows that are lined up with one another, those of each gradient by themselves; with a heading, or ""."""
+    for heading, numbered in _sections(paper):
+        yield heading, [(line.latex, (line.number,), "") for line in numbered]
+    for derived, heading in zip(paper.gradients, (_HEADINGS[2], *[""] * len(paper.gradients))):
+        yield heading, [(derived.latex, derived.numbers, ""), *[(f" = {step.latex}", (), step.why[1]) for step in derived.steps]]
+
+
+def _tags(numbers: Iterable[int]) -> str:
+    return " ".join(f"({n})" for n in numbers)
 
 
 def _preface(paper: Paper, of: int) -> str:
@@ -331,19 +343,17 @@ def _preface(paper: Paper, of: int) -> str:
 
 
 def _text(paper: Paper) -> str:
-    forward, backward = _sections(paper)
     lines = [paper.title, _preface(paper, 0)]
-    for heading, numbered in zip(_HEADINGS, (forward, backward)):
+    for heading, numbered in _sections(paper):
         lines += ["", heading, *[f"  {f'({line.number})':>5}  {line.name} = {line.text}" for line in numbered]]
     lines += ["", _HEADINGS[2]]
     for derived in paper.gradients:
-        lines += ["", f"  {derived.name} = {derived.text}    {_tags(derived)}"]
+        lines += ["", f"  {derived.name} = {derived.text}    {_tags(derived.numbers)}"]
         lines += [f"  {' ' * len(derived.name)} = {step.text}    [{step.why[0]}]" for step in derived.steps]
     return "\n".join(lines)
 
 
 def _latex(paper: Paper) -> str:
-    forward, backward = _sections(paper)
     lines = [
         r"\documentclass{article}",
         r"\usepackage[a4paper,margin=2cm]{geometry}",
@@ -351,44 +361,28 @@ def _latex(paper: Paper) -> str:
         r"\allowdisplaybreaks",
     ]
     lines += [r"\begin{document}", rf"\section*{{{paper.title}}}", _preface(paper, 1)]
-    for heading, numbered in zip(_HEADINGS, (forward, backward)):
-        rows = [rf"{_aligned(line.latex)} \tag{{{line.number}}}" for line in numbered]
-        lines += [rf"\subsection*{{{heading}}}", *_align(rows)]
-    lines += [rf"\subsection*{{{_HEADINGS[2]}}}"]
-    for derived in paper.gradients:
-        numbers = ", ".join(map(str, derived.numbers))
-        rows = [rf"{_aligned(derived.latex)} \tag{{{numbers}}}"]
-        rows += [rf"&= {step.latex} && {step.why[1]} \notag" for step in derived.steps]
-        lines += _align(rows)
+    for heading, block in _blocks(paper):
+        tags = [rf"&& {why} \notag" if why else rf"\tag{{{', '.join(map(str, numbers))}}}" for _, numbers, why in block]
+        rows = [f"{_aligned(latex)} {tag}" for (latex, _, _), tag in zip(block, tags)]
+        lines += [rf"\subsection*{{{heading}}}"] if heading else []
+        lines += [r"\begin{align}", *[row + r" \\" for row in rows[:-1]], *rows[-1:], r"\end{align}"] if rows else []
     return "\n".join([*lines, r"\end{document}", ""])
 
 
 def _aligned(latex: str) -> str:
     """An equation that is lined up at its sign."""
     left, _, right = latex.partition(" = ")
-    return f"{left} &= {right}" if right else f"&{left}"
-
-
-def _align(rows: list[str]) -> list[str]:
-    return [r"\begin{align}", *[row + r" \\" for row in rows[:-1]], *rows[-1:], r"\end{align}"] if rows else []
+    return f"{left} &= {right}".lstrip() if right else f"&{left}"
 
 
 def _markdown(paper: Paper) -> str:
-    forward, backward = _sections(paper)
+    """In blocks that GitHub shows as formulas, without taking their underscores for emphasis."""
     lines = [f"# {paper.title}", "", _preface(paper, 1)]
-    for heading, numbered in zip(_HEADINGS, (forward, backward)):
-        lines += ["", f"## {heading}", "", *_math([rf"{_aligned(line.latex)} && ({line.number})" for line in numbered])]
-    lines += ["", f"## {_HEADINGS[2]}"]
-    for derived in paper.gradients:
-        rows = [rf"{_aligned(derived.latex)} && {' '.join(f'({n})' for n in derived.numbers)}"]
-        rows += [rf"&= {step.latex} && {step.why[1]}" for step in derived.steps]
-        lines += ["", *_math(rows)]
+    for heading, block in _blocks(paper):
+        rows = [rf"{_aligned(latex)} && {why or _tags(numbers)} \\" for latex, numbers, why in block]
+        lines += ["", f"## {heading}"] if heading else []
+        lines += ["", "```math", r"\begin{aligned}", *rows, r"\end{aligned}", "```"]
     return "\n".join([*lines, ""])
-
-
-def _math(rows: list[str]) -> list[str]:
-    """A block that GitHub shows as formulas, without taking its underscores for emphasis."""
-    return ["```math", r"\begin{aligned}", *[row + r" \\" for row in rows], r"\end{aligned}", "```"]
 
 
 def _fragment(paper: Paper) -> str:
@@ -409,16 +403,12 @@ def _fragment(paper: Paper) -> str:
         left, right = (left, "= " + right) if right else ("", left)
         return f'<tr><td class="left">{math(left)}</td><td>{math(right)}</td><td class="{kind}">{mark}</td></tr>'
 
-    forward, backward = _sections(paper)
     out = [f"<h1>{escape(paper.title)}</h1><p>{inline(_preface(paper, 1))}</p>"]
-    for heading, numbered in zip(_HEADINGS, (forward, backward)):
-        rows = "".join(row(line.latex, f"({line.number})") for line in numbered)
-        out.append(f"<h2>{heading}</h2><div><table>{rows}</table></div>")
-    out.append(f"<h2>{_HEADINGS[2]}</h2>")
-    for derived in paper.gradients:
-        rows = row(derived.latex, _tags(derived))
-        rows += "".join(row(f" = {step.latex}", _why(step.why[1], convert), "mark why") for step in derived.steps)
-        out.append(f"<div><table>{rows}</table></div>")
+    for heading, block in _blocks(paper):
+        rows = "".join(
+            row(latex, _why(why, convert), "mark why") if why else row(latex, _tags(numbers)) for latex, numbers, why in block
+        )
+        out.append(f"<h2>{heading}</h2>" * bool(heading) + f"<div><table>{rows}</table></div>")
     return f'<div class="derivation">{"".join(out)}</div>'
 
 
