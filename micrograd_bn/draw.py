@@ -7,7 +7,7 @@ arrow is the term it carries: the terms on all arrows that leave a value add up 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from .derivation import made_by
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints, in_order
 from .faults import all_finite, described, find_not_finite, listed, outdated
-from .files import AnyPath, write_whole
+from .files import AnyPath, write_by_ending
 from .kinds import Array, Value
 from .numbers.program import Program
 from .numbers.running import Running, running
@@ -74,16 +74,16 @@ class Graph:
 
         Raises ValueError for another ending, RuntimeError where ``dot`` is needed and absent. Nothing is half written.
         """
-        writers: dict[str, Callable[[], bytes]] = {
-            ".svg": lambda: self.svg.encode(),
-            ".dot": self.source.encode,
-            ".png": lambda: _by_dot(self.source, "png"),
-            ".pdf": lambda: _by_dot(self.source, "pdf"),
-        }
-        ending = Path(path).suffix
-        if ending not in writers:
-            raise ValueError(f"{path} ends with {ending or 'nothing'}: a picture is saved as {', '.join(writers)}")
-        return write_whole(path, writers[ending]())
+        return write_by_ending(
+            path,
+            "a picture",
+            {
+                ".svg": lambda: self.svg,
+                ".dot": lambda: self.source,
+                ".png": lambda: _by_dot(self.source, "png"),
+                ".pdf": lambda: _by_dot(self.source, "pdf"),
+            },
+        )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"image/svg+xml": self.svg}
