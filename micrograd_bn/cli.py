@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import derivations
+from .batches import drawn
 from .batchnorm import batch_norm
 from .check import Check
 from .derivation import Derivation
@@ -32,7 +33,7 @@ from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .shapes import Shape
 from .submission import DidNotRun, check_file, derivation_named, module
-from .verify import Report, drawn, verify
+from .verify import Report, verify
 
 # What draw() advises, in the words of the command line.
 SPELLINGS = {

@@ -324,6 +324,10 @@ class Derivation:
         kept = tuple("1" if i in reduced else n for i, n in enumerate(first))
         return {a: kept if self.shapes[a] == "kept" else tuple(self.shapes[a]) for a in self.inputs}
 
+    def shapes_for(self, sizes: Mapping[str, Any]) -> dict[str, Shape]:
+        """The shape of each input, for sizes by their names."""
+        return {a: tuple([int(n) if n.isdigit() else sizes[n] for n in dims]) for a, dims in self.dimensions().items()}
+
     @property
     def size_names(self) -> list[str]:
         """The names of the sizes that its inputs have: "m", "k"."""

@@ -100,11 +100,6 @@ def formula(d: Derivation, edge: Edge) -> Formula:
     return with_parameters(names, lambda *arguments: d.by_engine(edge, dict(zip(names, arguments))))
 
 
-def shapes_of(d: Derivation, sizes: Mapping[str, int]) -> dict[str, Shape]:
-    """The shapes of a derivation's inputs for these sizes."""
-    return {a: tuple([int(n) if n.isdigit() else sizes[n] for n in dims]) for a, dims in d.dimensions().items()}
-
-
 # ---- What may be wrong with a step: what its inputs a and b then give, which of them is gone, and the words if that is not all
 
 STEPS: dict[str, list[tuple[Change, int | None, str]]] = {
@@ -209,7 +204,7 @@ class _Table:
         self.sizes = dict(zip(d.size_names, PRIMES))
         random = np.random.default_rng(0)
         with np.errstate(all="ignore"):
-            values = d.forward(**{a: random.uniform(0.5, 1.5, to) for a, to in shapes_of(d, self.sizes).items()})
+            values = d.forward(**{a: random.uniform(0.5, 1.5, to) for a, to in d.shapes_for(self.sizes).items()})
             upstream = random.normal(size=shape(values[d.result]))
             gradients = {f"d{a}": g for a, g in d.backward(upstream, **values).items()}
         self.values = values | {d.upstream: upstream} | gradients

@@ -142,13 +142,9 @@ class Prover:
 
         self.d, self.m, self.kind, self.sympy = d, m, batch, sympy
         first = d.shapes[d.inputs[0]]
-        reduced = axes(len(first), d.constants["axis"]) if "axis" in d.constants else range(len(first))
-        names = {n: i == reduced[0] or "axis" not in d.constants for i, n in enumerate(first) if isinstance(n, str)}
-        self.sizes = {n: self._size(n, varies) for n, varies in names.items()}
-        self.shapes = {
-            a: tuple(int(n) if n.isdigit() else self.sizes.setdefault(n, self._size(n, True)) for n in dims)
-            for a, dims in d.dimensions().items()
-        }
+        fixed = {*first} - {first[axes(len(first), d.constants["axis"])[0]]} if "axis" in d.constants else set()
+        self.sizes = {n: self._size(n, varies=n not in fixed) for n in d.size_names}
+        self.shapes = d.shapes_for(self.sizes)
         self.constants = {k: self.variable(k, (), positive=v > 0) if isinstance(v, float) else v for k, v in d.constants.items()}
         self.inputs = {a: self.input(a) for a in d.inputs}
         self.known = d.forward(**self.inputs, **self.constants)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal, DivisionByZero, InvalidOperation, getcontext, localcontext
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from .batches import drawn
 from .derivation import Derivation, Edge, Equation, Gradient, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Array, Value, as_data
 from .notebook import as_html, as_table, as_text
 from .numbers.running import Running, running
-from .shapes import Shape, axes
+from .shapes import Shape
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -167,47 +167,6 @@ def verify(
     lines = (*_forward(d, nodes, precise), *_edges(d, known, number), *_gradients(d, nodes, known, number))
     dtype = str(first.dtype) if first.dtype != object else f"Decimal with {getcontext().prec} digits"
     return Report(tuple(_row(line, d) for line in lines), first.shape, dtype, derivation)
-
-
-def drawn(
-    x: Array,
-    axis: int | tuple[int, ...] = 0,
-    seed: int = 0,
-    derivation: Derivation = BATCH_NORM,
-    given: Mapping[str, Array] = MappingProxyType({}),
-) -> tuple[dict[str, Array], Array]:
-    """The inputs after the first one that are not given, and an upstream gradient: of the derivation's shapes, from its domains."""
-    random = np.random.default_rng(seed)
-    kept = tuple(1 if i in axes(x.ndim, axis) else n for i, n in enumerate(x.shape))
-    sizes: dict[str, int] = {}
-    for name, array in ({derivation.inputs[0]: x} | dict(given)).items():
-        dims = derivation.shapes[name]
-        sizes |= dict(zip(reversed(dims), reversed(np.shape(array)))) if isinstance(dims, tuple) else {}
-    inputs: dict[str, Array] = {}
-    for name in derivation.inputs[1:]:
-        dims = derivation.shapes[name]
-        to = kept if dims == "kept" else tuple(int(n) if n.isdigit() else sizes.setdefault(n, 3) for n in dims)
-        domain = derivation.domains.get(name, "")
-        inputs[name] = np.asarray(DOMAINS[domain](random, to))
-    known = {derivation.inputs[0]: np.asarray(x, dtype=float)} | inputs | {k: np.asarray(v, dtype=float) for k, v in given.items()}
-    with np.errstate(all="ignore"):
-        constants = {"axis": axis} if "axis" in derivation.constants else {}
-        result = derivation.forward(**known, **constants)[derivation.result]
-    return inputs, np.asarray(random.normal(size=np.shape(result)))
-
-
-def _shares(random: np.random.Generator, size: Shape) -> Array:
-    """Numbers that add up to 1 along the last axis: exactly, in every kind of number, for they are multiples of 1/1024."""
-    shares: Array = random.multinomial(1024, [1 / size[-1]] * size[-1], size[:-1]) / 1024
-    return shares
-
-
-DOMAINS: dict[str, Callable[[np.random.Generator, Shape], Any]] = {
-    "": lambda random, size: random.normal(size=size),
-    "scale": lambda random, size: random.uniform(0.5, 1.5, size),
-    "positive": lambda random, size: np.exp(random.normal(size=size)),
-    "probabilities": _shares,
-}
 
 
 def _converter(x: Array, d: Derivation) -> Callable[[Value], Array]:

@@ -44,12 +44,10 @@ class Writer:
 
     def __init__(self, d: Derivation):
         self.d = d
-        dims = d.dimensions()
         names = d.size_names
         self.sizes = {n: expression(Symbol(n, is_size=True)) for n in names}
         self.values: dict[str, Value] = {k: Written(Symbol(k)) if isinstance(v, float) else v for k, v in d.constants.items()}
-        for a, to in dims.items():
-            self.values[a] = self._variable(a, tuple([int(n) if n.isdigit() else self.sizes[n] for n in to]))
+        self.values |= {a: self._variable(a, to) for a, to in d.shapes_for(self.sizes).items()}
         self.right: dict[str, Expression] = {}
         for e in d.equations:
             result = evaluate(e.function, self.values)

@@ -5,7 +5,6 @@ import pytest
 
 from micrograd_bn import Derivation, Tensor, derivations, equation
 from micrograd_bn.check import check_backward
-from micrograd_bn.formulas import shapes_of
 from tests.backward_passes import edited
 
 # ---- A backward pass of each derivation, edge by edge, and in another form
@@ -171,7 +170,7 @@ def random_batches(d, n, seed):
     random = np.random.default_rng(seed)
     names = {dim for dims in d.shapes.values() for dim in dims if not dim.isdigit()}
     for _ in range(n):
-        to = shapes_of(d, {name: int(random.integers(1, 12 if len(names) < 5 else 4)) for name in sorted(names)})
+        to = d.shapes_for({name: int(random.integers(1, 12 if len(names) < 5 else 4)) for name in sorted(names)})
         first = d.inputs[0]
         scales = 10.0 ** random.uniform(-6, 3, to[first][-1]) * (random.random(to[first][-1]) < 0.9)
         offset = 10.0 ** random.uniform(-3, 5) * random.choice([-1, 0, 0, 1])

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, verify
+from micrograd_bn.batches import drawn
 from micrograd_bn.batchnorm import mean
 from micrograd_bn.derivation import Edge
-from micrograd_bn.verify import drawn, values_on_paper
+from micrograd_bn.verify import values_on_paper
 from tests.conftest import optional
 
 ALL = {name: getattr(derivations, name) for name in derivations.__all__}
