@@ -15,10 +15,10 @@ from .derivations.batch_norm import BATCH_NORM
 from .draw import Graph, Picture, Wrong
 from .engine import Tensor, grad
 from .faults import NotFinite, first_not_finite
-from .formulas import size
 from .kinds import Array, Value, as_data
 from .mistakes import Computed, Trial, explain, predict
 from .notebook import as_html, as_table, as_text
+from .recorded import size
 from .shapes import Shape
 
 if TYPE_CHECKING:
