@@ -5,7 +5,6 @@ import re
 from configparser import ConfigParser
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,15 +25,15 @@ def names(block, given):
 
 
 def test_the_recipe_for_a_primitive():
-    entry, function, method, ufunc, test = BLOCKS[:5]
+    entry, method, ufunc, test = BLOCKS[:4]
     arctan = names(entry, vars(primitives))["arctan"]
-    F = SimpleNamespace(**names(function, {"Value": Any, "P": SimpleNamespace(arctan=arctan)}))
-    learned = names(f"class Learned(Tensor):\n    __slots__ = ()\n\n{method}", {"Tensor": Tensor, "F": F})["Learned"]
+    known = {"np": np, "P": SimpleNamespace(arctan=arctan), "Tensor": Tensor, "_method": dispatch._method}
+    learned = names(f"class Learned(Tensor):\n    __slots__ = ()\n\n{method}", known)["Learned"]
     names(test, {"Tensor": learned, "np": np, "grad": grad})["test_arctan_is_half_a_right_angle_at_1_where_it_rises_by_a_half"]()
     assert gradcheck(arctan, [-1.5, 0.5])
     assert gradcheck(lambda a: grad(arctan(a), [a])[0], 0.5)
     with pytest.MonkeyPatch.context() as patch:
-        for key, value in names(f"ADDED = {{{ufunc}}}", {"np": np, "F": F})["ADDED"].items():
+        for key, value in names(f"ADDED = {{{ufunc}}}", known)["ADDED"].items():
             patch.setitem(dispatch.UFUNCS, key, value)
         assert np.arctan(Tensor(1.0)).item() == np.pi / 4
     wrong = names(entry.replace("1 + a", "1 - a"), vars(primitives))["arctan"]
