@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from itertools import combinations
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -247,7 +248,7 @@ class _Table:
             found = list(self._of_steps(place))
             for what, whole, changes in found:
                 again = sum(what == other for other, *_ in found) > 1
-                mistake = place.mistake(f"{what}, in {whole}," if again else what, changes)
+                mistake = place.mistake(f"{what.rstrip(',')}, in {whole}," if again else what, changes)
                 if place not in self.forms:
                     everywhere.setdefault((what, whole), {}).update(mistake.formulas)
                 gone = place in self.edges and what.endswith(("is missing", "is forgotten"))
@@ -354,7 +355,7 @@ class _Table:
     def _quantities(self) -> Iterator[_Quantity]:
         for name, rank in self.ranks.items():
             is_gradient = name not in self.d.variables
-            yield _Quantity(self._symbol(name), shape(self.values[name]), rank, is_gradient, partial(_named, name))
+            yield _Quantity(self._symbol(name), shape(self.values[name]), rank, is_gradient, itemgetter(name))
         for place in self.equations:
             for i, node in enumerate(place.steps.nodes[:-1]):
                 if node.primitive and node.shape and "max" not in place.parts[i][0]:
@@ -371,10 +372,6 @@ def _to_the(exponent: float, values: Values, a: Value) -> Value:
 
 def _value_of(quantity: _Quantity, values: Values, *inputs: Value) -> Value:
     return quantity.of(values)
-
-
-def _named(name: str, values: Values) -> Value:
-    return values[name]
 
 
 def _at_step(function: Formula, i: int, values: Values) -> Value:

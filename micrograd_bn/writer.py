@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any, NamedTuple
 
 from .derivation import Derivation, Edge, Equation, Formula, Gradient, evaluate
@@ -96,10 +97,7 @@ class Writer:
 
     def term(self, variable: str) -> Expression:
         """A gradient as a formula: the sum of the terms on its edges."""
-        first, *others = [self.local(edge).term for edge in self.d.leaving(variable)]
-        for other in others:
-            first = first + other
-        return first
+        return reduce(add, [self.local(edge).term for edge in self.d.leaving(variable)])
 
     def result(self, function: Formula) -> Expression:
         """What a function of the table gives, as a formula."""
