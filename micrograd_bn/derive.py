@@ -210,9 +210,9 @@ class _Simplifier:
                 yield e, self._equality(expression(base), name)
 
     def _equality(self, left: Expression, right: Expression) -> Text:
-        w = self.w
-        free = {n: letter for n, letter in w.letters.items() if n in W.axes_of(left)}
-        return f"{w.text(left)} = {w.text(right)}", f"{w.latex(left, free)} = {w.latex(right, free)}"
+        free = {n: letter for n, letter in self.w.letters.items() if n in W.axes_of(left)}
+        (text, latex), (text_2, latex_2) = (self.w.printed(e, free) for e in (left, right))
+        return f"{text} = {text_2}", f"{latex} = {latex_2}"
 
 
 def _gathered(e: Expression) -> Iterator[_Line]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .derivation import Derivation, Edge, Equation, Formula, Gradient, evaluate
 from .kinds import Value
-from .numbers.printed import LETTERS, Latex, Plain, parenthesised
+from .numbers.printed import LETTERS, Latex, Plain
 from .numbers.written import (
     Expression,
     Function,
@@ -106,13 +106,9 @@ class Writer:
 
     # ---- print
 
-    def text(self, e: Expression) -> str:
-        """An expression as on the terminal."""
-        return self._plain.sum(e)
-
-    def latex(self, e: Expression, free: Mapping[str, str]) -> str:
-        """An expression as on paper, for these indices on the left-hand side."""
-        return self._latex(free).sum(e)
+    def printed(self, e: Expression, free: Mapping[str, str]) -> Text:
+        """An expression as on the terminal, and in LaTeX for these indices on the left-hand side."""
+        return self._plain.sum(e), self._latex(free).sum(e)
 
     def free(self, *names: str) -> dict[str, str]:
         """The indices of some variables, by axis."""
@@ -132,40 +128,34 @@ class Writer:
 
     def line(self, name: str, e: Expression) -> Text:
         """An expression as text, and as what a variable or a gradient is equal to in LaTeX."""
-        return self.text(e), f"{self.variable(name)} = {self.latex(e, self.free(name))}"
+        text, latex = self.printed(e, self.free(name))
+        return text, f"{self.variable(name)} = {latex}"
 
     def edge(self, edge: Edge) -> Text:
         """A local derivative as text, and the whole equation in LaTeX."""
         found, of, by = self.local(edge), edge.output, edge.input
         name = rf"\frac{{\partial {self.variable(of)}}}{{\partial {self.variable(by)}}}"
         if found.factor is None:
-            term = self.latex(found.term, self.free(by))
-            return self.text(found.term), rf"{name}: \quad {self.variable(f'd{of}')} \mapsto {term}"
-        return self.text(found.factor), f"{name} = {self.latex(found.factor, self.free(of, by))}"
+            text, latex = self.printed(found.term, self.free(by))
+            return text, rf"{name}: \quad {self.variable(f'd{of}')} \mapsto {latex}"
+        text, latex = self.printed(found.factor, self.free(of, by))
+        return text, f"{name} = {latex}"
 
     def gradient(self, entry: Gradient) -> Text:
         """A gradient as the sum over its edges: each a gradient times a local derivative, summed where one is used by many."""
         texts, latex = zip(*[self._carried(edge) for edge in self.d.leaving(entry.variable)])
-        return " + ".join(texts).replace(
-            "+ −", "− "
-        ), f"{self.variable(f'd{entry.variable}')} = {' + '.join(latex).replace('+ -', '- ')}"
+        return self._plain.joined(texts), f"{self.variable(f'd{entry.variable}')} = {self._latex({}).joined(latex)}"
 
     def _carried(self, edge: Edge) -> Text:
-        found, up = self.local(edge), f"d{edge.output}"
-        free = self.free(edge.input)
-        if found.factor is None or not found.factor.as_term().factors:
-            return self.text(found.term), self.latex(found.term, free)
-        whole = expression(self._symbol(up)) * found.factor
-        term = found.factor.as_term()
+        found, up = self.local(edge), self._symbol(f"d{edge.output}")
+        if (factor := found.factor) is None or not factor.as_term().factors:
+            return self.printed(found.term, self.free(edge.input))
+        term = factor.as_term()
         plain = term.number == 1 and all(isinstance(base, Symbol) and n == 1 for base, n in term.factors)
-        free |= {n: letter for n, letter in self.free(edge.output).items() if n not in free}
-        if plain:
-            text, latex = self.text(whole), self.latex(whole, free)
-        else:
-            text, latex = self.text(found.factor), self.latex(found.factor, free)
-            text = f"({text})" if len(found.factor.terms) > 1 else text
-            latex = parenthesised(latex) if len(found.factor.terms) > 1 or latex.startswith("-") else latex
-            text, latex = f"{self.d.called(up)[0]} · {text}", rf"{self.variable(up)} \cdot {latex}"
-        for axis in reversed(found.axes):
-            text, latex = f"{self._plain.sigma(axis)} {text}", f"{self._latex({}).sigma(axis)} {latex}"
-        return text, latex
+
+        def written(form: Plain) -> str:
+            product = f"{form.variable(up.name, up.axes)} {form.dot} {form.factor(factor)}"
+            product = form.sum(expression(up) * factor) if plain else product
+            return " ".join([*map(form.sigma, found.axes), product])
+
+        return written(self._plain), written(self._latex(self.free(edge.input, edge.output)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 
 from .written import Base, Expression, Factor, Function, Reduction, Symbol, Term, expression, factors_of, is_factor
@@ -23,17 +23,24 @@ class Plain:
     letters  the index of each axis that is shown; along the others, everything is the same for each.
     """
 
-    minus = "−"
+    minus, dot = "−", "·"
 
     def __init__(self, symbol: Callable[[str], tuple[str, str]] = _itself, letters: Mapping[str, str] | None = None):
         self.symbol, self.letters = symbol, dict(letters or {})
 
     def sum(self, e: Expression) -> str:
         """An expression, term by term."""
-        if not e.terms:
-            return "0"
-        first, *others = map(self._term, e.terms)
+        return self.joined(map(self._term, e.terms)) if e.terms else "0"
+
+    def joined(self, terms: Iterable[str]) -> str:
+        """Terms as a sum."""
+        first, *others = terms
         return first + "".join(f" {t[0]} {t[1:]}" if t.startswith(self.minus) else f" + {t}" for t in others)
+
+    def factor(self, e: Expression) -> str:
+        """An expression behind another factor."""
+        text = self.sum(e)
+        return self._parenthesised(text) if len(e.terms) > 1 else text
 
     def _term(self, term: Term) -> str:
         if term.number.denominator > 99 and not term.factors:
@@ -79,7 +86,7 @@ class Plain:
 
     def _base(self, base: Base) -> str:
         if isinstance(base, Symbol):
-            return base.name if base.is_size else self._variable(base)
+            return base.name if base.is_size else self.variable(base.name, base.axes)
         if isinstance(base, Expression):
             return self._parenthesised(self.sum(base))
         if isinstance(base, Function):
@@ -87,6 +94,10 @@ class Plain:
         sign, within = self._bound(base)
         body = within.sum(base.of)
         return f"{sign} {body if len(base.of.terms) == 1 else self._parenthesised(body)}"
+
+    def variable(self, name: str, axes: tuple[str, ...]) -> str:
+        """A variable, with its indices where they are shown."""
+        return self.symbol(name)[0]
 
     def sigma(self, axis: str) -> str:
         """The sign of a sum over an axis."""
@@ -119,9 +130,6 @@ class Plain:
         exponent = f"^{n}" if n.denominator == 1 and n > 0 else f"^({n})".replace("-", "−")
         return text + ("²" if n == 2 else "³" if n == 3 else exponent)
 
-    def _variable(self, variable: Symbol) -> str:
-        return self.symbol(variable.name)[0]
-
     def _function(self, name: str, of: str, is_one_factor: bool) -> str:
         return f"{name} {of}" if is_one_factor else f"{name}({of})"
 
@@ -133,14 +141,17 @@ class Plain:
 class Latex(Plain):
     """Expressions as on paper; ``free`` are the indices that stand on the left-hand side, by axis."""
 
-    minus = "-"
+    minus, dot = "-", r"\cdot"
 
     def __init__(self, symbol: Callable[[str], tuple[str, str]], letters: Mapping[str, str], free: Mapping[str, str]):
         super().__init__(symbol, letters)
         self.free = dict(free)
 
+    def factor(self, e: Expression) -> str:
+        text = self.sum(e)
+        return parenthesised(text) if len(e.terms) > 1 or text.startswith("-") else text
+
     def variable(self, name: str, axes: tuple[str, ...]) -> str:
-        """A variable with its indices."""
         letters = {**self.letters, **self.free}
         index = [letters[axis] for axis in axes if axis in self.letters]
         return with_index(self.symbol(name)[1], "".join(index)) if index else self.symbol(name)[1]
@@ -175,9 +186,6 @@ class Latex(Plain):
         compound = isinstance(base, (Reduction, Function)) or (isinstance(base, Symbol) and ("^" in text or base.name not in text))
         text = self._enclosed(text) if compound and "\\sum" in text else f"({text})" if compound else text
         return f"{text}^{n}" if n.denominator == 1 and 0 < n < 10 else f"{text}^{{{n}}}"
-
-    def _variable(self, variable: Symbol) -> str:
-        return self.variable(variable.name, variable.axes)
 
     def _function(self, name: str, of: str, is_one_factor: bool) -> str:
         return f"e^{{{of}}}" if name == "exp" else rf"\{name} {of if is_one_factor else parenthesised(of)}"
