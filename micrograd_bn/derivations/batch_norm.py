@@ -129,7 +129,7 @@ def _multiplied(term: Value, var: Value, eps: Value) -> Value:
     return term * sqrt(var + eps)
 
 
-def mistakes_over(over: str, elsewhere: str, other_axis: Axis) -> list[Mistake]:
+def mistakes_in(over: str, elsewhere: str, other_axis: Axis) -> list[Mistake]:
     """The mistakes in these equations with statistics ``over`` some axes, and not over ``other_axis``, which is ``elsewhere``."""
     everything = f"taken over everything (no axis), not only over {over},"
     of_all = {1: lambda x, axis: 0 * x.mean(axis=axis, keepdims=True) + x.mean()}
@@ -247,7 +247,7 @@ BATCH_NORM = Derivation(
         ),
     ],
     forms=FORMS,
-    mistakes=mistakes_over("the batch (axis 0)", "the features (axis 1)", 1),
+    mistakes=mistakes_in("the batch (axis 0)", "the features (axis 1)", 1),
     check=_check,
 )
 EQUATIONS: tuple[Any, ...] = (*BATCH_NORM.equations, *BATCH_NORM.edges)

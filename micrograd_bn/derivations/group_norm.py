@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..batchnorm import mean, normalize, scale_shift, variance
 from ..derivation import Derivation
-from .batch_norm import EDGES, mistakes_over
+from .batch_norm import EDGES, mistakes_in
 from .layer_norm import CONDENSED
 
 GROUP_NORM = Derivation(
@@ -19,6 +19,6 @@ GROUP_NORM = Derivation(
     domains={"gamma": "scale"},
     symbols={"var": ("σ²", r"\sigma^2")},
     condensed=[CONDENSED],
-    mistakes=mistakes_over("the axes 2, 3 and 4", "the images (axis 0)", 0),
+    mistakes=mistakes_in("the axes 2, 3 and 4", "the images (axis 0)", 0),
     defaults={"axis": (2, 3, 4)},
 )

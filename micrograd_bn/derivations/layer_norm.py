@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..batchnorm import mean, normalize, scale_shift, variance
 from ..derivation import Derivation, Gradient, Mistake
-from .batch_norm import EDGES, d_x_condensed, mistakes_over
+from .batch_norm import EDGES, d_x_condensed, mistakes_in
 
 CONDENSED = Gradient((13, 12, 11), "x", function=d_x_condensed)
 AS_IN_BATCH_NORM = Mistake(
@@ -23,6 +23,6 @@ LAYER_NORM = Derivation(
     domains={"gamma": "scale"},
     symbols={"var": ("σ²", r"\sigma^2")},
     condensed=[CONDENSED],
-    mistakes=[*mistakes_over("the features (axis 1)", "the batch (axis 0)", 0), AS_IN_BATCH_NORM],
+    mistakes=[*mistakes_in("the features (axis 1)", "the batch (axis 0)", 0), AS_IN_BATCH_NORM],
     defaults={"axis": -1},
 )
