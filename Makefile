@@ -13,7 +13,8 @@ test: .venv/test
 
 # The properties and the fuzzing among the tests, with more than 10,000 new examples: minutes.
 nightly: .venv/test
-	$(BIN)/python -m pytest --quiet --hypothesis-profile=nightly tests/test_properties.py tests/test_fuzz_reader.py tests/test_fuzz_graphs.py
+	$(BIN)/python -m pytest --quiet --hypothesis-profile=nightly tests/test_properties.py tests/test_fuzz_reader.py tests/test_fuzz_graphs.py \
+	    tests/test_fuzz_files.py
 
 # The README's pictures; a test fails when they are out of date.
 pictures: .venv/installed

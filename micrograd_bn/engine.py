@@ -23,7 +23,9 @@ _new, _float64 = object.__new__, np.float64  # what every node asks for
 class Tensor(ArrayLike):
     """A number or an array of numbers, with the history of how it was computed.
 
-    data      the value: a float, an array, or any number or array-like that has operators; integers become float64.
+    data      the value: a float, an array, or any number or array-like that has operators; integers become float64. A single
+              float64 is a float, and takes the dtype of the array that it meets, as Python's own do: float32 stays float32, where
+              NumPy would widen it for a float64 of its own.
     grad      None until a backward pass, then plain data of ``data``'s shape and dtype. A leaf's array is its own; nodes further on
               may share theirs, so treat them as read-only.
     label     a name for pictures and messages, or None.

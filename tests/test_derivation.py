@@ -200,6 +200,15 @@ def number(n, output, function=lambda x: x):
         ),
         (lambda: Derivation("d", [number(1, "a")], [Edge(2, "a", "z", "", "", None)]), r"edge \(2\) is of 'a' with respect to 'z'"),
         (lambda: Derivation("d", [number(1, "a")], [Edge(1, "a", "x", "", "", None)]), "number 1 is used twice"),
+        (lambda: Derivation("d", [number(1, "a")], shapes={"y": ("m",)}), "d: shapes names 'y', and the inputs are x"),
+        (lambda: Derivation("d", [number(1, "a")], shapes={"x": ("m", 3)}), r"a shape is a tuple of names .* 'x' has \('m', 3\)"),
+        (lambda: Derivation("d", [number(1, "a")], domains={"a": "scale"}), "d: domains names 'a'"),
+        (lambda: Derivation("d", [number(1, "a")], no_gradient=["b"]), "d: no_gradient names 'b'"),
+        (lambda: Derivation("d", [number(1, "a")], texts={3: ("", "")}), "texts names 3, and the variables and edges are x, a, 2"),
+        (
+            lambda: derivations.LINEAR(np.ones((2, 3)), np.ones((2, 4)), np.ones(2)),
+            r"shapes x \(m, k\), w \(n, k\), b \(n\), and x has \(2, 3\) and w has \(2, 4\)",
+        ),
         (
             lambda: verify(1.0, derivation=Derivation("d", [equation(1, "a", latex=r"a = \frac{x")(lambda x: x)])),
             "LaTeX of 1, a, does",
@@ -269,6 +278,16 @@ def test_a_formula_that_names_what_there_is_not_is_told_what_there_is():
     d = Derivation("claimed", [e.function for e in WEIGHT_NORM.equations], [claim])
     with pytest.raises(TypeError, match=r"names upstream, and what there is to name is .*dw"):
         verify([3.0, 4.0], derivation=d)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: len(x), lambda x: np.ones(2), lambda x: 2 * (x.data if isinstance(x, Tensor) else x)]
+)
+def test_an_equation_without_a_history_is_refused(function):
+    d = Derivation("d", [number(1, "y", function)])
+    for run in (lambda: verify(np.ones(2), derivation=d), lambda: d(Tensor(np.ones(2)))):
+        with pytest.raises(TypeError, match=r"d: equation \(1\) makes \w+ of Tensors, without a history: compose it"):
+            run()
 
 
 def test_what_is_no_derivation_is_refused():

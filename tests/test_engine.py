@@ -300,6 +300,15 @@ def test_comparisons_are_those_of_the_data():
     assert [a < 1.0, a <= 1.0, a > 1.0, a >= 1.0] == [False, True, False, True]
 
 
+@pytest.mark.parametrize(
+    "single", [2.1, np.float64(2.1), np.array(2.1), Tensor(2.1), Tensor(np.float64(2.1)), Tensor(np.array(2.1))]
+)
+def test_a_single_number_takes_the_dtype_of_the_array_that_it_meets(single):
+    x = Tensor(np.ones(3, np.float32))
+    assert (x * single).dtype == (single * x).dtype == np.float32
+    assert (x * np.array([2.1])).dtype == np.float64
+
+
 def test_a_single_value_needs_no_upstream_gradient_whatever_its_shape():
     x = Tensor([[3.0]])
     (x * x).backward()
