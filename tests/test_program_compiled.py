@@ -142,6 +142,19 @@ def test_images_are_passes_over_channels():
     assert "sum(" not in driver and " * " not in driver  # all of it is in the loops
 
 
+def test_a_single_float64_takes_the_dtype_that_it_meets():
+    def f(a, b):
+        return F.where(a > b.mean(), a / b.sum(), b.mean()) * a.mean(axis=0)
+
+    values = [np.random.default_rng(0).normal(size=(32, 10)).astype("float32"), np.arange(1.0, 4.0)]
+    dy = np.cos(values[0])
+    y, (da, _) = by_engine(f, values, dy)
+    found, (of_a, _) = trace(f, *values).compile().gradients(*values, dy)
+    for got, due in ((found, y), (of_a, da)):
+        assert got.dtype == due.dtype == "float32"
+        np.testing.assert_array_equal(got, due)
+
+
 def test_names_that_the_loops_have_themselves():
     def f(r, c, m, n):
         return ((r - r.mean(axis=0)) * c + m) * n

@@ -9,6 +9,7 @@ import pickle
 import struct
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -67,7 +68,9 @@ class Compiled:
 
     @cached_property
     def _module(self) -> ModuleType:
-        return _loaded(self.source, self.program.name)
+        module = _loaded(self.source, self.program.name)
+        weakref.finalize(self, vars(module).clear)  # Numba holds on to a function's module, and so to the function
+        return module
 
     def __call__(self, *values: Any) -> Any:
         """The result; see ``Program``."""
@@ -130,6 +133,8 @@ def _loaded(source: str, title: str) -> ModuleType:
         for old in (path.parent / "__pycache__").glob(f"{name}.*.nb?"):
             old.unlink(missing_ok=True)
         spec.loader.exec_module(module)
+    finally:
+        sys.modules.pop(spec.name, None)
     return module
 
 

@@ -367,12 +367,14 @@ class Loops:
             return _literal(a.params["value"], a.dtype)
         if self.form[a] == self.places.batch and a not in here:
             return f"{_label(a)}_row[c]" if a in self.own else f"{_label(a)}[r, c]"
-        return f"{_label(a)}[c]" if self.form[a] == "c" else _label(a)
+        number = f"{_label(a)}[c]" if self.form[a] == "c" else _label(a)
+        return f"np.float32({number})" if type(a.value) is float and dtype == np.float32 else number
 
     def _right(self, name: Name, here: Any = ()) -> str:
         """The right-hand side of a statement."""
-        among = [a.dtype for a in name.uses() if a.dtype != bool]
-        args = [self._value(a, among[0] if among else name.dtype, here) for a in name.inputs]
+        strong = [a.dtype for a in name.uses() if a.dtype != bool and type(a.value) is not float]  # those that a float adapts to
+        dtype = np.result_type(*strong) if strong else name.dtype if name.dtype != bool else np.dtype(float)
+        args = [self._value(a, dtype, here) for a in name.inputs]
         of = name.operation
         if of in (*SAME, *REDUCTIONS):
             return args[0]

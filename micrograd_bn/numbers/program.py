@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .compile import Compiled
 
 FLOATS: Any = (float, np.floating, np.ndarray)
-TAKEN = {"np", "forward", "gradients", "check", "SHAPES", "buffers", "max", "abs", "Decimal", "Fraction", *keyword.kwlist}
+TAKEN = {"np", "forward", "gradients", "check", "SHAPES", "buffers", "max", "abs", "float", "Decimal", "Fraction", *keyword.kwlist}
 
 
 # ---- Tracing
@@ -407,7 +407,8 @@ class Program:
             if self.upstream is not None and not recorded:
                 return self.gradients(*inputs, g)[1]
             given = [a if isinstance(a, Tensor) else Tensor(a) for a in inputs]
-            again = replayed(self.graph, dict(zip(self.leaves, given)))[self.graph]
+            captured = {a: Tensor(a.data.value) for a in in_order([self.graph]) if not a.inputs and isinstance(a.data, Name)}
+            again = replayed(self.graph, {**captured, **dict(zip(self.leaves, given))})[self.graph]
             found = adjoints(again, g, differentiable=recorded, stop=set(given))
             return tuple([found.get(a) for a in given])
 

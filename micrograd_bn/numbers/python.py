@@ -82,11 +82,24 @@ def statement(name: Name) -> list[str]:
     ]
 
 
+def operands(name: Name) -> list[str]:
+    """What a statement computes with, an exponent last, as source."""
+    operands = [*name.inputs, *[a for key, a in name.params.items() if key == "exponent"]]
+    narrow = any(a.dtype.kind == "f" and a.dtype.itemsize < 8 for a in operands if isinstance(a, (Name, np.floating)))
+    # Of integers NumPy is slower. A float that a computation gave is NumPy's own, which makes float64 of what it meets.
+    floats = bool(name.shape) and name.dtype.kind == "f" and name.primitive is not P.pow
+    return [
+        f"float({literal(a)})"
+        if narrow and isinstance(a, Name) and type(a.value) is float
+        else literal(float(a) if floats and type(a) is int else a)
+        for a in operands
+    ]
+
+
 def _right(name: Name) -> str:
     """The right-hand side of a Name's statement."""
     of, p = name.operation, {key: literal(a) for key, a in name.params.items()}
-    floats = bool(name.shape) and name.dtype.kind == "f"  # with which NumPy is faster than with integers
-    args = [literal(float(a) if floats and type(a) is int else a) for a in name.inputs]
+    args = operands(name)
     first: Any = name.inputs[0].value if name.inputs and isinstance(name.inputs[0], Name) else None
     whole = isinstance(first, np.ndarray) and first.ndim > 0  # it has methods, in the program too
     single = "" if name.shape else "[()]"  # a number as such, as the engine keeps it, not an array without axes
@@ -101,7 +114,7 @@ def _right(name: Name) -> str:
             real = (
                 type(name.value) is float and not isinstance(exponent, int) and exponent % 1
             )  # below 0, Python's would be complex
-            return f"{f'np.float64({args[0]})' if real else args[0]} ** {p.get('exponent') or args[1]}"
+            return f"{f'np.float64({args[0]})' if real else args[0]} ** {args[1]}"
         case "neg" | "abs":
             return f"-{args[0]}" if of == "neg" else f"abs({args[0]})"
         case "relu":
@@ -230,7 +243,7 @@ def buffered(p: Program, names: Sequence[Name]) -> tuple[Mapping[Name, str], int
         if called and kind(name.value) == kind(p.largest.value) and name not in kept:
             n += not free
             place[name] = free.pop() if free else n
-            outs[name] = f"np.{called}({', '.join(map(literal, name.inputs))}, out=buffer{place[name]})"
+            outs[name] = f"np.{called}({', '.join(operands(name)[: len(name.inputs)])}, out=buffer{place[name]})"
     return outs, n
 
 
