@@ -109,7 +109,8 @@ def scalars(report: Report) -> None:
     report.write(
         "Seconds until a program has given its gradients for the first time, from tracing on: "
         + ", ".join(f"{once(partial(traced, *graph)):.2f} for {name}" for name, graph in contenders.SCALAR_GRAPHS.items())
-        + f", {once(partial(traced, lambda x: contenders.chain(lambda _: x, 10_000), 1)):.2f} for a chain of 10,000 nodes; compiled, "
+        + f", {once(partial(traced, lambda x: contenders.chain(lambda _: x, 10_000), 1)):.2f} for a chain of 10,000 nodes; "
+        + "compiled, "
         + " and ".join(f"{once(partial(traced, *graph, compiled=True)):.2f}" for graph in contenders.SCALAR_GRAPHS.values())
         + "."
     )
@@ -171,7 +172,7 @@ def scaling(report: Report) -> None:
             for n in (1, THREADS):
                 contenders.use_threads(n)
                 names = [name for name, threads in SCALING if threads == n]
-                times = report.in_turn(f"{name_of(shape)}, {n} threads", timing.built(given, names) | timing.probes(given.x), 3)
+                times = report.in_turn(f"{name_of(shape)}, {n} threads", timing.built(given, names) | timing.probes(given.x), 2)
                 for name in names:
                     found[called[name, n]].append((given.x.size, min(times[name])))
             found["the limit"].append((given.x.size, timing.limits(given, times)[0]))
@@ -280,7 +281,7 @@ def plot(found: dict[str, dict[str, list[tuple[int, float]]]], path: Path) -> No
     import matplotlib.pyplot as plt
 
     titles = {"rows": "rows of 256", "columns": "columns of 2048", "nodes": "a chain of single numbers"}
-    figure, panels = plt.subplots(1, len(found), figsize=(4.4 * len(found), 4.2))
+    figure, panels = plt.subplots(1, len(found), figsize=(4.4 * len(found), 4.8))
     for axes, (along, lines) in zip(panels, found.items()):
         for name, points in lines.items():
             style = ":" if name == "the limit" else "--" if name.endswith("1 thread") else "-"
@@ -290,7 +291,7 @@ def plot(found: dict[str, dict[str, list[tuple[int, float]]]], path: Path) -> No
         axes.set(title=titles[along], xlabel="nodes" if along == "nodes" else "numbers in x")
         axes.set_ylabel(f"forward and backward, ns a {'node' if along == 'nodes' else 'number'}")
         axes.grid(True, alpha=0.3)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 

@@ -54,7 +54,7 @@ class Compiled:
                 raise TypeError(f"compile() is for floats, and {name.label} is of {name.dtype}: the program itself runs on it")
         self.program = program
         self.single = all(not a.shape and a.dtype in (np.float64, bool) for a in names) and all(
-            a.operation in machine.KNOWN for a in program.statements
+            a.operation in loops.FUSED for a in program.statements
         )
 
     @cached_property

@@ -19,14 +19,14 @@ import numpy as np
 from ..shapes import Shape, axes
 from .name import FULL, Name
 from .program import Program
-from .python import COMPARISONS, FUNCTIONS, INFIX, function, literal, returned, statement
+from .python import ARITHMETIC, FUNCTIONS, function, literal, returned, statement
 
 REDUCTIONS = ("sum", "mean", "max", "min")
 SAME = ("reshape", "broadcast")  # the same numbers, where places have names
 SCALAR = {  # a statement of single numbers, for Numba
-    **{of: f"{{}} {sign} {{}}" for of, sign in {**INFIX, **COMPARISONS}.items()},
+    **ARITHMETIC,
     **{of: f"np.{of}({{}})" for of in FUNCTIONS},
-    **{"neg": "-{}", "abs": "abs({})", "where": "{1} if {0} else {2}", "power": "np.power({}, {})"},
+    **{"abs": "abs({})", "where": "{1} if {0} else {2}", "power": "np.power({}, {})"},
     **{"maximum": "{0} if {0} > {1} or {0} != {0} else {1}", "minimum": "{0} if {0} < {1} or {0} != {0} else {1}"},
     "relu": "{1} if {1} > {0} else {0}",
 }

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import primitives as P
-from ..derivation import Derivation, made_by
+from ..derivation import Derivation, made_by, with_parameters
 from ..engine import Step, Tensor, adjoints, as_single, in_order
 from ..files import AnyPath, write_whole
 from ..kinds import Value, as_data, one
@@ -103,14 +103,8 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
 
 def _by_position(derivation: Derivation) -> Callable[..., Tensor]:
     """A derivation as a function of its inputs, in order."""
-
-    def function(*values: Value) -> Tensor:
-        result: Tensor = derivation(**dict(zip(derivation.inputs, values)))
-        return result
-
+    function = with_parameters(derivation.inputs, lambda *values: derivation(**dict(zip(derivation.inputs, values))))
     function.__name__ = derivation.name
-    inputs = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in derivation.inputs]
-    function.__signature__ = inspect.Signature(inputs)  # type: ignore[attr-defined]
     return function
 
 

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 COMPARISONS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
 FUNCTIONS = ("sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh")
+ARITHMETIC = {of: f"{{}} {sign} {{}}" for of, sign in {**INFIX, **COMPARISONS}.items()} | {"neg": "-{}"}  # in any of our languages
+RIGHT = {
+    **ARITHMETIC,
+    **{"matmul": "{} @ {}", "pow": "{} ** {}", "power": "{} ** {}", "abs": "abs({})", "relu": "max({}, {})"},
+    **{"maximum": "np.maximum({}, {})", "minimum": "np.minimum({}, {})"},
+}
 UFUNCS = {  # by NumPy's names
     **{of: of for of in (*FUNCTIONS, "maximum", "minimum")},
     **{"add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative", "abs": "abs"},
@@ -82,45 +88,41 @@ def statement(name: Name) -> list[str]:
     ]
 
 
-def operands(name: Name) -> list[str]:
-    """What a statement computes with, an exponent last, as source."""
-    operands = [*name.inputs, *[a for key, a in name.params.items() if key == "exponent"]]
-    narrow = any(a.dtype.kind == "f" and a.dtype.itemsize < 8 for a in operands if isinstance(a, (Name, np.floating)))
-    # Of integers NumPy is slower. A float that a computation gave is NumPy's own, which makes float64 of what it meets.
+def operands(name: Name) -> list[Any]:
+    """What a statement computes with: the inputs, and an exponent."""
+    return [*name.inputs, *[a for key, a in name.params.items() if key == "exponent"]]
+
+
+def arguments(name: Name) -> list[str]:
+    """The operands as source. A float that was computed is NumPy's, which makes float64 of what it meets: as Python's it does not."""
+    given = operands(name)
+    narrow = any(a.dtype.kind == "f" and a.dtype.itemsize < 8 for a in given if isinstance(a, (Name, np.floating)))
+    # With floats NumPy is faster than with integers.
     floats = bool(name.shape) and name.dtype.kind == "f" and name.primitive is not P.pow
     return [
         f"float({literal(a)})"
         if narrow and isinstance(a, Name) and type(a.value) is float
         else literal(float(a) if floats and type(a) is int else a)
-        for a in operands
+        for a in given
     ]
 
 
 def _right(name: Name) -> str:
     """The right-hand side of a Name's statement."""
     of, p = name.operation, {key: literal(a) for key, a in name.params.items()}
-    args = operands(name)
+    args = arguments(name)
     first: Any = name.inputs[0].value if name.inputs and isinstance(name.inputs[0], Name) else None
     whole = isinstance(first, np.ndarray) and first.ndim > 0  # it has methods, in the program too
     single = "" if name.shape else "[()]"  # a number as such, as the engine keeps it, not an array without axes
     half = name.dtype == np.float16
-    if sign := {**INFIX, **COMPARISONS, "matmul": "@"}.get(of):
-        return f"{args[0]} {sign} {args[1]}"
+    if of in RIGHT:
+        exponent = name.params.get("exponent", 0.5) if of in ("pow", "power") else 1
+        if type(name.value) is float and not isinstance(exponent, int) and exponent % 1:  # below 0, Python's would be complex
+            args[0] = f"np.float64({args[0]})"
+        return RIGHT[of].format(*args)
     match of:
         case "full":
             return f"np.full({p['shape']}, {p['value']})"
-        case "pow" | "power":
-            exponent = name.params.get("exponent", 0.5)
-            real = (
-                type(name.value) is float and not isinstance(exponent, int) and exponent % 1
-            )  # below 0, Python's would be complex
-            return f"{f'np.float64({args[0]})' if real else args[0]} ** {args[1]}"
-        case "neg" | "abs":
-            return f"-{args[0]}" if of == "neg" else f"abs({args[0]})"
-        case "relu":
-            return f"max({args[0]}, 0.0)"
-        case "maximum" | "minimum":
-            return f"np.{of}({', '.join(args)})"
         case "where":
             if all(type(a.value if isinstance(a, Name) else a) in (bool, float, Decimal, Fraction) for a in name.inputs):
                 return f"{args[1]} if {args[0]} else {args[2]}"
@@ -243,7 +245,7 @@ def buffered(p: Program, names: Sequence[Name]) -> tuple[Mapping[Name, str], int
         if called and kind(name.value) == kind(p.largest.value) and name not in kept:
             n += not free
             place[name] = free.pop() if free else n
-            outs[name] = f"np.{called}({', '.join(operands(name)[: len(name.inputs)])}, out=buffer{place[name]})"
+            outs[name] = f"np.{called}({', '.join(arguments(name)[: len(name.inputs)])}, out=buffer{place[name]})"
     return outs, n
 
 
