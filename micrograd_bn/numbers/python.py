@@ -94,7 +94,7 @@ def operands(name: Name) -> list[Any]:
 
 
 def arguments(name: Name) -> list[str]:
-    """The operands as source. A float that was computed is NumPy's, which makes float64 of what it meets: as Python's it does not."""
+    """The operands as source: of a computed float, which is NumPy's and would make float64 of what it meets, Python's."""
     given = operands(name)
     narrow = any(a.dtype.kind == "f" and a.dtype.itemsize < 8 for a in given if isinstance(a, (Name, np.floating)))
     # With floats NumPy is faster than with integers.
