@@ -229,6 +229,10 @@ def test_a_program_is_a_node_to_any_order():
     np.testing.assert_array_equal(first.data, 3 * (6 * x.data**2 + (x.data > 0)))
     np.testing.assert_array_equal(second.data, 36 * x.data)
     np.testing.assert_array_equal(third.data, [36.0, 36.0])
+    *values, dy = batch()
+    by_program = by_engine(trace(batch_norm, *values), values, dy)
+    for a, b in zip(by_program[1], by_engine(batch_norm, values, dy)[1]):
+        np.testing.assert_array_equal(a, b)
     weights = np.array([1.0, 4.0])
     (slope,) = grad(trace(lambda a: (a**2 * Tensor(weights)).sum(), np.ones(2))(x), x)
     np.testing.assert_array_equal(grad(slope.sum(), x)[0].data, 2 * weights)  # what was captured is a number again

@@ -217,7 +217,9 @@ def test_compiled_programs_are_within_the_bound(data, program, dtype):
 def test_single_numbers_come_as_numbers_or_as_an_array():
     def f(*v):
         total = sum(a * b for a, b in zip(v[:20], v[20:]))
-        return (total.tanh() + v[0].relu()) ** 2 - F.where(v[1] > 0, v[1], total**3) / v[2] + v[3].exp() + (total * total).sqrt()
+        return (
+            (total.tanh() + v[0].relu()) ** 2 - F.where(v[1] > 0, v[1], total**3) / v[2] + v[3].exp() + F.maximum(total, v[4]).sin()
+        )
 
     values = np.random.default_rng(0).normal(size=40).tolist()
     y, gradients = by_engine(f, values)

@@ -19,7 +19,7 @@ import numpy as np
 from ..shapes import Shape, axes
 from .name import FULL, Name
 from .program import Program
-from .python import ARITHMETIC, FUNCTIONS, function, literal, returned, statement
+from .python import ARITHMETIC, FUNCTIONS, function, literal, parts, statement
 
 REDUCTIONS = ("sum", "mean", "max", "min")
 SAME = ("reshape", "broadcast")  # the same numbers, where places have names
@@ -106,14 +106,15 @@ def source(p: Program) -> str:
     places = max((Places(p, sizes, *split) for split in splits), key=lambda a: (len(a.fused), a.first == a.last, -abs(a.first - 1)))
     functions: list[str] = []
     drivers: list[str] = []
-    for which, targets, needed in (("forward", [p.result], p.forward), ("gradients", [p.result, *p.gradient], p.statements)):
+    for which, given, needed, result in parts(p):
+        targets = {a for a in (p.result, *(p.gradient if which == "gradients" else ())) if isinstance(a, Name)}
         plain: list[Name] = []  # what stays a NumPy statement
         body: list[str] = []
         number = itertools.count(1)
         for fused, rest in _groups(needed, places):
             if fused:
                 within = {*rest}
-                wanted = {a for a in targets if isinstance(a, Name)}.union(*[a.uses() for a in needed if a not in within])
+                wanted = targets.union(*[a.uses() for a in needed if a not in within])
                 loops = Loops(f"{which}_{next(number)}", rest, wanted, places)
                 rest = loops.rest
                 if loops.outputs:
@@ -121,11 +122,9 @@ def source(p: Program) -> str:
                     body += loops.call()
             plain += rest
             body += [line for a in rest for line in statement(a)]
-        repeated = {*targets}.union(*[a.uses() for a in plain])
+        repeated = targets.union(*[a.uses() for a in plain])
         body[:0] = [line for a in needed if a.primitive is FULL and a in repeated for line in statement(a)]
-        result = literal(p.result) + (f", ({', '.join(returned(p))},)" if which == "gradients" else "")
-        arguments = [a.label or "" for a in p.given if which == "gradients" or a is not p.upstream]
-        drivers.append(function(which, arguments, body, result))
+        drivers.append(function(which, given, body, result))
     helpers = [text for word, text in HELPERS.items() if any(f"{word}(" in text for text in (*functions, *drivers))]
     return "\n\n\n".join([HEAD.format(name=p.name), *helpers, *functions, *drivers]) + "\n"
 

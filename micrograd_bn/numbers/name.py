@@ -151,8 +151,6 @@ class Tape:
         """The Name of what ``primitive`` makes of the inputs, written down unless it stands there already."""
         if primitive is P.getitem and isinstance(params["index"], tuple) and not params["index"]:
             return inputs[0]  # type: ignore[no-any-return]
-        if primitive is P.astype and isinstance(inputs[0].value, (np.ndarray, np.generic)) and inputs[0].dtype == params["dtype"]:
-            return inputs[0]  # type: ignore[no-any-return]
         value = _computed(primitive, inputs, params)
         if primitive in ARITHMETIC:  # what is repeated anyway need not be repeated before
             inputs = list(inputs)

@@ -24,7 +24,7 @@ from .. import primitives as P
 from ..derivation import Derivation, made_by, with_parameters
 from ..engine import Step, Tensor, adjoints, as_single, in_order
 from ..files import AnyPath, write_whole
-from ..kinds import Value, as_data, one
+from ..kinds import Value, as_data, zeros
 from ..shapes import Shape, shape
 from . import python
 from .name import Name, Tape, behind, kind
@@ -87,7 +87,7 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
     value = y.data.value if isinstance(y.data, Name) else y.data
     if np.asarray(value).dtype.kind not in "fO":
         raise TypeError(f"{title} returns {np.asarray(value).dtype}, as comparisons are, and has no gradient: end with floats")
-    upstream, seed = None, one(value) if isinstance(value, float) or np.asarray(value).dtype == object else np.ones_like(value)[()]
+    upstream, seed = None, zeros(value) + 1
     if any(n != 1 for n in y.shape):
         example = f.grad if isinstance(f, Tensor) and f.grad is not None else np.ones_like(value)
         seed = upstream = tape.given(example, f"d{y.label or 'y'}")
@@ -252,11 +252,9 @@ class Program:
     @cached_property
     def constants(self) -> list[Name]:
         """The arrays that are arguments of the module, though the function did not have them as such."""
-        used = [a for name in self.statements for a in name.uses()] + [
-            a for a in (self.result, *self.gradient) if isinstance(a, Name)
-        ]
+        used = [a for name in self.statements for a in name.uses()] + [self.result, *self.gradient]
         given = {*self.inputs, self.upstream}
-        return [a for a in dict.fromkeys(used) if not a.primitive and a not in given]
+        return [a for a in dict.fromkeys(used) if isinstance(a, Name) and not a.primitive and a not in given]
 
     @cached_property
     def given(self) -> list[Name]:
@@ -272,7 +270,7 @@ class Program:
 
     def body(self, backward: bool = False) -> str:
         """The statements of ``forward`` or of ``gradients``, with the numbers of their equations."""
-        return "\n".join(python.body(self, backward))
+        return "\n".join(python.body(self, self.statements if backward else self.forward))
 
     def __str__(self) -> str:
         """The program as a module of two functions, ``forward`` and ``gradients``, that needs NumPy and nothing else."""

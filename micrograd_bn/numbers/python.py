@@ -181,42 +181,52 @@ def _function(of: str, a: str, example: Any) -> str:
 
 def source(p: Program) -> str:
     """The module."""
-    arguments = {"forward": [*p.inputs, *p.constants], "gradients": p.given}
-    arrays = [a for a in p.given if a.shape]
-    gradients = returned(p)
-    of = {"forward": literal(p.result), "gradients": f"{literal(p.result)}, ({', '.join(gradients)}{',' * (len(gradients) == 1)})"}
-    functions, head = [], []
-    for name, names in arguments.items():
-        checked = ", ".join(f"{a.label}={a.label}" for a in names if a.shape)
-        lines = [f"check({checked})"] * bool(checked) + body(p, name == "gradients")
-        functions.append(function(name, [a.label or "" for a in names], lines, of[name]))
+    functions = []
+    for name, given, names, result in parts(p):
+        checked = ", ".join(f"{a.label}={a.label}" for a in given if a.shape)
+        functions.append(function(name, given, [f"check({checked})"] * bool(checked) + body(p, names), result))
     text = "\n".join(functions)
-    head.append("".join(line for word, line in IMPORTS.items() if word in text) + "import numpy as np")
-    if arrays:
-        head.append(f"SHAPES = {{{', '.join(f'{json.dumps(a.label, ensure_ascii=False)}: {literal(a.shape)}' for a in arrays)}}}")
+    head = ["".join(line for word, line in IMPORTS.items() if word in text) + "import numpy as np"]
+    if arrays := [f"{json.dumps(a.label, ensure_ascii=False)}: {literal(a.shape)}" for a in p.given if a.shape]:
+        head.append(f"SHAPES = {{{', '.join(arrays)}}}")
         functions.append(CHECK)
-    if (n := max(buffered(p, names)[1] for names in (p.statements, p.forward))) and p.largest is not None:
-        whole = literal((n, *p.largest.shape))
-        head.append(
-            f"# Written over by every call, so one call at a time.\nbuffers = np.empty({whole}, {literal(p.largest.dtype)})"
-        )
+    if p.reuse and p.largest is not None and (n := max(buffered(p, names)[1] for names in (p.statements, p.forward))):
+        buffers = f"np.empty({literal((n, *p.largest.shape))}, {literal(p.largest.dtype)})"
+        head.append(f"# Written over by every call, so one call at a time.\nbuffers = {buffers}")
     return "\n\n".join([f'"""{_description(p)}"""', *head]) + "\n\n\n" + "\n\n\n".join(functions) + "\n"
 
 
-def body(p: Program, backward: bool) -> list[str]:
-    """The statements of ``forward`` or of ``gradients``, with the numbers of their equations."""
-    lines: list[str] = []
-    group = ""
-    names = p.statements if backward else p.forward
+def parts(p: Program) -> list[tuple[str, list[Name], list[Name], str]]:
+    """The functions: name, arguments, statements, and what is returned, as source: each array its own, no part of another."""
+    seen, texts = {id(_base(p.result))}, []
+    for g in p.gradient:
+        base = _base(g)
+        own = isinstance(base, Name) and base.primitive and base.operation not in VIEWS and id(base) not in seen
+        texts.append(literal(g) + (".copy()" if shape(g) and not own else ""))
+        seen.add(id(base))
+    y, gradients = literal(p.result), f"({', '.join(texts)}{',' * (len(texts) == 1)})"
+    return [
+        ("forward", [*p.inputs, *p.constants], p.forward, y),
+        ("gradients", p.given, p.statements, f"{y}, {gradients}"),
+    ]
+
+
+def _base(a: Any) -> Any:
+    """The array whose numbers these are, all of them, in another shape."""
+    while isinstance(a, Name) and a.operation in ("reshape", "transpose"):
+        (a,) = a.inputs
+    return a
+
+
+def body(p: Program, names: Sequence[Name]) -> list[str]:
+    """Statements, with the numbers of their equations."""
     outs, n = buffered(p, names)
-    if n:
-        lines.append(f"{', '.join(f'buffer{i + 1}' for i in range(n))}, *_ = buffers")
+    lines = [f"{', '.join(f'buffer{i + 1}' for i in range(n))}, *_ = buffers"] * bool(n)
+    group = ""
     for name in names:
         heading = _heading(*name.group) if name.group else ""
-        if heading != group:
-            group = heading
-            lines.append(heading)
-        lines += [f"{name.label} = {outs[name]}"] if name in outs else statement(name)
+        lines += [heading] * (heading != group) + ([f"{name.label} = {outs[name]}"] if name in outs else statement(name))
+        group = heading
     return lines
 
 
@@ -249,32 +259,14 @@ def buffered(p: Program, names: Sequence[Name]) -> tuple[Mapping[Name, str], int
     return outs, n
 
 
-def returned(p: Program) -> list[str]:
-    """The gradients as they are returned: each array its own, no part of another."""
-    seen, texts = {id(_base(p.result))}, []
-    for g in p.gradient:
-        base = _base(g)
-        own = isinstance(base, Name) and base.primitive and base.operation not in VIEWS and id(base) not in seen
-        texts.append(literal(g) + (".copy()" if shape(g) and not own else ""))
-        seen.add(id(base))
-    return texts
-
-
-def _base(a: Any) -> Any:
-    """The array whose numbers these are, all of them, in another shape."""
-    while isinstance(a, Name) and a.operation in ("reshape", "transpose"):
-        (a,) = a.inputs
-    return a
-
-
-def function(name: str, arguments: Sequence[str], lines: Sequence[str], result: str) -> str:
+def function(name: str, given: Sequence[Name], lines: Sequence[str], result: str) -> str:
     """A function's source."""
 
     def wrapped(text: str) -> str:
         return textwrap.fill(text, 120, subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False)
 
     indented = [f"    {line}" for line in lines]
-    return "\n".join([wrapped(f"def {name}({', '.join(arguments)}):"), *indented, wrapped(f"    return {result}")])
+    return "\n".join([wrapped(f"def {name}({', '.join(map(literal, given))}):"), *indented, wrapped(f"    return {result}")])
 
 
 def _description(p: Program) -> str:
