@@ -159,11 +159,15 @@ def test_names_that_the_loops_have_themselves():
     def f(r, c, m, n):
         return ((r - r.mean(axis=0)) * c + m) * n
 
-    values = [np.arange(12.0).reshape(4, 3), np.arange(3.0), np.ones((4, 3)), np.ones(3)]
-    y, gradients = by_engine(f, values, values[0])
-    found, of_inputs = trace(f, *values).compile().gradients(*values, values[0])
-    for a, b in zip((found, *of_inputs), (y, *gradients)):
-        np.testing.assert_array_equal(a, b)
+    def g(r, r0, t3_row, tiled):
+        return ((r - (r * r0).mean(axis=1, keepdims=True)).exp() * t3_row + (r * tiled).max(axis=1, keepdims=True)) * tiled
+
+    values = [np.arange(12.0).reshape(4, 3) / 12, np.arange(3.0), np.ones((4, 3)), np.ones(3) / 2]
+    for function in (f, g):
+        y, gradients = by_engine(function, values, values[0])
+        found, of_inputs = trace(function, *values).compile().gradients(*values, values[0])
+        for a, b in zip((found, *of_inputs), (y, *gradients)):
+            np.testing.assert_allclose(a, b, rtol=1e-15 * (function is g), atol=1e-15 * (function is g))
 
 
 def test_what_does_not_fit_into_loops_is_numpy_between_them():

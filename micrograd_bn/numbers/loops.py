@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -509,8 +510,8 @@ def _literal(value: Any, dtype: Any) -> str:
 
 
 def _label(name: Name) -> str:
-    """What it is called within a function, whose own variables these are."""
-    return f"{name.label}{'0' if name.label in ('r', 'c', 'm', 'n', 'tile', 'start', 'stop') else ''}"
+    """What it is called within a function, which has variables of its own: a name that could be one of them gets a 0 more."""
+    return re.sub(r"^((r|c|m|n|tile|start|stop|.*_(row|rows|channels|tiles)?)0*)$", r"\g<1>0", name.label or "")
 
 
 def _dtype(name: Name) -> str:

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from .compile import Compiled
 
 FLOATS: Any = (float, np.floating, np.ndarray)
-TAKEN = {"np", "forward", "gradients", "check", "SHAPES", "buffers", "max", "abs", "float", "Decimal", "Fraction", *keyword.kwlist}
+TAKEN = {  # in the modules that are written
+    *("np", "forward", "gradients", "check", "SHAPES", "buffers", "max", "abs", "float", "range", "Decimal", "Fraction"),
+    *("tiled", "exp32", "row_sum", "row_max", "row_min", *keyword.kwlist),
+}
 
 
 # ---- Tracing

@@ -191,8 +191,8 @@ def source(p: Program) -> str:
         head.append(f"SHAPES = {{{', '.join(arrays)}}}")
         functions.append(CHECK)
     if p.reuse and p.largest is not None and (n := max(buffered(p, names)[1] for names in (p.statements, p.forward))):
-        buffers = f"np.empty({literal((n, *p.largest.shape))}, {literal(p.largest.dtype)})"
-        head.append(f"# Written over by every call, so one call at a time.\nbuffers = {buffers}")
+        buffer = f"np.empty({literal(p.largest.shape)}, {literal(p.largest.dtype)})"
+        head.append(f"# Written over by every call, so one call at a time.\nbuffers = [{buffer} for _ in range({n})]")
     return "\n\n".join([f'"""{_description(p)}"""', *head]) + "\n\n\n" + "\n\n\n".join(functions) + "\n"
 
 
@@ -220,8 +220,8 @@ def _base(a: Any) -> Any:
 
 def body(p: Program, names: Sequence[Name]) -> list[str]:
     """Statements, with the numbers of their equations."""
-    outs, n = buffered(p, names)
-    lines = [f"{', '.join(f'buffer{i + 1}' for i in range(n))}, *_ = buffers"] * bool(n)
+    outs, _ = buffered(p, names)
+    lines: list[str] = []
     group = ""
     for name in names:
         heading = _heading(*name.group) if name.group else ""
@@ -253,9 +253,9 @@ def buffered(p: Program, names: Sequence[Name]) -> tuple[Mapping[Name, str], int
         square = name.operation == "pow" and name.params["exponent"] == 2
         called = "square" if square else UFUNCS.get(name.operation)
         if called and kind(name.value) == kind(p.largest.value) and name not in kept:
-            n += not free
             place[name] = free.pop() if free else n
-            outs[name] = f"np.{called}({', '.join(arguments(name)[: len(name.inputs)])}, out=buffer{place[name]})"
+            n = max(n, place[name] + 1)
+            outs[name] = f"np.{called}({', '.join(arguments(name)[: len(name.inputs)])}, out=buffers[{place[name]}])"
     return outs, n
 
 
