@@ -412,7 +412,7 @@ def test_the_command_line_writes_it(tmp_path, capsys):
     for arguments, said in (
         (["layernorm", "--shape", "3"], "one of your own is FILE.py:NAME"),
         ([f"{mine}:none", "--shape", "3"], "there is no function 'none'"),
-        ([f"{mine}:bad", "--shape", "3"], "line 5: return x if x.data[0] > 0 else -x looks inside a number"),
+        ([f"{mine}:bad", "--shape", "3"], "line 5: return x if x.data[0] > 0 else -x\nlooks inside a number"),
         ([f"{mine}:layer", "--shape", "4,3", "--shape", "4"], "matmul"),
         (["batch_norm", "--shape", "4,3", "-o", "no/such/b.py"], "there is no folder"),
     ):

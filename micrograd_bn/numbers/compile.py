@@ -35,6 +35,9 @@ class Compiled:
     A batch of half a million numbers or more is computed by threads, a tile each. Tiles depend on the shape alone, and their sums
     are added up in order, so that the numbers do not depend on how many threads there are.
 
+    Freed, it leaves behind what LLVM keeps of a compilation in this process: about two megabytes for a program of arrays, a tenth
+    of one where it came from the cache.
+
     A program of single numbers may be called with one array of them as well, and gives the gradients as an array then.
 
     >>> from micrograd_bn import trace
