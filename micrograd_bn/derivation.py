@@ -418,12 +418,12 @@ class Derivation:
             if edge.number in taken and edge.number:
                 raise ValueError(f"{self.name}: number {edge.number} is used twice: each equation and each edge has its own")
             taken.add(edge.number)
-        following = (n for n in count(max(e.number for e in self.equations) + 1) if n not in taken)
+        following = (n for n in count(max(e.number for e in self.equations)) if n not in taken)
         edges = []
         for e in reversed(self.equations):
             for a in e.inputs:
                 if (e.output, a) in pairs:
-                    edge = written.get((e.output, a), Edge(0, e.output, a, "", "", None))
+                    edge = written.get((e.output, a), Edge(0, e.output, a))
                     name = f"∂{self.symbol(e.output)[0]}/∂{self.symbol(a)[0]}"
                     edges.append(replace(edge, number=edge.number or next(following), name=name))
         return tuple(sorted(edges, key=lambda edge: edge.number))
@@ -616,7 +616,7 @@ def as_derivation(value: Any) -> Derivation:
 def added_up(term: Value, to: Shape) -> Value:
     """A term for a value of shape ``to``, summed where that was repeated. ValueError if their shapes do not fit each other."""
     fits = broadcast_shape(shape(term), to)
-    if len(shape(term)) <= len(to) and fits == to:
+    if fits == to:
         return term
     return unbroadcast(term if shape(term) == fits else np.broadcast_to(term, fits), to)
 

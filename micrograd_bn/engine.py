@@ -231,7 +231,8 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
 
 def _uses(output: Tensor, stop: Collection[Tensor]) -> dict[Tensor, int]:
     """How often each node that the pass goes on behind, no leaf and not in ``stop``, was used on the way to ``output``."""
-    uses, found = {output: 0}, [output]
+    uses: dict[Tensor, int] = {}
+    found = [output]
     for node in found:  # which grows on the way
         for a in node.inputs:
             if isinstance(a, Tensor) and a.inputs and a not in stop:
