@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import Derivation
+from .derivation import Derivation, as_derivation
 from .derivations.batch_norm import BATCH_NORM
 from .draw import Graph, Picture, Wrong
 from .engine import Tensor, grad
@@ -188,7 +188,7 @@ def check_backward(
     >>> check_backward(lambda dy, x, w, b: {"dw": dy.T @ x, "db": dy.sum(axis=0)}, derivation=derivations.LINEAR).ok
     True
     """
-    held = _Held(derivation)
+    held = _Held(as_derivation(derivation))
     trials, overwritten = [], []
     with np.errstate(all="ignore"):  # the numbers tell
         for batch in held.adversarial(seed) if batches is None else batches:

@@ -523,6 +523,7 @@ class Derivation:
             known = ", ".join([*self.inputs, *(f"{k}={v!r}" for k, v in self.constants.items())])
             raise TypeError(f"{self.name} is a function of {known}: {' and '.join(wrong)}")
         found = self.constants | dict(values)
+        found |= {a: as_data(found[a]) for a in self.inputs if isinstance(found[a], (list, tuple))}
         if self._check:
             self._check(found)
         return found
@@ -603,6 +604,13 @@ class Derivation:
         recorded = isinstance(values[f"d{e.output}"], Tensor) or any(isinstance(values[a], Tensor) for a in e.inputs)
         found = adjoints(node, values[f"d{e.output}"], differentiable=recorded, stop=set(leaves.values()))
         return {a: found.get(leaf, leaf.data * 0) for a, leaf in leaves.items()}
+
+
+def as_derivation(value: Any) -> Derivation:
+    """``value``, which TypeError is raised for if it is another thing."""
+    if not isinstance(value, Derivation):
+        raise TypeError(f"derivation is a Derivation, such as micrograd_bn.derivations.LAYER_NORM, and this is {value!r}")
+    return value
 
 
 def added_up(term: Value, to: Shape) -> Value:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Symbol, evaluate
+from .derivation import Derivation, Edge, Symbol, as_derivation, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
@@ -119,6 +119,7 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
         import sympy  # noqa: F401
     except ModuleNotFoundError:
         raise ModuleNotFoundError("prove needs SymPy: pip install 'micrograd-bn[prove]'", name="sympy") from None
+    as_derivation(derivation)
     if m is not None:
         if not isinstance(m, int):
             raise TypeError(f"m is the size of a batch, and this is {m!r}; another derivation is prove(derivation=…)")
