@@ -325,6 +325,14 @@ def test_an_upstream_gradient_of_another_shape_than_the_results_is_refused(upstr
         derivations.RMS_NORM.backward(upstream, x=np.ones((2, 3)), gamma=1.0)
 
 
+def test_a_term_that_is_the_same_for_each_number_of_an_input_is_added_up_for_each():
+    """Of m numbers, and for an input that has another size than they."""
+    d = Derivation("d", [number(1, "y", lambda x, w: x + w.sum())], [Edge(3, "y", "w", function=lambda dy: dy * 1)])
+    values = {"x": np.ones((4, 1)), "w": np.ones(3)}
+    assert d.backward(np.array([[1.0], [2.0], [3.0], [4.0]]), **values)["w"].tolist() == [10, 10, 10]
+    assert verify(**values, derivation=d).ok
+
+
 def test_what_an_equation_names_and_does_not_use_has_a_gradient_of_0():
     d = Derivation("d", [number(1, "y", lambda x, w: x * 2)])
     assert d.backward(np.ones(2), x=np.ones(2), w=3.0) == {"x": pytest.approx([2, 2]), "w": 0}
