@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .batches import Batches
-from .derivation import Derivation
+from .derivation import Derivation, as_derivation
 from .derivations.batch_norm import BATCH_NORM
 from .draw import Graph, Picture, Wrong
 from .engine import Tensor, grad
@@ -177,6 +177,7 @@ def check_backward(
     >>> check_backward(lambda dy, x, w, b: {"dw": dy.T @ x, "db": dy.sum(axis=0)}, derivation=derivations.LINEAR).ok
     True
     """
+    derivation = as_derivation(derivation)
     own = Batches(derivation)
     held, trials, overwritten = _Held(own), [], []
     with np.errstate(all="ignore"):  # the numbers tell

@@ -55,8 +55,12 @@ def main(argv: list[str] | None = None) -> int:
     >>> main(["verify", "no-such-file.csv"])  # and on stderr, why
     2
     """
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     options.out = sys.stdout
+    if options.run is None:
+        parser.print_help()
+        return 2
     try:
         with redirect_stdout(sys.stderr):  # what a user's code prints is no part of what a command prints, which is on options.out
             code: int = options.run(options)
@@ -78,7 +82,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="micrograd-bn", description="Batch normalisation from primitive operations, held against the derivation."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version, and leave")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    def add(name: str, what: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=what, description=what[0].upper() + what[1:], parents=parents)
 
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument(
@@ -97,38 +105,40 @@ def _parser() -> argparse.ArgumentParser:
     dtype = argparse.ArgumentParser(add_help=False)
     dtype.add_argument("--dtype", choices=("float32", "float64"), help="the precision to compute in (default float64)")
 
-    command = commands.add_parser("demo", help="the whole: a report here, pictures in out/")
+    command = add("demo", "the whole: a report here, pictures in out/")
     command.set_defaults(run=_demo)
 
-    command = commands.add_parser("verify", help="hold engine and derivation side by side, row by row", parents=[data, dtype])
+    command = add("verify", "hold engine and derivation side by side, row by row", data, dtype)
     command.add_argument("--digits", type=_between(2, 300), help="compute in decimal numbers of so many digits instead of floats")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=_verify)
 
-    command = commands.add_parser("derivations", help="list the derivations that are there, with their equations")
+    command = add("derivations", "list the derivations that are there, with their equations")
     command.set_defaults(run=_derivations)
 
-    command = commands.add_parser("prove", help="the report as identities, on symbols (needs micrograd-bn[prove])")
+    command = add("prove", "the report as identities, on symbols (needs micrograd-bn[prove])")
     command.add_argument("--m", type=int, help="prove it for one size (default every m; 4 takes seconds, 8 more than a minute)")
     _add_derivation(command)
     command.set_defaults(run=_prove)
 
-    command = commands.add_parser("derive", help="the derivation on paper: .html, .tex, .md (needs micrograd-bn[prove])")
+    command = add("derive", "the derivation on paper: .html, .tex, .md (needs micrograd-bn[prove])")
     command.add_argument("derivation", metavar="NAME", help="a name that `micrograd-bn derivations` lists, or FILE.py:NAME")
     command.add_argument("-o", "--output", help="where to: .html, .tex, .md, .txt (default: the terminal)")
     command.set_defaults(run=_derive)
 
-    command = commands.add_parser("draw", help="draw the graph of the batch as SVG", parents=[data, dtype])
+    command = add("draw", "draw the graph of the batch as SVG", data, dtype)
     command.add_argument("--zoom", choices=ZOOMS, default=ZOOMS[0], help="how close to look (default %(default)s)")
     command.add_argument("--rows", type=int, help="take only the first so many rows")
     command.add_argument("--direction", choices=("TB", "LR"), default="TB", help="top to bottom, or left to right")
     command.add_argument("--precision", type=_between(1, 17), default=4, help="significant digits (default 4)")
-    command.add_argument("--show", choices=("values", "gradients", "both", "neither"), default="both")
+    command.add_argument(
+        "--show", choices=("values", "gradients", "both", "neither"), default="both", help="in the boxes (default both)"
+    )
     command.add_argument("--max-nodes", type=int, default=2000, help="refuse a larger picture (default 2000)")
     command.add_argument("-o", "--output", default="graph.svg", help="where to: .svg, .dot, .png, .pdf (default %(default)s)")
     command.set_defaults(run=_draw)
 
-    command = commands.add_parser("explore", help="write the interactive page, to step through", parents=[data])
+    command = add("explore", "write the interactive page, to step through", data)
     command.add_argument("--rows", type=int, help="take only the first so many rows (default 8)")
     command.add_argument("-o", "--output", default="page.html", help="where to (default %(default)s)")
     command.add_argument("--open", action="store_true", help="open it in the browser")
@@ -145,20 +155,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="stop it after so long (default %(default)s)",
     )
-    command = commands.add_parser(
-        "check", help="say what is wrong, and why, with a backward pass that you wrote", parents=[submission]
-    )
+    command = add("check", "say what is wrong, and why, with a backward pass that you wrote", submission)
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.add_argument("--draw", metavar="FILE", help="draw the first gradient that is wrong: .svg, .dot, .png, .pdf")
     command.set_defaults(run=_check)
 
-    command = commands.add_parser("grade", help="points for such a backward pass, gradient by gradient", parents=[submission])
+    command = add("grade", "points for such a backward pass, gradient by gradient", submission)
     command.add_argument("--points", type=_points, required=True, help="what each gradient is worth: dgamma=1,dx=3")
     command.add_argument("--seed", type=_between(0, 2**32 - 1), default=0, help="of the batches (default 0, which check has)")
     command.add_argument("--gradescope", metavar="FILE", help="write the grade there, as Gradescope reads it")
     command.set_defaults(run=_grade)
 
-    command = commands.add_parser("write", help="write a function's forward and backward pass as a module of NumPy statements")
+    command = add("write", "write a function's forward and backward pass as a module of NumPy statements")
     command.add_argument(
         "function",
         metavar="NAME",
@@ -186,7 +194,7 @@ class _Version(argparse.Action):
 
 def _shape(text: str) -> Shape:
     try:
-        return tuple(int(n) for n in text.split(",") if n)
+        return tuple(int(n) for n in text.removesuffix(",").split(",")) if text else ()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 32,10") from None
 

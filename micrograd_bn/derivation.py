@@ -422,12 +422,12 @@ class Derivation:
             if edge.number in taken and edge.number:
                 raise ValueError(f"{self.name}: number {edge.number} is used twice: each equation and each edge has its own")
             taken.add(edge.number)
-        following = (n for n in count(max(e.number for e in self.equations) + 1) if n not in taken)
+        following = (n for n in count(max(e.number for e in self.equations)) if n not in taken)
         edges = []
         for e in reversed(self.equations):
             for a in e.inputs:
                 if (e.output, a) in pairs:
-                    edge = written.get((e.output, a), Edge(0, e.output, a, "", "", None))
+                    edge = written.get((e.output, a), Edge(0, e.output, a))
                     name = f"∂{self.symbol(e.output)[0]}/∂{self.symbol(a)[0]}"
                     edges.append(replace(edge, number=edge.number or next(following), name=name))
         return tuple(sorted(edges, key=lambda edge: edge.number))
@@ -527,6 +527,7 @@ class Derivation:
             known = ", ".join([*self.inputs, *(f"{k}={v!r}" for k, v in self.constants.items())])
             raise TypeError(f"{self.name} is a function of {known}: {' and '.join(wrong)}")
         found = self.constants | dict(values)
+        found |= {a: as_data(found[a]) for a in self.inputs if isinstance(found[a], (list, tuple))}
         if self._check:
             self._check(found)
         return found
@@ -609,10 +610,17 @@ class Derivation:
         return {a: found.get(leaf, leaf.data * 0) for a, leaf in leaves.items()}
 
 
+def as_derivation(value: Any) -> Derivation:
+    """``value``, which TypeError is raised for if it is another thing."""
+    if not isinstance(value, Derivation):
+        raise TypeError(f"derivation is a Derivation, such as micrograd_bn.derivations.LAYER_NORM, and this is {value!r}")
+    return value
+
+
 def added_up(term: Value, to: Shape) -> Value:
     """A term for a value of shape ``to``, summed where that was repeated. ValueError if their shapes do not fit each other."""
     fits = broadcast_shape(shape(term), to)
-    if len(shape(term)) <= len(to) and fits == to:
+    if fits == to:
         return term
     return unbroadcast(term if shape(term) == fits else np.broadcast_to(term, fits), to)
 

@@ -231,7 +231,8 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
 
 def _uses(output: Tensor, stop: Collection[Tensor]) -> dict[Tensor, int]:
     """How often each node that the pass goes on behind, no leaf and not in ``stop``, was used on the way to ``output``."""
-    uses, found = {output: 0}, [output]
+    uses: dict[Tensor, int] = {}
+    found = [output]
     for node in found:  # which grows on the way
         for a in node.inputs:
             if isinstance(a, Tensor) and a.inputs and a not in stop:
@@ -300,6 +301,8 @@ def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None
     >>> jvp(lambda x: x**2 + x[0], [1.0, 2.0], [1.0, 10.0])
     array([ 3., 41.])
     """
+    if not isinstance(output, Tensor):
+        raise TypeError(f"grad differentiates a Tensor, the result of a computation with Tensors, and this is {output!r}")
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     for a in inputs:
         if not isinstance(a, Tensor):

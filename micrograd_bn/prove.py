@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Symbol, evaluate
+from .derivation import Derivation, Edge, Symbol, as_derivation, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
@@ -65,7 +65,7 @@ class Proof(NamedTuple):
             _, _, difference = next(islice(prover.differences(), place, None))
             rest = difference()
             if rest is not None and (found := prover.numbers(rest)):
-                return f"at m = {m}, {found}"
+                return f"at m = {m}{found}"
         return ""
 
     def __rich__(self) -> Table:
@@ -115,6 +115,7 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
         import sympy  # noqa: F401
     except ModuleNotFoundError:
         raise ModuleNotFoundError("prove needs SymPy: pip install 'micrograd-bn[prove]'", name="sympy") from None
+    as_derivation(derivation)
     if m is not None:
         if not isinstance(m, int):
             raise TypeError(f"m is the size of a batch, and this is {m!r}; another derivation is prove(derivation=…)")
@@ -217,7 +218,7 @@ class Prover:
         return text + bracket + place, latex
 
     def numbers(self, rest: Any) -> str:
-        """Small numbers for the symbols of a difference at which it is not 0, and what it is there; "" if none are found."""
+        """Small numbers for the symbols at which it is not 0, and what it is there, ", x = 1: 2"; "" if none are found."""
         rest = self.kind.without_roots(rest)
         symbols = self.kind.elements(rest)
         for attempt in range(50):
@@ -225,7 +226,7 @@ class Prover:
             values = {s: random.choice([1, 2] if s.is_positive else [1, 2, 0, -1]) for s in symbols}
             value = self.sympy.N(rest.subs(values), 4)
             if value.is_Float and abs(value) > 1e-9:
-                given = ", ".join(f"{self._called(s.name)[0]} = {n}" for s, n in values.items())
+                given = "".join(f", {self._called(s.name)[0]} = {n}" for s, n in values.items())
                 return f"{given}: {float(value):.4g}".replace("-", "−")
         return ""
 

@@ -109,9 +109,11 @@ def derivation_named(name: str) -> Derivation:
 
 
 def in_their_code(error: BaseException) -> str | None:
-    """``crash`` of an error in a function of a file that ``module`` was asked for; None if it was not there."""
+    """An error in a file that ``module`` was asked for: in its own words if they name the file, or ``crash``; None if elsewhere."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__) if frame.filename in THEIRS]
-    return crash(error, files[0]) if files else None
+    if not files:
+        return None
+    return " ".join(str(error).split()) if files[0] in str(error) else crash(error, files[0])
 
 
 def crash(error: BaseException, path: str = "") -> str:
@@ -125,7 +127,7 @@ def crash(error: BaseException, path: str = "") -> str:
         text, frames = "".join(traceback.format_exception_only(error)), traceback.extract_tb(error.__traceback__)
         frames = frames[next((i for i, frame in enumerate(frames) if frame.filename == path), len(frames)) :]
     frames = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
-    if path and not frames and path not in text:
+    if isinstance(error, SyntaxError) and path not in text:
         text = f"{path}: {text}"
     return "".join([text.strip(), "\n", *traceback.format_list(frames[-5:])]).rstrip()
 

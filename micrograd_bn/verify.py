@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from .batches import drawn
-from .derivation import Derivation, Edge, Equation, Gradient, evaluate
+from .derivation import Derivation, Edge, Equation, Gradient, as_derivation, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Array, Value, as_data
@@ -141,9 +141,7 @@ def verify(
     >>> verify([[5.1, 3.5], [4.9, 3.0]], derivation=derivations.RMS_NORM).ok
     True
     """
-    d = derivation
-    if not isinstance(d, Derivation):
-        raise TypeError(f"derivation is a Derivation, such as micrograd_bn.derivations.LAYER_NORM, and this is {d!r}")
+    d = as_derivation(derivation)
     named = {d.inputs[0]: x, "gamma": gamma, "beta": beta, "eps": eps, "axis": axis, d.upstream: dy}
     given = {name: value for name, value in (named | values).items() if value is not None}
     upstream, first = given.pop(d.upstream, None), given.get(d.inputs[0])

@@ -1,6 +1,7 @@
 """The command line, as a user calls it."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -87,6 +88,20 @@ def test_an_option_out_of_range_is_named(capsys, arguments, message):
         cli.main(arguments)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_a_command_the_commands_are_listed_and_each_says_what_it_does(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main([]) == 2
+    shown = capsys.readouterr().out
+    commands = re.findall(r"(?m)^    ([a-z]+)\b", shown)
+    assert len(commands) == 10
+    for command in commands:
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        usage, what, *_ = capsys.readouterr().out.split("\n\n")
+        assert usage.startswith(f"usage: micrograd-bn {command} ")
+        assert what[1:] in shown
 
 
 def test_the_version_is_that_of_what_is_installed(capsys):

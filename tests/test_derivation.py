@@ -2,6 +2,7 @@
 
 import copy
 from decimal import Decimal, localcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, verify
 from micrograd_bn.batches import drawn
 from micrograd_bn.batchnorm import mean
-from micrograd_bn.derivation import Edge
+from micrograd_bn.check import check_backward
+from micrograd_bn.derivation import Edge, Gradient
+from micrograd_bn.prove import prove
 from micrograd_bn.verify import values_on_paper
 from tests.conftest import optional
 
@@ -107,6 +110,30 @@ def test_a_claim_leaves_the_other_edges_their_numbers():
     claim = Edge(4, "w", "g", "", "", lambda dw, v, n: dw * v / n**0.5)
     claimed = Derivation("claimed", [e.function for e in WEIGHT_NORM.equations], [claim])
     assert [(e.number, e.name) for e in claimed.edges] == [(e.number, e.name) for e in WEIGHT_NORM.edges]
+
+
+def test_numbers_that_are_not_given_are_the_free_ones_after_the_equations():
+    d = Derivation("d", [number(2, "a"), number(7, "y", lambda a, w: a * w)], [Edge(9, "y", "w", function=lambda dy, a: dy * a)])
+    assert [(edge.number, edge.output, edge.input) for edge in d.edges] == [(8, "y", "a"), (9, "y", "w"), (10, "a", "x")]
+
+
+def test_on_the_terminal_all_entries_are_called_by_their_symbols():
+    double, x_max = number(1, "mu", lambda gamma: gamma * 2), number(2, "x_max", lambda mu: mu * 3)
+    condensed = Gradient((3, 4), "gamma", function=lambda dx_max: dx_max * 6)
+    d = Derivation("d", [double, x_max], texts={3: ("three", "3")}, condensed=[condensed])
+    entries = (*d.equations, *d.edges, *d.gradients, *d.condensed)
+    assert [entry.name for entry in entries] == ["μ", "x_max", "∂x_max/∂μ", "∂μ/∂γ", "dμ", "dγ", "dγ"]
+    assert (d.edges[0].text, d.edges[0].latex, d.symbol("x_max")[1]) == ("three", "3", r"x_{\mathrm{max}}")
+    for entry in entries:
+        with pytest.raises(AttributeError, match="name"):
+            entry.name = "another"
+
+
+def test_a_text_that_is_not_given_is_written_beside_the_one_that_is():
+    twice = [equation(1, "y", **{of: "as given"})(lambda x: 2 * x) for of in ("text", "latex")]
+    text, latex = [Derivation("d", [function]).equations[0] for function in twice]
+    assert (text.text, text.latex) == ("as given", r"y = 2 \, x")
+    assert (latex.text, latex.latex) == ("2 x", "as given")
 
 
 def test_a_users_derivation_has_a_report_that_says_where_the_engine_is_alone():
@@ -209,10 +236,13 @@ def number(n, output, function=lambda x: x):
             lambda: derivations.LINEAR(np.ones((2, 3)), np.ones((2, 4)), np.ones(2)),
             r"shapes x \(m, k\), w \(n, k\), b \(n\), and x has \(2, 3\) and w has \(2, 4\)",
         ),
-        (
-            lambda: verify(1.0, derivation=Derivation("d", [equation(1, "a", latex=r"a = \frac{x")(lambda x: x)])),
-            "LaTeX of 1, a, does",
-        ),
+        *[
+            (
+                lambda latex=latex: verify(1.0, derivation=Derivation("d", [equation(1, "a", latex=latex)(lambda x: x)])),
+                "LaTeX of 1, a, does",
+            )
+            for latex in (r"a = \frac{x", "a = x}")
+        ],
     ],
 )
 def test_a_table_that_is_none_is_refused_by_name(make, message):
@@ -290,6 +320,33 @@ def test_an_equation_without_a_history_is_refused(function):
             run()
 
 
+@pytest.mark.parametrize("upstream", [1.0, np.ones(3), np.ones((2, 3, 1)), np.ones((3, 2))])
+def test_an_upstream_gradient_of_another_shape_than_the_results_is_refused(upstream):
+    with pytest.raises(ValueError, match=r"dy is the gradient of y, of shape \(2, 3\), and this has \("):
+        derivations.RMS_NORM.backward(upstream, x=np.ones((2, 3)), gamma=1.0)
+
+
+def test_a_term_that_is_the_same_for_each_number_of_an_input_is_added_up_for_each():
+    """Of m numbers, and for an input that has another size than they."""
+    d = Derivation("d", [number(1, "y", lambda x, w: x + w.sum())], [Edge(3, "y", "w", function=lambda dy: dy * 1)])
+    values = {"x": np.ones((4, 1)), "w": np.ones(3)}
+    assert d.backward(np.array([[1.0], [2.0], [3.0], [4.0]]), **values)["w"].tolist() == [10, 10, 10]
+    assert verify(**values, derivation=d).ok
+
+
+def test_what_an_equation_names_and_does_not_use_has_a_gradient_of_0():
+    d = Derivation("d", [number(1, "y", lambda x, w: x * 2)])
+    assert d.backward(np.ones(2), x=np.ones(2), w=3.0) == {"x": pytest.approx([2, 2]), "w": 0}
+
+
 def test_what_is_no_derivation_is_refused():
-    with pytest.raises(TypeError, match=r"LAYER_NORM, and this is 'layer_norm'"):
-        verify([[1.0, 2.0]], derivation="layer_norm")
+    optional("sympy")
+    for use in (partial(verify, [[1.0, 2.0]]), partial(check_backward, print), prove):
+        with pytest.raises(TypeError, match=r"LAYER_NORM, and this is 'layer_norm'"):
+            use(derivation="layer_norm")
+
+
+def test_lists_are_arrays_to_a_derivation():
+    x, gamma, beta = [[1.0, 2.0], [3.0, 5.0]], [1.0, 2.0], [0.0, 1.0]
+    of_lists = derivations.LAYER_NORM(x, gamma, beta)
+    np.testing.assert_array_equal(of_lists, derivations.LAYER_NORM(np.array(x), np.array(gamma), np.array(beta)))

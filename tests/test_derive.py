@@ -290,6 +290,8 @@ c = written.Written(written.Symbol("c"))
         (np.tanh(c) ** 2, "(tanh c)²", r"(\tanh c)^2"),
         (-(x - c) * 2, "−2 (x − c)", "-2 (x_i - c)"),
         ((c * (x + c)).sqrt(), "√(c (x + c))", r"\sqrt{c (x_i + c)}"),
+        (1 + c, "1 + c", "1 + c"),
+        (c + 1, "c + 1", "c + 1"),
     ],
 )
 def test_a_formula_keeps_its_form(value, text, latex):
@@ -467,16 +469,27 @@ def test_what_cannot_be_derived_says_what_it_would_take(monkeypatch):
 
 
 def test_sizes_that_are_numbers_are_said():
-    @equation(1, "y")
+    @equation(1, "mu")
     def rectify(x):
         return relu(x)
 
     paper = derive(Derivation("rectifier", [rectify]))
     assert [line.text for line in paper.equations] == ["rectify(x)", "∂rectify(x)/∂x"]
     assert [line.latex for line in paper.equations] == [
-        r"y = \mathrm{rectify}(x)",
-        r"\frac{\partial y}{\partial x} = \frac{\partial}{\partial x} \mathrm{rectify}(x)",
+        r"\mu = \mathrm{rectify}(x)",
+        r"\frac{\partial \mu}{\partial x} = \frac{\partial}{\partial x} \mathrm{rectify}(x)",
     ]
-    assert paper.gradients[0].latex == r"dx = dy \cdot \frac{\partial y}{\partial x}"
+    assert paper.gradients[0].latex == r"dx = d\mu \cdot \frac{\partial \mu}{\partial x}"
     assert derive(np.maximum(Tensor([1.0, -2.0], label="x"), 0)).equations[0].text == "maximum(x)"
     assert paper.scope == "m = 2, 3" and "checked, for m = 2, 3" in paper.text
+    d = Derivation(
+        "largest", [equation(1, "y")(lambda x: 2 * x.max())], shapes={"x": ("k",)}
+    )  # has a form, and no proof for every k
+    assert (d.equations[0].text, derive(d).scope, derive(d).gradients[0].steps) == ("2 max x", "m = 2, 3", ())
+
+    @equation(1, "y")
+    def times_the_first(x):
+        return x * x[0, 0]  # not x²: an element is not each of them
+
+    paper = derive(Derivation("first", [times_the_first]))
+    assert (paper.equations[0].text, paper.scope) == ("times_the_first(x)", "m = 2, 3")

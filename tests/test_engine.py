@@ -6,6 +6,7 @@ import pytest
 from micrograd_bn import Tensor, grad, scalars
 from micrograd_bn import primitives as P
 from micrograd_bn.batchnorm import mean
+from micrograd_bn.engine import in_order
 
 
 def test_micrograds_published_example():
@@ -372,8 +373,9 @@ def test_a_list_stands_on_the_side_where_it_was_written():
 def test_the_upstream_gradient_takes_the_dtype_of_what_it_belongs_to():
     for dtype, other in ((np.float64, np.float32), (np.float32, np.float64)):
         x = Tensor(np.ones(2, dtype))
-        (x + x).backward(np.ones(2, other))
-        assert x.grad.dtype == dtype
+        y = x + x
+        y.backward(np.ones(2, other))
+        assert y.grad.dtype == x.grad.dtype == dtype
 
 
 def test_what_was_repeated_no_times_has_a_gradient_of_0():
@@ -420,3 +422,11 @@ def test_grad_by_what_is_in_no_graph_is_refused():
     x = Tensor(2.0)
     with pytest.raises(TypeError, match=r"this is 2\.0, which is in no graph"):
         grad(x * x, [2.0])
+    with pytest.raises(TypeError, match=r"grad differentiates a Tensor, .*, and this is 3\.0"):
+        grad(3.0, [x])
+
+
+def test_what_leads_to_several_results_comes_in_the_order_in_which_python_computes_it():
+    a = Tensor(1.0)
+    b, c = a + 1, a * 3
+    assert [in_order([b, c]), in_order([c, b])] == [[a, b, c], [a, c, b]]
