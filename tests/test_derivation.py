@@ -2,14 +2,18 @@
 
 import copy
 from decimal import Decimal, localcontext
+from functools import partial
 
 import numpy as np
 import pytest
 
 from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, verify
+from micrograd_bn.batches import drawn
 from micrograd_bn.batchnorm import mean
+from micrograd_bn.check import check_backward
 from micrograd_bn.derivation import Edge, Gradient
-from micrograd_bn.verify import drawn, values_on_paper
+from micrograd_bn.prove import prove
+from micrograd_bn.verify import values_on_paper
 from tests.conftest import optional
 
 ALL = {name: getattr(derivations, name) for name in derivations.__all__}
@@ -336,5 +340,13 @@ def test_what_an_equation_names_and_does_not_use_has_a_gradient_of_0():
 
 
 def test_what_is_no_derivation_is_refused():
-    with pytest.raises(TypeError, match=r"LAYER_NORM, and this is 'layer_norm'"):
-        verify([[1.0, 2.0]], derivation="layer_norm")
+    optional("sympy")
+    for use in (partial(verify, [[1.0, 2.0]]), partial(check_backward, print), prove):
+        with pytest.raises(TypeError, match=r"LAYER_NORM, and this is 'layer_norm'"):
+            use(derivation="layer_norm")
+
+
+def test_lists_are_arrays_to_a_derivation():
+    x, gamma, beta = [[1.0, 2.0], [3.0, 5.0]], [1.0, 2.0], [0.0, 1.0]
+    of_lists = derivations.LAYER_NORM(x, gamma, beta)
+    np.testing.assert_array_equal(of_lists, derivations.LAYER_NORM(np.array(x), np.array(gamma), np.array(beta)))

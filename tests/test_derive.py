@@ -10,6 +10,7 @@ import pytest
 from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, derive, equation, grad, verify
 from micrograd_bn.derivation import Edge
 from micrograd_bn.numbers import written
+from micrograd_bn.numbers.printed import Latex, Plain
 from micrograd_bn.primitives import relu
 from tests.conftest import optional
 from tests.latex import Formula, everywhere
@@ -288,15 +289,15 @@ c = written.Written(written.Symbol("c"))
         (np.log(np.exp(x - c).sum()) + c, "log Σᵢ exp x", r"\log \sum_{i=1}^m e^{x_i}"),
         (np.tanh(c) ** 2, "(tanh c)²", r"(\tanh c)^2"),
         (-(x - c) * 2, "−2 (x − c)", "-2 (x_i - c)"),
+        ((c * (x + c)).sqrt(), "√(c (x + c))", r"\sqrt{c (x_i + c)}"),
         (1 + c, "1 + c", "1 + c"),
         (c + 1, "c + 1", "c + 1"),
     ],
 )
 def test_a_formula_keeps_its_form(value, text, latex):
-    printer = written.Printer(lambda name: (name, name), {"m": "i"})
     free = {"m": "i"} if "m" in written.axes_of(value.e) else {}
-    assert printer.text(value.e).replace("Σ", "Σᵢ") == text
-    assert printer.latex(value.e, free) == latex
+    assert Plain().sum(value.e).replace("Σ", "Σᵢ") == text
+    assert Latex(lambda name: (name, name), {"m": "i"}, free).sum(value.e) == latex
 
 
 # ---- The forms
