@@ -54,6 +54,7 @@ def test_a_product_rounds_at_every_factor_and_a_change_of_type_once():
     assert_roundings(Float64(X).astype(np.float64), 1, X)
     assert_roundings(Float64(X, X) ** 0, FUNCTION, [1, 1, 1])
     assert_roundings(np.square(Float64(X)), FUNCTION, X**2)
+    assert_roundings(Float64([0.0, 4.0]) ** 1.5, FUNCTION, [0, 8])
     with np.errstate(invalid="ignore"):
         assert np.sqrt(Float64([0.0])).error < 1e-300
 
@@ -96,7 +97,7 @@ def test_of_what_may_have_left_the_range_or_its_domain_nothing_is_known():
     with np.errstate(all="ignore"):
         near_0 = Float32([1.0], [2.0])
         for lost in (
-            1 / near_0,
+            *(1 / Float32([1.0], [error]) for error in (1.0, 1.5, 2.0)),
             np.log(near_0),
             np.sqrt(near_0),
             near_0**-1,
