@@ -3,6 +3,7 @@
 Its witness is the Running of ``tests.running``, which has 60 digits and shares no line with it.
 """
 
+import itertools
 import json
 import sys
 from decimal import Decimal, localcontext
@@ -46,11 +47,25 @@ def test_a_sum_rounds_its_partial_sums_in_any_order():
     assert_roundings(np.cumsum(Float64(np.ones((1, 3))), axis=1), 3, [[1, 2, 3]])
 
 
+def test_a_product_rounds_at_every_factor_and_a_change_of_type_once():
+    assert_roundings(Float64([2.0, 3.0, -4.0]).prod(), 9, 24)  # of itself, and of the two that the error is computed from
+    assert_roundings(Float64(X).astype(np.float64), 1, X)
+    assert_roundings(Float64(X, X) ** 0, FUNCTION, [1, 1, 1])
+
+
 @pytest.mark.parametrize("exponent", [-1, -0.5, 0.5, 1, 1.5, 2, 3])
 def test_a_power_carries_an_error_along_by_its_slope(exponent):
     error = 1e-6 * X
     slope = abs(exponent) * X ** (exponent - 1)
     np.testing.assert_allclose((Float64(X, error) ** exponent).error.astype(float), slope * error, rtol=1e-5)
+
+
+def test_a_power_of_two_that_have_errors_is_bounded_by_the_slopes_of_both():
+    a, n, far, more = np.array([100.0, 0.5]), np.array([2.0, -1.5]), np.array([1e-6, 1e-8]), np.array([1e-8, 1e-7])
+    y = np.power(Float64(a, far), Float64(n, more))
+    for one, other in itertools.product((-1, 1), repeat=2):
+        assert np.all(abs((a + one * far) ** (n + other * more) - a**n) <= y.error)
+    assert np.all(y.error <= 1.01 * a**n * (abs(n) / a * far + abs(np.log(a)) * more))
 
 
 @pytest.mark.parametrize("function", [np.sqrt, np.exp, np.expm1, np.log, np.log1p, np.sin, np.cos, np.tanh])
@@ -79,6 +94,7 @@ def test_of_what_may_have_left_the_range_or_its_domain_nothing_is_known():
             Float32([1e30]) * 1e9,
         ):
             assert lost.error == np.inf
+    assert (near_0**-1).error == np.inf  # and no warning
     assert running(np.float16)(np.ones((2048, 1))).sum(axis=0).error == np.inf  # from here on another 1 adds nothing
 
 
@@ -97,6 +113,10 @@ def test_decimals_have_their_digits():
         context.prec = 50
         number = running(object)
         y = np.sqrt((number(np.array([Decimal(2), Decimal(3)], dtype=object)) ** 2).sum(axis=0) / 3)
+        two = number(np.array(Decimal(2)))
+        assert [function(two).value[()] for function in (np.log, np.exp, np.expm1)] == [
+            Decimal(2).ln(), Decimal(2).exp(), Decimal(2).exp() - 1
+        ]  # fmt: skip
     assert isinstance(y.value[()], Decimal)
     assert 1e-50 < float(y.error) < 1e-47
 

@@ -26,7 +26,7 @@ from .. import functions as F
 from .. import primitives as P
 from ..dispatch import FUNCTIONS, UFUNCS
 from ..engine import Tensor, in_order
-from ..kinds import Array, Value, by_kind, is_tensor
+from ..kinds import Array, Value, by_kind, is_tensor, zero
 from ..shapes import Axis, Shape, count, total
 
 FUNCTION = 8  # roundings' worth in exp, log, tanh, **, …: the SIMD loops of NumPy's promise 4 units in the last place
@@ -65,9 +65,9 @@ class Running(np.lib.mixins.NDArrayOperatorsMixin):
     narrow: ClassVar[Any] = object  # the dtype that floats are rounded to
     wide: ClassVar[Any] = np.float64
 
-    def __init__(self, value: Value, error: Value = 0):
+    def __init__(self, value: Value, error: Value = None):
         self.value: Array = np.asarray(value, self.wide)
-        bound = np.asarray(error, self.wide)
+        bound = np.asarray(zero(self.value) if error is None else error, self.wide)
         self.error: Array = bound if bound.shape == self.value.shape else np.broadcast_to(bound, self.value.shape)
 
     @classmethod
