@@ -13,7 +13,8 @@ test: .venv/test
 
 # The properties and the fuzzing among the tests, with more than 10,000 new examples: minutes.
 nightly: .venv/test
-	$(BIN)/python -m pytest --quiet --hypothesis-profile=nightly tests/test_properties.py tests/test_fuzz_reader.py tests/test_fuzz_graphs.py
+	$(BIN)/python -m pytest --quiet --hypothesis-profile=nightly tests/test_properties.py tests/test_fuzz_reader.py tests/test_fuzz_graphs.py \
+	    tests/test_fuzz_files.py
 
 # The README's pictures; a test fails when they are out of date.
 pictures: .venv/installed
@@ -84,7 +85,7 @@ smoke: dist
 # The tests with the oldest of each part that setup.cfg admits, in an environment of their own; without a browser, a notebook and what takes long,
 # and without the committed pages, whose MathML is the newest latex2mathml's.
 test-oldest: build/oldest/installed
-	build/oldest/bin/python -m pytest --quiet -r s $(patsubst %,--ignore=tests/test_%.py,draw explorer last_line resources site) \
+	build/oldest/bin/python -m pytest --quiet -r s $(patsubst %,--ignore=tests/test_%.py,draw explorer explorer_firefox last_line resources site) \
 	    -k "not thousand and not mistake and not nbgrader and not otter and not what_is_committed"
 
 clean:

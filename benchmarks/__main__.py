@@ -30,6 +30,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import contenders, timing
 from benchmarks.contenders import FUSED, LAYERS, REFERENCE, THREADS, case
+from benchmarks.page import measured
 from benchmarks.timing import Times, in_turn
 from micrograd_bn import Tensor
 
@@ -217,7 +218,11 @@ def dask(report: Report) -> None:
     report.write(*lines)
 
 
-SECTIONS = {layers: 250, scalars: 30, second: 30, accuracy: 5, memory: 90, scaling: 200, dask: 1000}
+def page(report: Report) -> None:
+    report.write(*measured(20 if report.quick else 100))
+
+
+SECTIONS = {layers: 250, scalars: 30, second: 30, accuracy: 5, memory: 90, scaling: 200, dask: 1000, page: 30}
 
 
 # ---- How it is shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -70,7 +71,7 @@ class Check(NamedTuple):
     overwritten: tuple[str, ...]  # of dy, x, gamma, beta
     batches: int  # how many f was called with
     derivation: str = BATCH_NORM.name
-    picture: str = ""  # what ``draw`` shows, in DOT: plain text, which goes from process to process as the rest does
+    picture: str | Callable[[], str] = ""  # what ``draw`` shows, in DOT, or what makes it
 
     @property
     def ok(self) -> bool:
@@ -88,7 +89,11 @@ class Check(NamedTuple):
         Red is the first gradient on the way back that is wrong, with yours below the right one, and the edges that explain it,
         or the only one that leads to it. What you had on the edges nobody knows: you returned gradients.
         """
-        return Graph(self.picture)
+        return Graph(self.picture if isinstance(self.picture, str) else self.picture())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, the picture is text: a derivation's functions do not go to another process."""
+        return Check, (*self[:-1], self.draw().source)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, ready for JSON."""
@@ -199,7 +204,7 @@ def check_backward(
         if not trials:
             raise ValueError("there are no batches, so nothing would be checked: leave batches out, or pass at least one")
         rows = held.rows(trials)
-        return Check(rows, tuple(dict.fromkeys(overwritten)), len(trials), derivation.name, held.picture(trials, rows))
+        return Check(rows, tuple(dict.fromkeys(overwritten)), len(trials), derivation.name, partial(held.picture, trials, rows))
 
 
 # Sizes of the first two axes that are named, dtype, what a small constant (an eps) and another is multiplied by, and the first
@@ -407,6 +412,7 @@ class _Held:
             why = f"none of the known mistakes explains it, alone or in a pair; {self._worst_element(name, first_wrong)}"
         return Row(name, title, "wrong", _error(name, trials, wrong=True), why)
 
+    @np.errstate(all="ignore")
     def picture(self, trials: list[Trial], rows: Iterable[Row]) -> str:
         """What ``Check.draw`` shows, in extended precision."""
         d = self.derivation

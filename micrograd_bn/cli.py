@@ -9,17 +9,18 @@ import math
 import sys
 import webbrowser
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
 from . import derivations
-from .batchnorm import batch_norm
 from .check import Check
 from .derivation import Derivation
+from .derivations.batch_norm import BATCH_NORM
 from .derive import derive
 from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
@@ -31,7 +32,7 @@ from .numbers.program import trace
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .shapes import Shape
-from .submission import DidNotRun, check_file, derivation_named, module
+from .submission import DidNotRun, check_file, derivation_named, in_their_code, module
 from .verify import Report, drawn, verify
 
 # What draw() advises, in the words of the command line.
@@ -40,6 +41,9 @@ SPELLINGS = {
     "a smaller batch": "a smaller batch (--rows, --columns)",
     "max_nodes=": "--max-nodes",
 }
+
+# What the package says of bad input. Anything else is raised by code of the user's, or is our mistake, which wants its traceback.
+EXPECTED = (ValueError, TypeError, ZeroDivisionError, OSError, RuntimeError, ModuleNotFoundError, MemoryError)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,14 +54,24 @@ def main(argv: list[str] | None = None) -> int:
     >>> main(["verify", "no-such-file.csv"])  # and on stderr, why
     2
     """
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    options.out = sys.stdout
+    if options.run is None:
+        parser.print_help()
+        return 2
     try:
-        code: int = options.run(options)
+        with redirect_stdout(sys.stderr):  # what a user's code prints is no part of what a command prints, which is on options.out
+            code: int = options.run(options)
     except KeyboardInterrupt:
         print("micrograd-bn: interrupted; a file is written whole or not at all", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, ZeroDivisionError, OSError, RuntimeError, ModuleNotFoundError) as error:
-        print(f"micrograd-bn: {' '.join(str(error).split())}", file=sys.stderr)
+    except (Exception, SystemExit) as error:
+        message = in_their_code(error)
+        if message is None and not isinstance(error, EXPECTED):
+            raise
+        message = message or (str(error) if isinstance(error, DidNotRun) else " ".join(str(error).split()))
+        print(f"micrograd-bn: {message}", file=sys.stderr)
         return 2
     return code
 
@@ -67,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="micrograd-bn", description="Batch normalisation from primitive operations, held against the derivation."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version, and leave")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    def add(name: str, what: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=what, description=what[0].upper() + what[1:], parents=parents)
 
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument(
@@ -76,48 +94,50 @@ def _parser() -> argparse.ArgumentParser:
         help="CSV (header or not; commas, semicolons, tabs, spaces) or .npy; - is CSV on standard input; none is Iris",
     )
     data.add_argument("--columns", help="the columns to take: a,b by name, or by number from 1: 1,2", type=lambda s: s.split(","))
-    data.add_argument("--eps", type=float, default=1e-5, help="added to the variance (default %(default)s)")
+    data.add_argument("--eps", type=float, help="added to the variance (default 1e-05)")
     data.add_argument(
         "--seed", type=_between(0, 2**32 - 1), default=0, help="for gamma, beta and the upstream gradient (default 0)"
     )
-    data.add_argument("--upstream", metavar="FILE", help="the upstream gradient, of the batch's shape (default random)")
+    data.add_argument("--upstream", metavar="FILE", help="the upstream gradient, of the result's shape (default random)")
+    _add_derivation(data)
 
     dtype = argparse.ArgumentParser(add_help=False)
     dtype.add_argument("--dtype", choices=("float32", "float64"), help="the precision to compute in (default float64)")
 
-    command = commands.add_parser("demo", help="the whole: a report here, pictures in out/")
+    command = add("demo", "the whole: a report here, pictures in out/")
     command.set_defaults(run=_demo)
 
-    command = commands.add_parser("verify", help="hold engine and derivation side by side, row by row", parents=[data, dtype])
+    command = add("verify", "hold engine and derivation side by side, row by row", data, dtype)
     command.add_argument("--digits", type=_between(2, 300), help="compute in decimal numbers of so many digits instead of floats")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
-    _add_derivation(command)
     command.set_defaults(run=_verify)
 
-    command = commands.add_parser("derivations", help="list the derivations that are there, with their equations")
+    command = add("derivations", "list the derivations that are there, with their equations")
     command.set_defaults(run=_derivations)
 
-    command = commands.add_parser("prove", help="the report as identities, on symbols (needs micrograd-bn[prove])")
+    command = add("prove", "the report as identities, on symbols (needs micrograd-bn[prove])")
     command.add_argument("--m", type=int, help="prove it for one size (default every m; 4 takes seconds, 8 more than a minute)")
     _add_derivation(command)
     command.set_defaults(run=_prove)
 
-    command = commands.add_parser("derive", help="the derivation on paper: .html, .tex, .md (needs micrograd-bn[prove])")
+    command = add("derive", "the derivation on paper: .html, .tex, .md (needs micrograd-bn[prove])")
     command.add_argument("derivation", metavar="NAME", help="a name that `micrograd-bn derivations` lists, or FILE.py:NAME")
     command.add_argument("-o", "--output", help="where to: .html, .tex, .md, .txt (default: the terminal)")
     command.set_defaults(run=_derive)
 
-    command = commands.add_parser("draw", help="draw the graph of the batch as SVG", parents=[data, dtype])
+    command = add("draw", "draw the graph of the batch as SVG", data, dtype)
     command.add_argument("--zoom", choices=ZOOMS, default=ZOOMS[0], help="how close to look (default %(default)s)")
     command.add_argument("--rows", type=int, help="take only the first so many rows")
     command.add_argument("--direction", choices=("TB", "LR"), default="TB", help="top to bottom, or left to right")
     command.add_argument("--precision", type=_between(1, 17), default=4, help="significant digits (default 4)")
-    command.add_argument("--show", choices=("values", "gradients", "both", "neither"), default="both")
+    command.add_argument(
+        "--show", choices=("values", "gradients", "both", "neither"), default="both", help="in the boxes (default both)"
+    )
     command.add_argument("--max-nodes", type=int, default=2000, help="refuse a larger picture (default 2000)")
     command.add_argument("-o", "--output", default="graph.svg", help="where to: .svg, .dot, .png, .pdf (default %(default)s)")
     command.set_defaults(run=_draw)
 
-    command = commands.add_parser("explore", help="write the interactive page, to step through", parents=[data])
+    command = add("explore", "write the interactive page, to step through", data)
     command.add_argument("--rows", type=int, help="take only the first so many rows (default 8)")
     command.add_argument("-o", "--output", default="page.html", help="where to (default %(default)s)")
     command.add_argument("--open", action="store_true", help="open it in the browser")
@@ -134,20 +154,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="stop it after so long (default %(default)s)",
     )
-    command = commands.add_parser(
-        "check", help="say what is wrong, and why, with a backward pass that you wrote", parents=[submission]
-    )
+    command = add("check", "say what is wrong, and why, with a backward pass that you wrote", submission)
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.add_argument("--draw", metavar="FILE", help="draw the first gradient that is wrong: .svg, .dot, .png, .pdf")
     command.set_defaults(run=_check)
 
-    command = commands.add_parser("grade", help="points for such a backward pass, gradient by gradient", parents=[submission])
+    command = add("grade", "points for such a backward pass, gradient by gradient", submission)
     command.add_argument("--points", type=_points, required=True, help="what each gradient is worth: dgamma=1,dx=3")
     command.add_argument("--seed", type=_between(0, 2**32 - 1), default=0, help="of the batches (default 0, which check has)")
     command.add_argument("--gradescope", metavar="FILE", help="write the grade there, as Gradescope reads it")
     command.set_defaults(run=_grade)
 
-    command = commands.add_parser("write", help="write a function's forward and backward pass as a module of NumPy statements")
+    command = add("write", "write a function's forward and backward pass as a module of NumPy statements")
     command.add_argument(
         "function",
         metavar="NAME",
@@ -175,7 +193,7 @@ class _Version(argparse.Action):
 
 def _shape(text: str) -> Shape:
     try:
-        return tuple(int(n) for n in text.split(",") if n)
+        return tuple(int(n) for n in text.removesuffix(",").split(",")) if text else ()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 32,10") from None
 
@@ -207,45 +225,43 @@ def _between(low: float, high: float, kind: type[int] | type[float] = int) -> Ca
 def _verify(options: argparse.Namespace) -> int:
     if options.digits and options.dtype:
         raise Unusable("--digits computes in decimals, and --dtype is a precision of floats: give one of the two")
-    derivation = derivation_named(options.derivation)
-    x, dy = _read(options)
-    eps = {"eps": options.eps} if "eps" in derivation.constants else {}
+    given = _read(options)
+    x = given.batch.data
     with localcontext() as context:
         if options.digits:
             context.prec = options.digits
             x = np.vectorize(lambda number: Decimal(repr(float(number))), otypes=[object])(x)
-        report = verify(x, dy=dy, seed=options.seed, derivation=derivation, **eps)
+        report = verify(x, seed=options.seed, derivation=given.derivation, **given.constants, **given.upstream)
     if options.json:
-        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False), file=options.out)
     else:
-        _show(report)
+        _show(report, options.out)
     return 0 if report.ok else 1
 
 
 def _derivations(options: argparse.Namespace) -> int:
     for name in derivations.__all__:
         d = getattr(derivations, name)
-        print(f"{name.lower()}: {d.name}, of {', '.join(d.inputs)}")
+        print(f"{name.lower()}: {d.name}, of {', '.join(d.inputs)}", file=options.out)
         for e in d.equations:
-            print(f"  ({e.number}) {e.name} = {e.text}")
+            print(f"  ({e.number}) {e.name} = {e.text}", file=options.out)
     return 0
 
 
 def _prove(options: argparse.Namespace) -> int:
     proof = prove(options.m, derivation=derivation_named(options.derivation))
-    _show(proof)
+    _show(proof, options.out)
     return 0 if proof.ok else 1
 
 
 def _derive(options: argparse.Namespace) -> int:
     paper = derive(derivation_named(options.derivation))
-    print(paper.save(options.output) if options.output else paper)
+    print(paper.save(options.output) if options.output else paper, file=options.out)
     return 0
 
 
 def _draw(options: argparse.Namespace) -> int:
-    x, dy = _read(options)
-    y = _differentiated(x, dy, options.eps, options.seed, options.zoom)
+    y = _differentiated(_read(options), options.seed, options.zoom)
     how = {"direction": options.direction, "precision": options.precision, "show": options.show}
     try:
         graph = draw(y, options.zoom, max_nodes=options.max_nodes, **how)
@@ -254,14 +270,18 @@ def _draw(options: argparse.Namespace) -> int:
         for python, here in SPELLINGS.items():
             message = message.replace(python, here)
         raise Unusable(message) from None
-    print(graph.save(options.output))
+    print(graph.save(options.output), file=options.out)
     return 0
 
 
 def _explore(options: argparse.Namespace) -> int:
-    batch, dy = _read_batch(options, rows=8)
-    path = explore(options.output, batch.data, dy=dy, eps=options.eps, columns=batch.columns or None, seed=options.seed)
-    print(path)
+    given = _read(options, rows=8)
+    if given.derivation is BATCH_NORM:  # its page has the batch's columns to choose from
+        columns = given.batch.columns or None
+        path = explore(options.output, given.batch.data, columns=columns, seed=options.seed, **given.constants, **given.upstream)
+    else:
+        path = explore(options.output, _differentiated(given, options.seed))
+    print(path, file=options.out)
     if options.open:
         webbrowser.open(path.resolve().as_uri())
     return 0
@@ -274,7 +294,7 @@ def _write(options: argparse.Namespace) -> int:
         raise Unusable(f"{path}: there is no function {own!r} in it")
     shapes = [*options.shape, *_further_shapes(f, options.shape[0])[len(options.shape) :]]
     program = trace(f, *[np.ones(shape, options.dtype)[()] for shape in shapes], reuse=options.reuse)
-    print(program.save(options.output) if options.output else program, end="\n" if options.output else "")
+    print(program.save(options.output) if options.output else program, end="\n" if options.output else "", file=options.out)
     return 0
 
 
@@ -301,15 +321,15 @@ def _check(options: argparse.Namespace) -> int:
     if options.draw:
         check.draw().save(options.draw)
     if options.json:
-        print(json.dumps(check.to_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(check.to_dict(), indent=2, ensure_ascii=False), file=options.out)
     else:
-        _show(check)
+        _show(check, options.out)
     return 0 if check.ok else 1
 
 
 def _grade(options: argparse.Namespace) -> int:
     grade = grade_file(options.function, options.points, options.timeout, seed=options.seed, derivation=options.derivation)
-    print(grade)
+    print(grade, file=options.out)
     if options.gradescope:
         write_whole(options.gradescope, json.dumps(grade.gradescope(), indent=2, ensure_ascii=False).encode())
     return 0
@@ -326,32 +346,43 @@ def _points(text: str) -> dict[str, float]:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    x = read_batch(None).data
-    report = verify(x)
-    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch;")
-    print("γ, β and the upstream gradient dy are random, from seed 0.\n")
-    _show(report)
+    batch = read_batch(None)
+    report = verify(batch.data)
+    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch;", file=options.out)
+    print("γ, β and the upstream gradient dy are random, from seed 0.\n", file=options.out)
+    _show(report, options.out)
     out = Path("out")
     out.mkdir(exist_ok=True)
-    print("\nThe graph of the batch, as equations and as primitives, and of four petal lengths, number by number:")
+    print(
+        "\nThe graph of the batch, as equations and as primitives, and of four petal lengths, number by number:", file=options.out
+    )
     for zoom in ZOOMS:
-        part = x if zoom != "scalars" else x[48:52, 2:3]
-        print(f"  {draw(_differentiated(part, None, 1e-5, 0, zoom), zoom).save(out / f'{zoom}.svg')}")
-    print(f"The derivation to step through, in a browser:\n  {explore(out / 'page.html')}")
+        part = batch if zoom != "scalars" else batch._replace(data=batch.data[48:52, 2:3])
+        y = _differentiated(_Given(BATCH_NORM, part, {}, {}), 0, zoom)
+        print(f"  {draw(y, zoom).save(out / f'{zoom}.svg')}", file=options.out)
+    print(f"The derivation to step through, in a browser:\n  {explore(out / 'page.html')}", file=options.out)
     return 0 if report.ok else 1
 
 
-def _read_batch(options: argparse.Namespace, rows: int | None = None) -> tuple[Batch, Array | None]:
-    """The batch that the options name, and its upstream gradient if they name one; ``rows`` of it, if --rows does not say."""
-    batch, dtype = read_batch(options.file, options.columns), options.dtype or "float64"
+class _Given(NamedTuple):
+    """What the options name."""
+
+    derivation: Derivation
+    batch: Batch  # the derivation's first input
+    constants: dict[str, Any]  # eps, if it is given
+    upstream: dict[str, Any]  # the upstream gradient by its name, if it is given
+
+
+def _read(options: argparse.Namespace, rows: int | None = None) -> _Given:
+    """The batch that the options name, and what goes with it; ``rows`` of it, if --rows does not say."""
+    d, eps, dtype = derivation_named(options.derivation), options.eps, options.dtype or "float64"
+    if eps is not None and "eps" not in d.constants:
+        raise Unusable(f"--eps {eps:g}: there is no ε in {d.name}")
+    if eps is not None and not 0 <= eps < math.inf:
+        raise Unusable(f"--eps {eps:g}: it is added under a square root, and is a finite number from 0 on")
+    batch = read_batch(options.file, options.columns)
     _note(batch, *batch.notes)
-    dy = None
-    if options.upstream is not None:
-        upstream = read_batch(options.upstream)
-        _note(upstream, *upstream.notes)
-        dy = upstream.data.astype(dtype)
-        if dy.shape != batch.data.shape:
-            raise Unusable(f"{options.upstream}: the gradient has shape {dy.shape}, and the batch {batch.data.shape}")
+    upstream = _read_upstream(options.upstream, batch, d) if options.upstream is not None else None
     wanted = getattr(options, "rows", None)
     if wanted is not None and wanted < 1:
         raise Unusable(f"--rows {wanted}: a batch has at least one row")
@@ -360,14 +391,28 @@ def _read_batch(options: argparse.Namespace, rows: int | None = None) -> tuple[B
     if rows and not wanted and rows < len(batch.data):
         _note(batch, f"the first {rows} of {len(batch.data)} rows; --rows takes another number of them")
     rows = wanted or rows
+    if upstream is not None:
+        upstream = upstream.astype(dtype)[: rows or None] if upstream.ndim else upstream.astype(dtype)
     batch = batch._replace(data=batch.data[:rows].astype(dtype))
-    of_batch_norm = getattr(options, "derivation", "batch_norm") == "batch_norm"  # others may have no variance
-    constant = _constant(batch) if of_batch_norm else ""
-    if constant and options.eps == 0:
+    constant = _constant(batch) if d is BATCH_NORM else ""  # others may have no variance
+    if constant and eps == 0:
         raise Unusable(f"{batch.name}: {constant} and --eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an --eps > 0")
     if constant:
         _note(batch, f"{'one row' if len(batch.data) == 1 else constant}: variance 0, so x̂ is 0 and y is β")
-    return batch, None if dy is None else dy[:rows]
+    return _Given(d, batch, {} if eps is None else {"eps": eps}, {} if upstream is None else {d.upstream: upstream})
+
+
+def _read_upstream(path: str, batch: Batch, d: Derivation) -> Array:
+    """The upstream gradient in a file, of the shape that the result has for this batch."""
+    upstream = read_batch(path)
+    _note(upstream, *upstream.notes)
+    _, like = drawn(batch.data, d.constants.get("axis", 0), derivation=d)
+    if like.size == upstream.data.size == 1:  # a file has no arrays without axes
+        return upstream.data.reshape(like.shape)
+    if upstream.data.shape != like.shape:
+        what = f"the batch {like.shape}" if like.shape == batch.data.shape else f"{d.result} of {d.name} {like.shape}"
+        raise Unusable(f"{path}: the gradient has shape {upstream.data.shape}, and {what}")
+    return upstream.data
 
 
 def _note(batch: Batch, *notes: str) -> None:
@@ -386,26 +431,22 @@ def _constant(batch: Batch) -> str:
     return f"column {some} is constant" if len(names) == 1 else f"columns {some} are constant" if names else ""
 
 
-def _read(options: argparse.Namespace) -> tuple[Array, Array | None]:
-    batch, dy = _read_batch(options)
-    return batch.data, dy
-
-
-def _differentiated(x: Array, dy: Array | None, eps: float, seed: int, zoom: Zoom) -> Value:
-    """A batch norm of the batch after its backward pass: a Tensor, or for the scalars zoom an array of them."""
-    own, random_dy = drawn(x, seed=seed)
-    gamma, beta, random_dy = (value.astype(x.dtype) for value in (*own.values(), random_dy))
-    dy = random_dy if dy is None else dy
+def _differentiated(given: _Given, seed: int, zoom: Zoom = "equations") -> Value:
+    """The derivation's result for a batch, after its backward pass: a Tensor, or for the scalars zoom an array of them."""
+    d, x = given.derivation, given.batch.data
+    others, random = drawn(x, d.constants.get("axis", 0), seed, d)
+    upstream = given.upstream.get(d.upstream, random).astype(x.dtype)
+    inputs = {a: np.asarray(value, x.dtype) for a, value in ({d.inputs[0]: x} | others).items()}
     if zoom == "scalars":
-        y = batch_norm(scalars(x), scalars(gamma), scalars(beta), eps)
-        (y * dy).sum().backward()  # so that the gradient of each y is its dy
+        y = d(**{a: scalars(value) for a, value in inputs.items()}, **given.constants)
+        (y * upstream).sum().backward()  # so that the gradient of each y is its dy
     else:
-        y = batch_norm(Tensor(x), Tensor(gamma), Tensor(beta), eps)
-        y.backward(dy)
+        y = d(**{a: Tensor(value) for a, value in inputs.items()}, **given.constants)
+        y.backward(upstream)
     return y
 
 
-def _show(report: Report | Proof | Check) -> None:
+def _show(report: Report | Proof | Check, out: TextIO) -> None:
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 110).print(report)  # in a file, no formula is broken at 80 columns
+    Console(file=out, width=None if out.isatty() else 110).print(report)  # in a file, no formula is broken at 80 columns

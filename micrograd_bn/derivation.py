@@ -221,7 +221,8 @@ class Derivation:
         functions = list(equations)
         for function in functions:
             if not hasattr(function, "entry"):
-                raise ValueError(f"{name}: {function!r} is no equation: decorate it with @equation(number, 'output')")
+                what = getattr(function, "__name__", repr(function))
+                raise ValueError(f"{name}: {what} is no equation: decorate it with @equation(number, 'output')")
         edges, condensed, mistakes = list(edges), list(condensed), list(mistakes)
         self._given: dict[str, Any] = {
             "name": name,
@@ -250,7 +251,13 @@ class Derivation:
         self.no_gradient, self.domains = frozenset(self._given["no_gradient"]), dict(domains or {})
         self.shapes: dict[str, tuple[str, ...] | str] = {a: ("k",) if i else ("m", "k") for i, a in enumerate(self.inputs)}
         self.shapes |= shapes or {}
+        for argument in ("shapes", "domains", "no_gradient"):
+            self._check_names(argument, self._given[argument] or (), "inputs", self.inputs)
+        for a, dims in self.shapes.items():
+            if dims != "kept" and not (isinstance(dims, tuple) and all(isinstance(n, str) for n in dims)):
+                raise ValueError(f"{name}: a shape is a tuple of names such as ('m', 'k'), or 'kept', and {a!r} has {dims!r}")
         self.edges = self._all_edges(edges)
+        self._check_names("texts", texts or (), "variables and edges", (*self.variables, *[edge.number for edge in self.edges]))
         self.equations = tuple(self._with_text(e, "equation") for e in self.equations)
         given: dict[str | int, Symbol] = dict(texts or {})
         written = [replace(e, text=given[e.number][0], latex=given[e.number][1]) if e.number in given else e for e in self.edges]
@@ -392,6 +399,10 @@ class Derivation:
             known.add(e.output)
             numbers[e.number] = e.output
 
+    def _check_names(self, argument: str, names: Iterable[str | int], what: str, known: Iterable[str | int]) -> None:
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"{self.name}: {argument} names {unknown[0]!r}, and the {what} are {', '.join(map(str, known))}")
+
     def _all_edges(self, given: list[Edge]) -> tuple[Edge, ...]:
         """The author's edges, and one by the engine for each pair that has none."""
         pairs = {(e.output, a) for e in self.equations for a in e.inputs if a not in self.no_gradient}
@@ -407,12 +418,12 @@ class Derivation:
             if edge.number in taken and edge.number:
                 raise ValueError(f"{self.name}: number {edge.number} is used twice: each equation and each edge has its own")
             taken.add(edge.number)
-        following = (n for n in count(max(e.number for e in self.equations) + 1) if n not in taken)
+        following = (n for n in count(max(e.number for e in self.equations)) if n not in taken)
         edges = []
         for e in reversed(self.equations):
             for a in e.inputs:
                 if (e.output, a) in pairs:
-                    edge = written.get((e.output, a), Edge(0, e.output, a, "", "", None))
+                    edge = written.get((e.output, a), Edge(0, e.output, a))
                     name = f"∂{self.symbol(e.output)[0]}/∂{self.symbol(a)[0]}"
                     edges.append(replace(edge, number=edge.number or next(following), name=name))
         return tuple(sorted(edges, key=lambda edge: edge.number))
@@ -520,13 +531,36 @@ class Derivation:
         """All variables and constants by name, from the inputs, of any kind of number."""
         found, read = self.complete(values), None
         for e in self.equations:
-            result = evaluate(e.function, found)
+            try:
+                result = evaluate(e.function, found)
+            except ValueError as error:
+                if not (misfit := self._misfit(found)):
+                    raise
+                raise ValueError(f"{self.name}: {misfit} (equation ({e.number}): {error})") from error
+            if any(_tensors(found[a]) for a in e.inputs):
+                self._check_history(e, result)
             for _, t in _tensors(result):
                 if t.equation is not None:
                     read = read or self.with_constants(found)
                     t.equation = t.equation._replace(derivation=read, text=read.equation_of(e.output).text)
             found[e.output] = result
         return found
+
+    def _check_history(self, e: Equation, result: Value) -> None:
+        if not _tensors(result):
+            what = f"equation ({e.number}) makes {type(result).__name__} of Tensors, without a history"
+            raise TypeError(f"{self.name}: {what}: compose it of its inputs, and not of their .data or len()")
+
+    def _misfit(self, values: Mapping[str, Value]) -> str:
+        """How the inputs' shapes differ from the table's, if they do."""
+        sizes: dict[str, int] = {}
+        due, given = self.dimensions(), {a: shape(values[a]) for a in self.inputs}
+        named = [(n, size) for a in due for n, size in zip(due[a], given[a]) if not n.isdigit() and size != 1]
+        if all(len(due[a]) == len(given[a]) for a in due) and all(sizes.setdefault(n, size) == size for n, size in named):
+            return ""
+        odd = [a for a in due if len(due[a]) != len(given[a])] or list(due)
+        ours = ", ".join(f"{a} ({', '.join(due[a])})" for a in odd)
+        return f"its inputs are of shapes {ours}, and {' and '.join(f'{a} has {given[a]}' for a in odd)}"
 
     def backward(self, upstream: Value, **values: Value) -> dict[str, Value]:
         """All gradients by the variables' names, in the order in which they are complete, through the formulas.
@@ -565,6 +599,7 @@ class Derivation:
         """The same along all edges of an equation, by their inputs."""
         leaves = {a: v if isinstance(v := values[a], Tensor) else Tensor(v) for a in e.inputs}
         node = evaluate(e.function, {**self.constants, **values, **leaves})
+        self._check_history(e, node)
         recorded = isinstance(values[f"d{e.output}"], Tensor) or any(isinstance(values[a], Tensor) for a in e.inputs)
         found = adjoints(node, values[f"d{e.output}"], differentiable=recorded, stop=set(leaves.values()))
         return {a: found.get(leaf, leaf.data * 0) for a, leaf in leaves.items()}
@@ -573,7 +608,7 @@ class Derivation:
 def added_up(term: Value, to: Shape) -> Value:
     """A term for a value of shape ``to``, summed where that was repeated. ValueError if their shapes do not fit each other."""
     fits = broadcast_shape(shape(term), to)
-    if len(shape(term)) <= len(to) and fits == to:
+    if fits == to:
         return term
     return unbroadcast(term if shape(term) == fits else np.broadcast_to(term, fits), to)
 

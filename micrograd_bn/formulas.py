@@ -18,7 +18,7 @@ import numpy as np
 from .derivation import Derivation, Edge, Formula, Mistake, parameters, with_parameters
 from .engine import Tensor, in_order
 from .kinds import Value, apply
-from .shapes import Shape, array, axes, shape
+from .shapes import Shape, array, axes, count, shape
 
 Values: TypeAlias = Mapping[str, Value]
 Change: TypeAlias = Callable[..., Value]
@@ -147,6 +147,7 @@ WORDS: dict[str, tuple[str, int, tuple[int, ...]]] = {  # with the tightness tha
 }
 POWERS = {0.5: "√{}", 2: "{}²", 3: "{}³"}
 PRIMES = (7, 11, 13, 5, 3)  # sizes by which a number in a formula is known for a count: 77 for two axes together
+REDUCTIONS = ("sum", "mean", "max")
 NAMES_OF_AXES = {"m": "the batch", "k": "the features"}
 
 
@@ -213,13 +214,15 @@ class _Table:
             upstream = random.normal(size=shape(values[d.result]))
             gradients = {f"d{a}": g for a, g in d.backward(upstream, **values).items()}
         self.values = values | {d.upstream: upstream} | gradients
+        self.values["sizes"] = self.sizes
         self.ranks = {name: i for i, name in enumerate((*d.variables, d.upstream, *gradients))}
         words = set(re.findall(r"[^\W\d_]+", " ".join([*[e.text for e in d.equations], *[edge.text for edge in d.edges]])))
         self.counts: dict[float, str] = {}  # what sizes and their products are called: m, if not by the name of an axis
         for n in range(1, len(self.sizes) + 1):
-            for names in combinations(self.sizes, n):
-                own = n == 1 and (names[0] in words or "m" not in words)
-                self.counts[math.prod(self.sizes[name] for name in names)] = names[0] if own else "m"
+            for names in combinations(self.sizes, n):  # "m" on paper is a count that has no other name
+                own = "m" in self.sizes or (n == 1 and names[0] in words) or "m" not in words
+                self.counts[math.prod(self.sizes[name] for name in names)] = " ".join(names) if own else "m"
+        self.axes = NAMES_OF_AXES | {d.shapes[a][-1]: "the classes" for a, what in d.domains.items() if what == "probabilities"}
         self.equations = [self._place(e.number, f"{e.name}, equation ({e.number})", e.function, e.output) for e in d.equations]
         self.edges = [
             self._place(edge.number, f"{edge.name}, equation ({edge.number})", formula(d, edge), f"d{edge.output}", 1)
@@ -252,7 +255,7 @@ class _Table:
         text = self.counts.get(number) or {0.5: "½"}.get(number, f"{number:g}".replace("e-0", "e-"))
         squared = round(number**2, 9)
         text = f"√{self.counts[squared]}" if squared in self.counts else text
-        return sign + ({"2": "½", "½": "2"}.get(text, f"1/{text}") if inverse else text)
+        return sign + ({"2": "½", "½": "2"}.get(text, f"1/({text})" if " " in text else f"1/{text}") if inverse else text)
 
     def _known(self, a: Value, parts: Mapping[Tensor, Part]) -> Part:
         return parts[a] if isinstance(a, Tensor) else ("…" if shape(a) else self._number(float(a)), 3)
@@ -277,7 +280,7 @@ class _Table:
         """Axes by what goes along them, and by their numbers."""
         if len(over) != 1:
             return f"the axes {', '.join(map(str, over[:-1]))} and {over[-1]}"
-        name = NAMES_OF_AXES.get(next((n for n, known in self.sizes.items() if known == sizes[over[0]]), ""))
+        name = self.axes.get(next((n for n, known in self.sizes.items() if known == sizes[over[0]]), ""))
         return f"axis {over[0]}" if name is None else f"{name} (axis {over[0]})" if full else name
 
     # ---- the mistakes
@@ -309,18 +312,60 @@ class _Table:
         self, sizes: Shape, over: tuple[int, ...], operation: str, keepdims: bool = True
     ) -> Iterator[tuple[str, Change]]:
         """What can be wrong with a sum or a mean over some axes."""
-        m = self.counts.get(math.prod([sizes[i] for i in over]), "m")
-        briefly, fully = self._axes(sizes, over, full=False), self._axes(sizes, over)
+        briefly = self._axes(sizes, over, full=False)
         if operation == "sum":
             yield f"there is no sum over {briefly}", lambda v, a: a
+        for axis, words in self._other_axes(sizes, over):
+            yield f"the {operation} is {words}", partial(_reduced, operation, axis, keepdims)
+        share = self._number(math.prod([sizes[i] for i in over]), inverse=True)
+        other = (
+            f"there is a {share} too many (a mean for the sum over {briefly})" if operation == "sum" else f"the {share} is missing"
+        )
+        yield other, partial(_reduced, "mean" if operation == "sum" else "sum", over, keepdims)
+
+    def _other_axes(self, sizes: Shape, over: tuple[int, ...]) -> Iterator[tuple[int | None, str]]:
+        """What somebody may have taken for these axes, and how to say so."""
         for i, n in enumerate(sizes):
             if (i,) != over and n > 1:
-                what = f"the {operation} is over {self._axes(sizes, (i,))}, not over {fully},"
-                yield what, partial(_reduced, operation, i, keepdims)
+                yield i, f"over {self._axes(sizes, (i,))}, not over {self._axes(sizes, over)},"
         if len(over) < len(sizes):
-            yield f"the {operation} is over everything, not only over {fully},", partial(_reduced, operation, None, False)
-        other = f"there is a 1/{m} too many (a mean for the sum over {briefly})" if operation == "sum" else f"the 1/{m} is missing"
-        yield other, partial(_reduced, "mean" if operation == "sum" else "sum", over, keepdims)
+            yield None, f"over everything, not only over {self._axes(sizes, over)},"
+
+    def of_axes(self, place: _Place) -> Iterator[Mistake]:
+        """What a formula adds up, or takes the largest of, along other axes: all of it, or in a form one by one.
+
+        A form goes on with sums where people write means, and a mean goes along with how many numbers it is of.
+        """
+        known = dict(zip(place.steps.nodes, place.parts))
+        along: dict[tuple[Shape, tuple[int, ...]], dict[int, Tensor]] = {}
+        for i, node in enumerate(place.steps.nodes):
+            if node.primitive and node.primitive.name in REDUCTIONS:
+                sizes = shape(node.inputs[0])
+                along.setdefault((sizes, axes(len(sizes), node.params["axis"])), {})[i] = node
+        for (sizes, over), group in along.items():
+            for axis, words in self._other_axes(sizes, over):
+                if len(group) > 1:
+                    yield place.mistake(
+                        f"everything is taken {words}", {i: partial(_along, axis, node) for i, node in group.items()}
+                    )
+                if place in self.forms:
+                    means: dict[int, Change] = dict.fromkeys(group, partial(_as_mean, axis, over))
+                    for i, node in group.items():
+                        yield place.mistake(f"the mean of {self._known(node.inputs[0], known)[0]} is {words}", {i: means[i]})
+                    yield place.mistake(f"all means are {words}", means)
+
+    def of_shifts(self, place: _Place) -> Iterator[Mistake]:
+        """Without what is subtracted so that exp does not overflow, or with one number for all, so that it is 0."""
+        nodes = place.steps.nodes
+        shifts = [i for i, node in enumerate(nodes) if node.primitive and _shift(node)]
+        largest = [i for i, node in enumerate(nodes) if shifts and node.primitive and node.primitive.name == "max"]
+        for what, changes in (
+            ("is not subtracted before it", dict.fromkeys(shifts, lambda v, a, shift: a)),
+            ("that is subtracted before it is the largest of all", {i: partial(_along, None, nodes[i]) for i in largest}),
+        ):
+            if changes:
+                what = f"right while exp stays in the range of floats: the largest number {what},"
+                yield place.mistake(what, changes)._replace(loses_digits=True)
 
     def of_steps(self) -> tuple[list[Mistake], list[Mistake], list[Mistake]]:
         """Steps of formulas: what is missing in an edge's, what else is wrong with those; what is with equations, or wherever."""
@@ -337,6 +382,8 @@ class _Table:
                     everywhere.setdefault((what, whole), {}).update(mistake.formulas)
                 gone = place in self.edges and what.endswith(("is missing", "is forgotten"))
                 (forward if place in self.equations else missing if gone else changed).append(mistake)
+            further = [*self.of_axes(place), *self.of_shifts(place)]
+            (forward if place in self.equations else changed).extend(further)
         wherever = [Mistake(f"{what} wherever {whole} stands", f) for (what, whole), f in everywhere.items() if len(f) > 1]
         return missing, changed, [*forward, *wherever]
 
@@ -378,6 +425,12 @@ class _Table:
             for other in (n + 1, n - 1, n + 0.5, n - 0.5):
                 words = f"the power is {self._number(other)}, not {self._number(n)}," if other else "{whole} is missing"
                 yield partial(_to_the, other), None, words
+        if operation == "div" and not shape(m := node.inputs[1]) and not isinstance(m, Tensor) and abs(m) in self.counts:
+            right = self.counts[abs(m)]
+            yield lambda v, a, m: a / (m - 1), None, f"there is {right} − 1 for {right}"
+            for name in self.sizes:
+                if self.sizes[name] != m:
+                    yield partial(_divided_by, name), None, f"there is {self.counts[self.sizes[name]]} for {right}"
         if operation in ("sum", "mean"):
             sizes = shape(node.inputs[0])
             over = axes(len(sizes), node.params["axis"])
@@ -448,6 +501,24 @@ class _Table:
 
 def _reduced(operation: str, axis: Any, keepdims: bool, values: Values, a: Value) -> Value:
     return getattr(array(a), operation)(axis=axis, keepdims=keepdims)
+
+
+def _along(axis: int | None, node: Tensor, values: Values, a: Value) -> Value:
+    assert node.primitive
+    return apply(node.primitive.forward, [a], {**node.params, "axis": axis})
+
+
+def _as_mean(axis: int | None, over: tuple[int, ...], values: Values, a: Value) -> Value:
+    """The mean over other axes, where a sum stands that is divided by how many numbers it is of."""
+    return array(a).mean(axis=axis, keepdims=True) * count(a, over)
+
+
+def _divided_by(name: str, values: Values, a: Value, m: Value) -> Value:
+    return a / values["sizes"][name]
+
+
+def _unshifted(values: Values, a: Value, shift: Value) -> Value:
+    return a
 
 
 def _to_the(exponent: float, values: Values, a: Value) -> Value:

@@ -59,15 +59,15 @@ def as_data(value: Any) -> Any:
 
 
 def as_constant(value: Any, like: Any) -> Any:
-    """A constant that meets the number ``like``: a sequence becomes an array; integers and NumPy's single numbers take its dtype,
-    so that float32 stays float32. Other kinds stay as they are. Raises TypeError for masked arrays and complex numbers."""
+    """A constant that meets the number ``like``: a sequence becomes an array; integers and single numbers take its dtype, so that
+    float32 stays float32. Other kinds stay as they are. Raises TypeError for masked arrays and complex numbers."""
     if type(value) is float or type(value) is int or is_tensor(value):
         return value
     value = _unmasked(np.asarray(value) if isinstance(value, (list, tuple)) else value)
     kind, dtype = getattr(getattr(value, "dtype", None), "kind", ""), getattr(like, "dtype", None)
     if kind == "c":
         raise TypeError(f"a Tensor is computed with real numbers, and these are {value.dtype}: take their .real, or their abs()")
-    single = isinstance(value, np.number)
+    single = isinstance(value, np.number) or (type(value) is np.ndarray and not value.ndim)
     if single and (dtype is None or dtype.kind == "O"):
         return value.item()  # a float, a Decimal: they mix with Python's own numbers only
     if (kind in ("i", "u") or single) and dtype is not None and dtype.kind == "f":

@@ -30,7 +30,7 @@ from .faults import listed
 from .formulas import PLAIN, Changed, formula, mistakes_in
 from .kinds import Array, Value
 from .numbers.running import Running, running
-from .shapes import shape
+from .shapes import Shape, shape
 
 # The derivation's own way to compute is within its bound; another right one, as the condensed form, rounds in other places.
 OTHER_WAYS = 8
@@ -58,9 +58,11 @@ class Computed(dict[str, Value]):
         mistakes: Sequence[Mistake] = (),
         form: Form = AS_DERIVED,
         evaluate: Callable[[Formula, Mapping[str, Value]], Value] = evaluate,
+        shapes: Mapping[str, Shape] = MappingProxyType({}),
     ):
         super().__init__(values)
         self.derivation, self.mistakes, self.form, self.evaluate = d, mistakes, form, evaluate
+        self.shapes = shapes  # of the variables, where a mistake may give them others: on paper a sum goes where it should
         self.used: dict[Any, Formula] = {}  # the formulas that were needed
 
     def __missing__(self, name: str) -> Value:
@@ -80,8 +82,11 @@ class Computed(dict[str, Value]):
             return self._formula(variable, self.form.formulas[variable])
         edges = self.derivation.leaving(variable)
         first, *others = [self._term(edge) for edge in edges]
-        total, to = sum(others, first), shape(self[variable])
+        total, to = sum(others, first), self._shape(variable)
         return np.broadcast_to(total, to) if shape(total) != to and not any(map(self._summed_otherwise, edges)) else total
+
+    def _shape(self, variable: str) -> Shape:
+        return self.shapes[variable] if variable in self.shapes else shape(self[variable])
 
     def _summed_otherwise(self, edge: Edge) -> bool:
         """Whether a mistake may have left another shape; the engine's formulas have their sums in them."""
@@ -92,7 +97,7 @@ class Computed(dict[str, Value]):
         function = self.form.formulas.get(edge.number, formula(self.derivation, edge))
         term = self._formula(edge.number, function)
         if not self._summed_otherwise(edge):
-            return added_up(term, shape(self[edge.input]))
+            return added_up(term, self._shape(edge.input))
         for mistake in self.mistakes:
             term = mistake.sums.get(edge.number, lambda term: term)(term)
         return term
@@ -147,6 +152,11 @@ class Trial(NamedTuple):
         errors: Array = np.abs(self.got[name] - self.truth[name].value) / np.where(size > 0, size, 1)
         return errors
 
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Of the variables whose gradients are known."""
+        return {name: truth.value.shape for name, truth in self.truth.items()}
+
     def given(self, upstream: Iterable[str]) -> dict[str, Array]:
         """Those of the gradients named ``upstream`` that f returned."""
         return {name: self.got[name] for name in upstream if name in self.got}
@@ -160,11 +170,12 @@ def predict(
     mistakes: Sequence[Mistake] = (),
     form: Form = AS_DERIVED,
     given: Mapping[str, Array] = MappingProxyType({}),
+    shapes: Mapping[str, Shape] = MappingProxyType({}),
 ) -> dict[str, Prediction]:
     """Gradients with these mistakes made, for numbers of ``dtype``; ``given`` are gradients to go on with."""
     number = running(dtype, np.longdouble)
     exact = {a: v if isinstance(v, PLAIN) else number(v) for a, v in values.items()}
-    computed = Computed(d, exact | {f"d{a}": number(g) for a, g in given.items()}, mistakes, form)
+    computed = Computed(d, exact | {f"d{a}": number(g) for a, g in given.items()}, mistakes, form, shapes=shapes)
     found = {}
     for name in names:
         gradient: Running = number.lift(computed[f"d{name}"])
@@ -203,8 +214,13 @@ class Case:
 
     @cached_property
     def best(self) -> Trial:
-        """A batch on which it is wrong, the largest."""
-        return max(self.trials, key=lambda trial: (trial.off(self.name).any(), trial.truth[self.name].value.size))
+        """A batch on which it is wrong, in finite numbers if there are any, the largest."""
+
+        def telling(trial: Trial) -> tuple[bool, bool, int]:
+            off, finite = trial.off(self.name), np.isfinite(trial.got[self.name])
+            return bool((off & finite).any()), bool(off.any()), trial.truth[self.name].value.size
+
+        return max(self.trials, key=telling)
 
     def agrees(self, predicted: Callable[[Trial], Prediction], loses_digits: bool = False) -> bool:
         """Whether f's numbers are the ones predicted, on every batch, where that means something."""
@@ -230,8 +246,8 @@ class Case:
 
         def predicted(trial: Trial) -> Prediction:
             given = trial.given(way.upstream)
-            found = predict(self.derivation, trial.values, dtype or trial.dtype, [self.name], mistakes, way.form, given)
-            return found[self.name]
+            how = (trial.values, dtype or trial.dtype, [self.name], mistakes, way.form, given, trial.shapes)
+            return predict(self.derivation, *how)[self.name]
 
         return self.agrees(predicted, any(mistake.loses_digits for mistake in mistakes))
 
@@ -250,7 +266,7 @@ class Case:
 
     def _computed(self, way: Way, mistakes: Sequence[Mistake]) -> Computed:
         given = {f"d{a}": g for a, g in self.best.given(way.upstream).items()}
-        return Computed(self.derivation, self.best.values | given, mistakes, way.form)
+        return Computed(self.derivation, self.best.values | given, mistakes, way.form, shapes=self.best.shapes)
 
     def value(self, way: Way, mistakes: Sequence[Mistake]) -> Value:
         """What these mistakes give on the best batch, without its rounding."""
@@ -316,7 +332,8 @@ def _one_of(case: Case, mistakes: Sequence[Mistake]) -> list[str]:
         causes: list[Mistake] = []
         for mistake in case.relevant(way, mistakes):
             new = not any(mistake.places >= cause.places for cause in causes)
-            if new and case.comes_close(way, [mistake]) and case.explained_by(mistake, way=way):
+            close = mistake.loses_digits or case.comes_close(way, [mistake])
+            if new and close and case.explained_by(mistake, way=way):
                 causes.append(mistake)
         if causes:
             return [cause.why for cause in causes]

@@ -62,7 +62,9 @@ class Page(Concrete):
             return None
         page = escape(self.read_text(encoding="utf-8"))
         style = "box-sizing: border-box; width: 100%; height: 820px; border: 1px solid #8886; resize: vertical"
-        frame = f'<iframe srcdoc="{page}" sandbox="allow-scripts" title="{escape(self.name)}" style="{style}"></iframe>'
+        # what is inside shows where frames are taken out: in a notebook that is not trusted, or on GitHub
+        instead = f"{escape(self.name)} is a page; it shows here once the cell is run, or the notebook trusted."
+        frame = f'<iframe srcdoc="{page}" sandbox="allow-scripts" title="{escape(self.name)}" style="{style}">{instead}</iframe>'
         return f"{frame}\n<script>{AS_TALL_AS_IT_NEEDS}</script>"
 
 

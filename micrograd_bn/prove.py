@@ -65,7 +65,7 @@ class Proof(NamedTuple):
             _, _, difference = next(islice(prover.differences(), place, None))
             rest = difference()
             if rest is not None and (found := prover.numbers(rest)):
-                return f"at m = {m}, {found}"
+                return f"at m = {m}{found}"
         return ""
 
     def __rich__(self) -> Table:
@@ -225,7 +225,7 @@ class Prover:
         return text + bracket + place, latex
 
     def numbers(self, rest: Any) -> str:
-        """Small numbers for the symbols of a difference at which it is not 0, and what it is there; "" if none are found."""
+        """Small numbers for the symbols at which it is not 0, and what it is there, ", x = 1: 2"; "" if none are found."""
         rest = self.kind.without_roots(rest)
         symbols = self.kind.elements(rest)
         for attempt in range(50):
@@ -233,7 +233,7 @@ class Prover:
             values = {s: random.choice([1, 2] if s.is_positive else [1, 2, 0, -1]) for s in symbols}
             value = self.sympy.N(rest.subs(values), 4)
             if value.is_Float and abs(value) > 1e-9:
-                given = ", ".join(f"{self._called(s.name)[0]} = {n}" for s, n in values.items())
+                given = "".join(f", {self._called(s.name)[0]} = {n}" for s, n in values.items())
                 return f"{given}: {float(value):.4g}".replace("-", "−")
         return ""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from multiprocessing import get_context
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
+from threading import current_thread, main_thread
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,10 @@ from .derivation import Derivation
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+
+
+THEIRS: set[str] = set()  # the files that ``module`` was asked for
+PACKAGE = str(Path(__file__).parent)
 
 
 class DidNotRun(RuntimeError):
@@ -39,7 +46,8 @@ def check_file(target: str, timeout: float = 60, seed: int = 0, derivation: str 
     receiver, sender = get_context("spawn").Pipe(duplex=False)
     arguments = (str(Path(path).absolute()), name, seed, derivation, sender)
     child = get_context("spawn").Process(target=_check_in_child, args=arguments)
-    child.start()
+    with _without_interrupts():
+        child.start()
     sender.close()  # so that the child holds the only one, and its end is seen here
     try:
         result = receiver.recv() if receiver.poll(timeout) else f"not done after {timeout:g} seconds, so stopped"
@@ -53,10 +61,23 @@ def check_file(target: str, timeout: float = 60, seed: int = 0, derivation: str 
     return result
 
 
-def module(path: str) -> ModuleType:
-    """A file of Python, imported as what it is called; what it prints goes to stderr, for stdout is the command's own.
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What is started here never hears Ctrl-C, which a terminal sends to all: whoever started it does, and ends it."""
+    if current_thread() is not main_thread():  # where it is not heard anyway
+        yield
+        return
+    before = signal(SIGINT, SIG_IGN)
+    try:
+        yield
+    finally:
+        signal(SIGINT, before)
 
-    Raises FileNotFoundError, ImportError, and whatever it raises.
+
+def module(path: str) -> ModuleType:
+    """A file of Python, imported as what it is called.
+
+    Raises FileNotFoundError, ImportError for a file with another ending, and DidNotRun for whatever it raises.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
@@ -64,8 +85,11 @@ def module(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
     found = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    with redirect_stdout(sys.stderr):
+    THEIRS.add(str(spec.origin))
+    try:
         spec.loader.exec_module(found)
+    except (Exception, SystemExit) as error:
+        raise DidNotRun(crash(error, str(spec.origin))) from error
     return found
 
 
@@ -84,16 +108,25 @@ def derivation_named(name: str) -> Derivation:
     return derivation
 
 
+def in_their_code(error: BaseException) -> str | None:
+    """``crash`` of an error in a function of a file that ``module`` was asked for; None if it was not there."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__) if frame.filename in THEIRS]
+    return crash(error, files[0]) if files else None
+
+
 def crash(error: BaseException, path: str = "") -> str:
     """An error as whoever wrote the code needs it: what it is, on which batch, and the traceback's last lines, from their code on.
 
-    That is the function that raised it, or the first line in the file ``path``.
+    That is the function that raised it, or the first line in the file ``path``; lines of this package are none of theirs.
     """
     if isinstance(error, FunctionRaised) and error.__cause__:
         text, frames = str(error), traceback.extract_tb(error.__cause__.__traceback__)[1:]
     else:
         text, frames = "".join(traceback.format_exception_only(error)), traceback.extract_tb(error.__traceback__)
         frames = frames[next((i for i, frame in enumerate(frames) if frame.filename == path), len(frames)) :]
+    frames = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
+    if isinstance(error, SyntaxError) and path not in text:
+        text = f"{path}: {text}"
     return "".join([text.strip(), "\n", *traceback.format_list(frames[-5:])]).rstrip()
 
 
@@ -107,6 +140,8 @@ def _check_in_child(path: str, name: str, seed: int, derivation: str, sender: Co
             result: Check | str = f"there is no function {name!r} in it"
             if callable(function):
                 result = check_backward(function, derivation=derivation_named(derivation), seed=seed)
+    except DidNotRun as error:
+        result = str(error)
     except BaseException as error:  # SystemExit is a crash here, too
         result = crash(error, path)
     sender.send(result)

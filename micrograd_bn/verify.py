@@ -195,7 +195,6 @@ def drawn(
 ) -> tuple[dict[str, Array], Array]:
     """The inputs after the first one that are not given, and an upstream gradient: of the derivation's shapes, from its domains."""
     random = np.random.default_rng(seed)
-    kept = tuple(1 if i in axes(x.ndim, axis) else n for i, n in enumerate(x.shape))
     sizes: dict[str, int] = {}
     for name, array in ({derivation.inputs[0]: x} | dict(given)).items():
         dims = derivation.shapes[name]
@@ -203,7 +202,10 @@ def drawn(
     inputs: dict[str, Array] = {}
     for name in derivation.inputs[1:]:
         dims = derivation.shapes[name]
-        to = kept if dims == "kept" else tuple(int(n) if n.isdigit() else sizes.setdefault(n, 3) for n in dims)
+        if dims == "kept":
+            to = tuple(1 if i in axes(x.ndim, axis) else n for i, n in enumerate(x.shape))
+        else:
+            to = tuple(int(n) if n.isdigit() else sizes.setdefault(n, 3) for n in dims)
         domain = derivation.domains.get(name, "")
         inputs[name] = np.asarray(DOMAINS[domain](random, to))
     known = {derivation.inputs[0]: np.asarray(x, dtype=float)} | inputs | {k: np.asarray(v, dtype=float) for k, v in given.items()}

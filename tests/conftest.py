@@ -14,7 +14,8 @@ settings.load_profile("default")
 
 # What make test does without: which tests need it, and how to have it.
 EXTRAS = {
-    ("playwright", "Chromium"): "browser: with Chromium on PATH (apt install chromium), `make .venv/browser test` runs them",
+    ("playwright", "Chromium", "Firefox"): "browser: with Chromium and Firefox on PATH (apt install chromium firefox-esr), "
+    "`make .venv/browser test` runs them",
     ("nbclient", "IPython"): "notebook: `make .venv/notebooks test` runs them",
     ("pdoc", "markdown2"): "site: `make .venv/site test` runs them",
     ("nbgrader", "otter"): "grader: `make .venv/graders test` runs them",

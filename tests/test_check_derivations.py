@@ -212,12 +212,12 @@ NORMS = [
     ("dx_hat * -1 /", "dy * -1 /", "mu", "γ is forgotten (dy stands for dx̂) in ∂x̂/∂μ, equation (10)"),
     ("dmu / m", "dmu", "x", "is missing in ∂μ/∂x, equation (11)"),
     (" + dmu / m", "", "x", "dx lacks the path through μ, equation (11)"),
-    ("dmu / m", "dmu / (m - 1)", "x", "there is m − 1 for m in ∂μ/∂x, equation (11)"),
+    ("dmu / m", "dmu / (m - 1)", "x", "there is {m} − 1 for {m} in ∂μ/∂x, equation (11)"),
     (
         ".sum(axis=1, keepdims=True) / m\n    x_hat",
         ".sum(axis=1, keepdims=True) / (m - 1)\n    x_hat",
         "gamma",
-        "the variance divides by m − 1, not by m, in equation (2)",
+        "the variance divides by {m} − 1, not by {m}, in equation (2)",
     ),
     (
         "np.sqrt(var + eps)\n    dx_hat",
@@ -228,13 +228,18 @@ NORMS = [
 ]
 PLANTED = {
     "LAYER_NORM": [
-        *NORMS,
+        *[(*rest, words.replace("{m}", "k")) for *rest, words in NORMS],
+        ("x.sum(axis=1, keepdims=True) / m", "x.mean(axis=0)", "gamma", "μ is taken over the batch (axis 0), not over the"),
+        ("x.sum(axis=1, keepdims=True) / m", "x.mean(axis=0)", "mu", "μ is taken over the batch (axis 0), not over the"),
         ("(dy * x_hat).sum(axis=0)", "(dy * x_hat).sum(axis=1)", "gamma", "the sum is over the features (axis 1)"),
         ("dy.sum(axis=0)", "dy.mean(axis=0)", "beta", "(a mean for the sum over the batch) in ∂y/∂β, equation (6)"),
         ('"dbeta": dbeta', '"dbeta": dy.sum()', "beta", "the sum is over everything, not only over the batch (axis 0), in ∂y/∂β"),
     ],
     "GROUP_NORM": [
-        *[(old.replace("axis=1", "axis=over"), new.replace("axis=1", "axis=over"), *rest) for old, new, *rest in NORMS],
+        *[
+            (old.replace("axis=1", "axis=over"), new.replace("axis=1", "axis=over"), name, words.replace("{m}", "c h w"))
+            for old, new, name, words in NORMS
+        ],
         ("dy.sum(axis=(0, 3, 4))[..., None, None]", "dy", "beta", "there is no sum over the axes 0, 3 and 4 in ∂y/∂β"),
     ],
     "RMS_NORM": [
@@ -253,11 +258,14 @@ PLANTED = {
     ],
     "SOFTMAX_CROSS_ENTROPY": [
         ("dl * -t / m", "dl * -t", "log_p", "the 1/m is missing in ∂l/∂log p, equation (4)"),
+        ("dl * -t / m", "dl * -t / z.shape[1]", "log_p", "there is k for m in ∂l/∂log p, equation (4)"),
+        ("dl * -t / m", "dl * -t / (m - 1)", "log_p", "there is m − 1 for m in ∂l/∂log p, equation (4)"),
+        ("dl * -t / m", "dl * -t / z.size", "log_p", "there is a 1/k too many in ∂l/∂log p, equation (4)"),
         ("dl * -t / m", "dl * t / m", "log_p", "the sign is wrong in ∂l/∂log p, equation (4)"),
         ("dl * -t / m", "-t / m", "log_p", "dl is forgotten in ∂l/∂log p, equation (4)"),
         ("(dlog_p * -1).sum(axis=1)", "dlog_p.sum(axis=1)", "s", "the sign is wrong in ∂log p/∂s, equation (6)"),
-        ("(dlog_p * -1).sum(axis=1)", "-dlog_p", "s", "there is no sum over the features in ∂log p/∂s, equation (6)"),
-        ("(dlog_p * -1).sum(axis=1)", "-dlog_p.mean(axis=1)", "s", "(a mean for the sum over the features) in ∂log p/∂s"),
+        ("(dlog_p * -1).sum(axis=1)", "-dlog_p", "s", "there is no sum over the classes in ∂log p/∂s, equation (6)"),
+        ("(dlog_p * -1).sum(axis=1)", "-dlog_p.mean(axis=1)", "s", "there is a 1/k too many (a mean for the sum over the classes)"),
         ("np.exp(z - s)", "np.exp(z)", "z", "z stands for z − s in ∂s/∂z, equation (7)"),
         ("np.exp(z - s)", "(z - s)", "z", "exp is forgotten in ∂s/∂z, equation (7)"),
         ("dlog_p + ds", "ds", "z", "dz lacks the path through log p, equation (5)"),
@@ -305,6 +313,41 @@ def test_a_planted_mistake_is_explained_by_its_own_cause(name, old, new, variabl
     assert row.verdict in ("wrong", "wrong shape")
     assert words in row.why
     assert "with the same numbers" not in row.why
+
+
+LAYER, CLASSES = "the batch (axis 0), not over the features (axis 1)", "the batch (axis 0), not over the classes (axis 1)"
+MEAN_DX_HAT, MEAN_X_HAT = ("g.mean(-1", "g.mean(0"), ("(g * x_hat).mean(-1", "(g * x_hat).mean(0")
+MEAN_X, VAR_X = ("x.mean(-1", "x.mean(0"), ("x.var(-1", "x.var(0")
+IN_FLOATS = "right while exp stays in the range of floats: the largest number"
+CONDENSED = [
+    ("LAYER_NORM", MEAN_X, f"μ is taken over {LAYER}, equation (1)"),
+    ("LAYER_NORM", VAR_X, f"σ² is taken over {LAYER}, equation (2)"),
+    ("LAYER_NORM", (*MEAN_X, *VAR_X), f"μ and σ² are taken over {LAYER}, equations (1) and (2)"),
+    ("LAYER_NORM", (*MEAN_X, *VAR_X, *MEAN_DX_HAT, *MEAN_X_HAT), f"μ and σ² are taken over {LAYER}, equations (1) and (2)"),
+    ("LAYER_NORM", MEAN_DX_HAT, f"the mean of dx̂ is over {LAYER}, in the condensed form of dx"),
+    ("LAYER_NORM", MEAN_X_HAT, f"the mean of dx̂ x̂ is over {LAYER}, in the condensed form of dx"),
+    ("LAYER_NORM", (*MEAN_DX_HAT, *MEAN_X_HAT), f"all means are over {LAYER}, in the condensed form of dx"),
+    ("LAYER_NORM", ("g.mean(-1, keepdims=True)", "g.mean()"), "the mean of dx̂ is over everything, not only over the features"),
+    ("LAYER_NORM", ("x.var(-1, keepdims=True) + eps", "x.var(-1, keepdims=True)"), "ε is forgotten"),
+    ("SOFTMAX_CROSS_ENTROPY", ("(p - t) / len(z)", "(p - t)"), "the 1/m is missing"),
+    ("SOFTMAX_CROSS_ENTROPY", ("(p - t) / len(z)", "p / len(z)"), "dz lacks the path through log p"),
+    ("SOFTMAX_CROSS_ENTROPY", ("axis=1", "axis=0"), f"everything is taken over {CLASSES}, in s, equation (1)"),
+    ("SOFTMAX_CROSS_ENTROPY", ("e.sum(axis=1", "e.sum(axis=0"), f"the sum is over {CLASSES}, in s, equation (1)"),
+    ("SOFTMAX_CROSS_ENTROPY", ("z - z.max(axis=1, keepdims=True)", "z"), f"{IN_FLOATS} is not subtracted before it"),
+    (
+        "SOFTMAX_CROSS_ENTROPY",
+        ("z.max(axis=1, keepdims=True)", "z.max()"),
+        f"{IN_FLOATS} that is subtracted before it is the largest of all",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "words"), CONDENSED)
+def test_a_wrong_axis_is_named_in_the_condensed_form_and_so_is_an_overflow(name, changes, words):
+    check = check_backward(edited(PASSES[name][1], *changes), derivation=getattr(derivations, name))
+    why = [row.why for row in check.rows if not row.ok]
+    assert why
+    assert all(words in text and "with the same numbers" not in text for text in why)
 
 
 # ---- A derivation as a user writes it: forward equations alone

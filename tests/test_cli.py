@@ -1,6 +1,7 @@
 """The command line, as a user calls it."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import cli, verify
+from micrograd_bn.submission import derivation_named
 
 
 def test_verify_shows_the_report_on_iris(capsys):
@@ -55,6 +57,9 @@ def test_a_row_that_differs_is_exit_code_1(monkeypatch, capsys):
         ("a,b\n1,2\n", ["--eps", "0"], "columns 'a', 'b' are constant and --eps is 0"),
         ("a,b\n0.1,2\n0.1,4\n0.1,3\n", ["--eps", "0"], "column 'a' is constant"),  # whose computed variance is not 0
         ("a,b\n1,2\n3,4\n", ["--columns", "c"], "no column 'c'"),
+        ("a,b\n1,2\n3,4\n", ["--eps", "nan"], "--eps nan: it is added under a square root, and is a finite number from 0 on"),
+        ("a,b\n1,2\n3,4\n", ["--eps", "1", "--derivation", "linear"], "--eps 1: there is no ε in linear"),
+        ("a,b\n1,2\n", ["--derivation", "group_norm"], "its inputs are of shapes x (n, g, c, h, w), and x has (1, 2)"),
         ("a,b\n1,2\n3,4\n", ["--digits", "30", "--dtype", "float64"], "--digits computes in decimals, and --dtype"),
     ],
 )
@@ -83,6 +88,20 @@ def test_an_option_out_of_range_is_named(capsys, arguments, message):
         cli.main(arguments)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_a_command_the_commands_are_listed_and_each_says_what_it_does(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main([]) == 2
+    shown = capsys.readouterr().out
+    commands = re.findall(r"(?m)^    ([a-z]+)\b", shown)
+    assert len(commands) == 10
+    for command in commands:
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        usage, what, *_ = capsys.readouterr().out.split("\n\n")
+        assert usage.startswith(f"usage: micrograd-bn {command} ")
+        assert what[1:] in shown
 
 
 def test_the_version_is_that_of_what_is_installed(capsys):
@@ -156,6 +175,49 @@ def test_the_demo_does_the_whole_job(tmp_path, monkeypatch, capsys):
     assert made == ["equations.svg", "page.html", "primitives.svg", "scalars.svg"]
 
 
+@pytest.mark.parametrize("derivation", ["layer_norm", "rms_norm", "softmax_cross_entropy"])
+def test_another_derivation_is_drawn_and_has_its_page(tmp_path, monkeypatch, capsys, derivation):
+    monkeypatch.chdir(tmp_path)
+    for command in ("draw -o g.dot", "draw --zoom scalars -o s.dot", "explore -o p.html"):
+        assert cli.main([*command.split(), "--rows", "2", "--derivation", derivation]) == 0
+    assert "variance 0" not in capsys.readouterr().err
+    equation = derivation_named(derivation).equations[-1].text
+    assert all(equation in (tmp_path / name).read_text(encoding="utf-8").replace("\\ ", " ") for name in ("g.dot", "p.html"))
+
+
+def test_the_upstream_gradient_has_the_results_shape(tmp_path, capsys):
+    dy, dl, x = (tmp_path / name for name in ("dy.npy", "dl.csv", "x.csv"))
+    x.write_text("a,b\n1,2\n3,4\n")
+    dl.write_text("l\n0.5\n")
+    np.save(dy, np.ones((2, 3)))
+    for derivation, path in (("linear", dy), ("softmax_cross_entropy", dl)):
+        for command in ("verify", "draw"):
+            out = ["-o", str(tmp_path / "graph.svg")] if command == "draw" else []
+            assert cli.main([command, str(x), "--derivation", derivation, "--upstream", str(path), *out]) == 0
+    capsys.readouterr()
+    assert cli.main(["verify", str(x), "--derivation", "linear", "--upstream", str(x)]) == 2
+    assert "the gradient has shape (2, 2), and y of linear (2, 3)" in capsys.readouterr().err
+
+
+def test_an_error_in_a_users_file_is_shown_with_its_lines_and_one_of_ours_is_not_hidden(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "late.py").write_text("def f(x):\n    return undefined\n", encoding="utf-8")
+    (tmp_path / "early.py").write_text("import sys\nsys.exit()\n", encoding="utf-8")
+    for name, words in (
+        ("late", ["NameError: name 'undefined'", "line 2, in f"]),
+        ("early", ["SystemExit", "line 2, in <module>"]),
+    ):
+        assert cli.main(["write", f"{name}.py:f", "--shape", "3"]) == 2
+        err = capsys.readouterr().err
+        assert all(word in err for word in words)
+        assert "cli.py" not in err
+    assert cli.main(["write", "layer_norm", "--shape", "999999,99999999"]) == 2
+    assert "Unable to allocate" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "trace", lambda *arguments, **how: {}["ours"])
+    with pytest.raises(KeyError, match="ours"):
+        cli.main(["write", "layer_norm", "--shape", "3,4"])
+
+
 def test_draw_at_every_zoom_and_explore(tmp_path, capsys):
     for zoom in ("equations", "primitives", "scalars"):
         path = tmp_path / f"{zoom}.svg"
@@ -203,10 +265,12 @@ def test_the_modules_that_users_reach_for_come_with_the_package():
 def test_what_a_users_file_prints_is_not_in_the_output(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = (
-        "from micrograd_bn import Derivation, equation\nprint('hello')\nD = Derivation('d', [equation(1, 'y')(lambda x: x * x)])\n"
+        "from micrograd_bn import Derivation, equation\nprint('hello')\n"
+        "D = Derivation('d', [equation(1, 'y')(lambda x: print('later') or x * x)])\n"
     )
     (tmp_path / "mine.py").write_text(code, encoding="utf-8")
     assert cli.main(["verify", "--json", "--derivation", "mine.py:D"]) == 0
     shown = capfd.readouterr()
     assert json.loads(shown.out)["ok"]
     assert "hello" in shown.err
+    assert "later" in shown.err

@@ -8,7 +8,7 @@ import pytest
 
 from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, verify
 from micrograd_bn.batchnorm import mean
-from micrograd_bn.derivation import Edge
+from micrograd_bn.derivation import Edge, Gradient
 from micrograd_bn.verify import drawn, values_on_paper
 from tests.conftest import optional
 
@@ -108,6 +108,30 @@ def test_a_claim_leaves_the_other_edges_their_numbers():
     assert [(e.number, e.name) for e in claimed.edges] == [(e.number, e.name) for e in WEIGHT_NORM.edges]
 
 
+def test_numbers_that_are_not_given_are_the_free_ones_after_the_equations():
+    d = Derivation("d", [number(2, "a"), number(7, "y", lambda a, w: a * w)], [Edge(9, "y", "w", function=lambda dy, a: dy * a)])
+    assert [(edge.number, edge.output, edge.input) for edge in d.edges] == [(8, "y", "a"), (9, "y", "w"), (10, "a", "x")]
+
+
+def test_on_the_terminal_all_entries_are_called_by_their_symbols():
+    double, x_max = number(1, "mu", lambda gamma: gamma * 2), number(2, "x_max", lambda mu: mu * 3)
+    condensed = Gradient((3, 4), "gamma", function=lambda dx_max: dx_max * 6)
+    d = Derivation("d", [double, x_max], texts={3: ("three", "3")}, condensed=[condensed])
+    entries = (*d.equations, *d.edges, *d.gradients, *d.condensed)
+    assert [entry.name for entry in entries] == ["μ", "x_max", "∂x_max/∂μ", "∂μ/∂γ", "dμ", "dγ", "dγ"]
+    assert (d.edges[0].text, d.edges[0].latex, d.symbol("x_max")[1]) == ("three", "3", r"x_{\mathrm{max}}")
+    for entry in entries:
+        with pytest.raises(AttributeError, match="name"):
+            entry.name = "another"
+
+
+def test_a_text_that_is_not_given_is_written_beside_the_one_that_is():
+    twice = [equation(1, "y", **{of: "as given"})(lambda x: 2 * x) for of in ("text", "latex")]
+    text, latex = [Derivation("d", [function]).equations[0] for function in twice]
+    assert (text.text, text.latex) == ("as given", r"y = 2 \, x")
+    assert (latex.text, latex.latex) == ("2 x", "as given")
+
+
 def test_a_users_derivation_has_a_report_that_says_where_the_engine_is_alone():
     report = verify(random.normal(size=(3, 4)), derivation=WEIGHT_NORM)
     assert report.ok
@@ -199,10 +223,22 @@ def number(n, output, function=lambda x: x):
         ),
         (lambda: Derivation("d", [number(1, "a")], [Edge(2, "a", "z", "", "", None)]), r"edge \(2\) is of 'a' with respect to 'z'"),
         (lambda: Derivation("d", [number(1, "a")], [Edge(1, "a", "x", "", "", None)]), "number 1 is used twice"),
+        (lambda: Derivation("d", [number(1, "a")], shapes={"y": ("m",)}), "d: shapes names 'y', and the inputs are x"),
+        (lambda: Derivation("d", [number(1, "a")], shapes={"x": ("m", 3)}), r"a shape is a tuple of names .* 'x' has \('m', 3\)"),
+        (lambda: Derivation("d", [number(1, "a")], domains={"a": "scale"}), "d: domains names 'a'"),
+        (lambda: Derivation("d", [number(1, "a")], no_gradient=["b"]), "d: no_gradient names 'b'"),
+        (lambda: Derivation("d", [number(1, "a")], texts={3: ("", "")}), "texts names 3, and the variables and edges are x, a, 2"),
         (
-            lambda: verify(1.0, derivation=Derivation("d", [equation(1, "a", latex=r"a = \frac{x")(lambda x: x)])),
-            "LaTeX of 1, a, does",
+            lambda: derivations.LINEAR(np.ones((2, 3)), np.ones((2, 4)), np.ones(2)),
+            r"shapes x \(m, k\), w \(n, k\), b \(n\), and x has \(2, 3\) and w has \(2, 4\)",
         ),
+        *[
+            (
+                lambda latex=latex: verify(1.0, derivation=Derivation("d", [equation(1, "a", latex=latex)(lambda x: x)])),
+                "LaTeX of 1, a, does",
+            )
+            for latex in (r"a = \frac{x", "a = x}")
+        ],
     ],
 )
 def test_a_table_that_is_none_is_refused_by_name(make, message):
@@ -268,6 +304,27 @@ def test_a_formula_that_names_what_there_is_not_is_told_what_there_is():
     d = Derivation("claimed", [e.function for e in WEIGHT_NORM.equations], [claim])
     with pytest.raises(TypeError, match=r"names upstream, and what there is to name is .*dw"):
         verify([3.0, 4.0], derivation=d)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: len(x), lambda x: np.ones(2), lambda x: 2 * (x.data if isinstance(x, Tensor) else x)]
+)
+def test_an_equation_without_a_history_is_refused(function):
+    d = Derivation("d", [number(1, "y", function)])
+    for run in (lambda: verify(np.ones(2), derivation=d), lambda: d(Tensor(np.ones(2)))):
+        with pytest.raises(TypeError, match=r"d: equation \(1\) makes \w+ of Tensors, without a history: compose it"):
+            run()
+
+
+@pytest.mark.parametrize("upstream", [1.0, np.ones(3), np.ones((2, 3, 1)), np.ones((3, 2))])
+def test_an_upstream_gradient_of_another_shape_than_the_results_is_refused(upstream):
+    with pytest.raises(ValueError, match=r"dy is the gradient of y, of shape \(2, 3\), and this has \("):
+        derivations.RMS_NORM.backward(upstream, x=np.ones((2, 3)), gamma=1.0)
+
+
+def test_what_an_equation_names_and_does_not_use_has_a_gradient_of_0():
+    d = Derivation("d", [number(1, "y", lambda x, w: x * 2)])
+    assert d.backward(np.ones(2), x=np.ones(2), w=3.0) == {"x": pytest.approx([2, 2]), "w": 0}
 
 
 def test_what_is_no_derivation_is_refused():

@@ -466,16 +466,16 @@ def test_what_cannot_be_derived_says_what_it_would_take(monkeypatch):
 
 
 def test_sizes_that_are_numbers_are_said():
-    @equation(1, "y")
+    @equation(1, "mu")
     def rectify(x):
         return relu(x)
 
     paper = derive(Derivation("rectifier", [rectify]))
     assert [line.text for line in paper.equations] == ["rectify(x)", "∂rectify(x)/∂x"]
     assert [line.latex for line in paper.equations] == [
-        r"y = \mathrm{rectify}(x)",
-        r"\frac{\partial y}{\partial x} = \frac{\partial}{\partial x} \mathrm{rectify}(x)",
+        r"\mu = \mathrm{rectify}(x)",
+        r"\frac{\partial \mu}{\partial x} = \frac{\partial}{\partial x} \mathrm{rectify}(x)",
     ]
-    assert paper.gradients[0].latex == r"dx = dy \cdot \frac{\partial y}{\partial x}"
+    assert paper.gradients[0].latex == r"dx = d\mu \cdot \frac{\partial \mu}{\partial x}"
     assert derive(np.maximum(Tensor([1.0, -2.0], label="x"), 0)).equations[0].text == "maximum(x)"
     assert paper.scope == "m = 2, 3" and "checked, for m = 2, 3" in paper.text

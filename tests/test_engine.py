@@ -6,6 +6,7 @@ import pytest
 from micrograd_bn import Tensor, grad, scalars
 from micrograd_bn import primitives as P
 from micrograd_bn.batchnorm import mean
+from micrograd_bn.engine import in_order
 
 
 def test_micrograds_published_example():
@@ -300,6 +301,15 @@ def test_comparisons_are_those_of_the_data():
     assert [a < 1.0, a <= 1.0, a > 1.0, a >= 1.0] == [False, True, False, True]
 
 
+@pytest.mark.parametrize(
+    "single", [2.1, np.float64(2.1), np.array(2.1), Tensor(2.1), Tensor(np.float64(2.1)), Tensor(np.array(2.1))]
+)
+def test_a_single_number_takes_the_dtype_of_the_array_that_it_meets(single):
+    x = Tensor(np.ones(3, np.float32))
+    assert (x * single).dtype == (single * x).dtype == np.float32
+    assert (x * np.array([2.1])).dtype == np.float64
+
+
 def test_a_single_value_needs_no_upstream_gradient_whatever_its_shape():
     x = Tensor([[3.0]])
     (x * x).backward()
@@ -363,8 +373,9 @@ def test_a_list_stands_on_the_side_where_it_was_written():
 def test_the_upstream_gradient_takes_the_dtype_of_what_it_belongs_to():
     for dtype, other in ((np.float64, np.float32), (np.float32, np.float64)):
         x = Tensor(np.ones(2, dtype))
-        (x + x).backward(np.ones(2, other))
-        assert x.grad.dtype == dtype
+        y = x + x
+        y.backward(np.ones(2, other))
+        assert y.grad.dtype == x.grad.dtype == dtype
 
 
 def test_what_was_repeated_no_times_has_a_gradient_of_0():
@@ -411,3 +422,9 @@ def test_grad_by_what_is_in_no_graph_is_refused():
     x = Tensor(2.0)
     with pytest.raises(TypeError, match=r"this is 2\.0, which is in no graph"):
         grad(x * x, [2.0])
+
+
+def test_what_leads_to_several_results_comes_in_the_order_in_which_python_computes_it():
+    a = Tensor(1.0)
+    b, c = a + 1, a * 3
+    assert [in_order([b, c]), in_order([c, b])] == [[a, b, c], [a, c, b]]

@@ -69,6 +69,14 @@ def test_symbols():
     assert sympy.simplify(x.grad[0] - y.data[0].diff(a)) == 0
 
 
+def test_a_float_that_was_multiplied_by_a_symbol_has_a_symbol_for_a_gradient():
+    sympy = optional("sympy")
+    a, b = sympy.symbols("a b")
+    x = Tensor([1.0, 2.0])
+    (x * np.array([a, b])).sum().backward()
+    assert x.grad.tolist() == [a, b]
+
+
 @pytest.mark.parametrize("kind", [Decimal, Fraction])
 def test_a_single_number_of_any_kind_is_a_scalar_graph(kind):
     a, b = Tensor(kind("0.5")), Tensor(kind("3"))

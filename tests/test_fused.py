@@ -5,7 +5,7 @@ import sys
 from decimal import Decimal
 from functools import cache, partial
 from multiprocessing import get_context
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -267,6 +267,23 @@ def test_callers_on_several_threads_and_forked_processes_get_the_same(monkeypatc
     for caller in [process, *callers]:
         caller.join(60)
     assert found == [expected] * 7
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_helper_that_dies_leaves_its_work_to_the_others(monkeypatch):
+    optional("numba")
+    monkeypatch.setattr(fused, "THREADS", 2)
+    expected = some_passes()
+    died = Event()
+
+    def die():
+        died.set()
+        raise MemoryError
+
+    fused._helpers(2).put(die)
+    assert died.wait(60)
+    assert some_passes() == expected
+    fused._helpers.cache_clear()  # others want a living one
 
 
 RUN = """

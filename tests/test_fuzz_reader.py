@@ -13,6 +13,8 @@ import time
 import tracemalloc
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -37,12 +39,12 @@ def read(content: bytes) -> Batch:
     return standard_input(content, read_batch, "-")
 
 
-def assert_ends_well(content: bytes, *arguments) -> int:
+def assert_ends_well(content: bytes, *arguments, batch: str = "-") -> int:
     """The exit code of ``verify``: 0 and a report, or 2 and one line. An exception fails the test by itself."""
     out, err = io.StringIO(), io.StringIO()
     start = time.perf_counter()
     with redirect_stdout(out), redirect_stderr(err), np.errstate(all="ignore"):
-        code = standard_input(content, cli.main, ["verify", "-", "--json", *arguments])
+        code = standard_input(content, cli.main, ["verify", batch, "--json", *arguments])
     assert time.perf_counter() - start < SECONDS
     *notes, last = err.getvalue().split("\n")[:-1] or [""]
     assert all(note.startswith("note: ") for note in notes)
@@ -259,6 +261,14 @@ def test_an_npz_is_refused_unopened(content):
     assert assert_ends_well(content) == 2
     with pytest.raises(Unusable, match=r"a zip file, as \.npz and \.xlsx are: save the one array with numpy\.save"):
         read(content)
+
+
+@prop(8, content=st.one_of(tables(), damaged(), arrays.map(npy), st.binary(max_size=200)))
+def test_any_upstream_gradient_ends_well(content):
+    with TemporaryDirectory() as folder:
+        batch = Path(folder) / "batch.csv"
+        batch.write_bytes(TABLES[0])
+        assert_ends_well(content, "--upstream=-", batch=str(batch))
 
 
 @prop(6, columns=st.text(max_size=10), content=st.sampled_from(TABLES) | tables())

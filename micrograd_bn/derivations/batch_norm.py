@@ -7,6 +7,7 @@ the function's other arguments held fixed. They are written by hand, for they ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..derivation import Derivation, Edge, Formula, Gradient, Mistake
 from ..engine import Tensor
 from ..kinds import Value, as_data, explains_kinds
 from ..primitives import shared, sqrt
-from ..shapes import Axis, count, shape, unbroadcast
+from ..shapes import Axis, count, shape
 
 # ---- (5) to (13). Each takes the gradient of the edge's output and returns the term for its input, not yet summed over the
 # batch; the local derivative itself stands in parentheses.
@@ -74,7 +75,7 @@ def x_hat_to_x(dx_hat: Value, var: Value, eps: Value) -> Value:
 def d_x_condensed(dx_hat: Value, x: Value, x_hat: Value, var: Value, eps: Value, axis: Axis) -> Value:
     """What frameworks hard-code: the three terms of dx, collected. The sums are over the batch."""
     m = count(x, axis)
-    sums = unbroadcast(dx_hat, shape(var)) + x_hat * unbroadcast(dx_hat * x_hat, shape(var))
+    sums = dx_hat.sum(axis=axis, keepdims=True) + x_hat * (dx_hat * x_hat).sum(axis=axis, keepdims=True)
     return (m * dx_hat - sums) / (m * sqrt(var + eps))
 
 
@@ -112,8 +113,6 @@ ROOTS: tuple[tuple[str, Formula], ...] = (  # what stands for √(σ² + ε)
     ("ε is added to σ, after the root,", lambda var, eps: sqrt(var) + eps),
     ("the square root is forgotten", lambda var, eps: var + eps),
 )
-UNBIASED = "the variance divides by m − 1, not by m, in equation"
-NO_MEAN = "the variance lacks its 1/m in equation"
 
 
 def _with_root(number: int, other: Formula) -> Formula:
@@ -138,13 +137,11 @@ def _multiplied(term: Value, var: Value, eps: Value) -> Value:
     return term * sqrt(var + eps)
 
 
-def mistakes_in(over: str, elsewhere: str, other_axis: Axis) -> list[Mistake]:
-    """The mistakes in these equations with statistics ``over`` some axes, and not over ``other_axis``, which is ``elsewhere``."""
-    everything = f"taken over everything (no axis), not only over {over},"
-    of_all = {1: lambda x, axis: 0 * x.mean(axis=axis, keepdims=True) + x.mean()}
-    var_of_all = {2: lambda x, mu, axis: 0 * x.mean(axis=axis, keepdims=True) + ((x - mu) ** 2).mean()}
-    with_own_mean = {2: lambda x, axis: variance(x, x.mean(axis=axis, keepdims=True), axis)}
-    all_with_own_mean = {2: lambda x, axis: 0 * x.mean(axis=axis, keepdims=True) + ((x - x.mean()) ** 2).mean()}
+def mistakes_in(over: str, elsewhere: str, other_axis: Axis, m: str = "m") -> list[Mistake]:
+    """The mistakes in these equations with statistics ``over`` some axes, of ``m`` numbers, and not over ``other_axis``, which is
+    ``elsewhere``."""
+    share = f"1/({m})" if " " in m else f"1/{m}"
+    unbiased, no_mean = f"the variance divides by {m} − 1, not by {m}, in equation", f"the variance lacks its {share} in equation"
     no_9 = {9: lambda term: term * 0}  # whoever leaves it out takes Σ (x − μ) for 0, which it is not with such a μ
     along: dict[Any, Formula] = {  # every equation with an axis, along another
         1: lambda x: mean(x, other_axis),
@@ -152,13 +149,32 @@ def mistakes_in(over: str, elsewhere: str, other_axis: Axis) -> list[Mistake]:
         9: lambda dvar, x, mu: var_to_mu(dvar, x, mu, other_axis),
         11: lambda dmu, x: mu_to_x(dmu, x, other_axis),
         12: lambda dvar, x, mu: var_to_x(dvar, x, mu, other_axis),
+        "x": lambda dx_hat, x, x_hat, var, eps: d_x_condensed(dx_hat, x, x_hat, var, eps, other_axis),
     }
+    sums: dict[int, Formula] = dict.fromkeys((8, 10), lambda term: term.sum(axis=other_axis, keepdims=True))
+    sums[9] = lambda term: term
+
+    def statistics(what: str, wrong: Axis) -> Iterator[Mistake]:
+        """They are over other axes: one or both, and what is squared in σ² with it, or as it should be."""
+        mu: dict[Any, Formula] = {1: lambda x: mean(x, wrong)}
+        var: dict[Any, Formula] = {2: lambda x, mu: variance(x, mu, wrong)}
+        mu_alone = mu | {2: lambda x, axis: variance(x, mean(x, axis), axis)}
+        var_with_mu: dict[Any, Formula] = {2: lambda x: variance(x, mean(x, wrong), wrong)}
+        for which, where, formulas in (
+            ("μ and σ² are", "equations (1) and (2)", mu | var),
+            ("μ is", "equation (1)", mu),
+            ("μ is", "equation (1)", mu_alone),
+            ("σ² is", "equation (2)", var),
+            ("σ² is", "equation (2)", var_with_mu),
+        ):
+            for without in ({}, no_9):
+                yield Mistake(f"{which} taken over {what} {where}", formulas | without)
+
     return [
         Mistake(
             "dx takes μ and σ² for constants: it lacks the paths through them, equations (11) and (12)",
             dict.fromkeys((11, 12), lambda term: term * 0),
         ),
-        *(Mistake(f"there is m − 1 for m in {PLACES[n]}", {n: _unbiased}) for n in (11, 12)),
         Mistake(f"the power is −½, not −3/2, in {PLACES[8]}", {8: lambda term, var, eps: term * (var + eps)}),
         Mistake(f"the power is −1, not −3/2, in {PLACES[8]}", {8: _multiplied}),
         Mistake(f"x̂ stands for x − μ in {PLACES[8]}", {8: _divided}),
@@ -170,25 +186,16 @@ def mistakes_in(over: str, elsewhere: str, other_axis: Axis) -> list[Mistake]:
             {n: _with_root(n, ROOTS[2][1]) for n in (3, 10, 13)}
             | {8: lambda term, var, eps: term * sqrt(var + eps) ** 3 / (sqrt(var) * (sqrt(var) + eps) ** 2)},
         ),
-        Mistake(f"{UNBIASED} (2)", {2: _unbiased}),
-        Mistake(f"{UNBIASED}s (2) and (12)", dict.fromkeys((2, 12), _unbiased)),
-        Mistake(f"{NO_MEAN} (2)", {2: _times_m}),
-        Mistake(f"{NO_MEAN}s (2) and (12)", dict.fromkeys((2, 12), _times_m)),
+        Mistake(f"{unbiased} (2)", {2: _unbiased}),
+        Mistake(f"{unbiased}s (2) and (12)", dict.fromkeys((2, 12), _unbiased)),
+        Mistake(f"{no_mean} (2)", {2: _times_m}),
+        Mistake(f"{no_mean}s (2) and (12)", dict.fromkeys((2, 12), _times_m)),
         Mistake("σ stands for σ² in equation (2)", {2: lambda term: sqrt(term)}),
-        Mistake(f"μ and σ² are taken over {elsewhere}, not over {over}, equations (1) and (2)", along),
-        *(
-            Mistake(f"{what} {everything} {where}", formulas | without)
-            for what, where, formulas in (
-                ("μ and σ² are", "equations (1) and (2)", of_all | var_of_all),
-                ("μ is", "equation (1)", of_all),
-                ("μ is", "equation (1)", of_all | with_own_mean),
-                ("σ² is", "equation (2)", var_of_all),
-                ("σ² is", "equation (2)", all_with_own_mean),
-            )
-            for without in ({}, no_9)
-        ),
-        Mistake("a 1/m is missing in all of dx", dict.fromkeys((11, 12, 13), _times_m)),
-        Mistake("there is m − 1 for m in all of dx", dict.fromkeys((11, 12, 13), _unbiased)),
+        Mistake(f"μ and σ² are taken over {elsewhere}, not over {over}, equations (1) and (2)", along, sums),
+        *statistics(f"everything (no axis), not only over {over},", None),
+        *statistics(f"{elsewhere}, not over {over},", other_axis),
+        Mistake(f"a {share} is missing in all of dx", dict.fromkeys((11, 12, 13), _times_m)),
+        Mistake(f"there is {m} − 1 for {m} in all of dx", dict.fromkeys((11, 12, 13), _unbiased)),
         Mistake("the division by √(σ² + ε) is missing in all of dx", dict.fromkeys((11, 12, 13), _multiplied)),
         Mistake("the square root is forgotten in all of dx", dict.fromkeys((11, 12, 13), _divided)),
         Mistake(

@@ -19,6 +19,6 @@ GROUP_NORM = Derivation(
     domains={"gamma": "scale"},
     symbols={"var": ("σ²", r"\sigma^2")},
     condensed=[CONDENSED],
-    mistakes=mistakes_in("the axes 2, 3 and 4", "the images (axis 0)", 0),
+    mistakes=mistakes_in("the axes 2, 3 and 4", "the images (axis 0)", 0, "c h w"),
     defaults={"axis": (2, 3, 4)},
 )

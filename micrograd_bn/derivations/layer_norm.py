@@ -23,6 +23,6 @@ LAYER_NORM = Derivation(
     domains={"gamma": "scale"},
     symbols={"var": ("σ²", r"\sigma^2")},
     condensed=[CONDENSED],
-    mistakes=[*mistakes_in("the features (axis 1)", "the batch (axis 0)", 0), AS_IN_BATCH_NORM],
+    mistakes=[*mistakes_in("the features (axis 1)", "the batch (axis 0)", 0, "k"), AS_IN_BATCH_NORM],
     defaults={"axis": -1},
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..derivation import Derivation, Edge, Gradient, equation
 from ..kinds import Value
 from ..primitives import shared, sqrt
-from ..shapes import Axis, count, shape, unbroadcast
+from ..shapes import Axis, count
 
 
 @equation(1, "ms")
@@ -58,7 +58,7 @@ def ms_to_x(dms: Value, x: Value, axis: Axis) -> Value:
 def d_x_condensed(dx_hat: Value, x_hat: Value, ms: Value, x: Value, eps: Value, axis: Axis) -> Value:
     """The two terms of dx, collected."""
     m = count(x, axis)
-    return (m * dx_hat - x_hat * unbroadcast(dx_hat * x_hat, shape(ms))) / (m * sqrt(ms + eps))
+    return (m * dx_hat - x_hat * (dx_hat * x_hat).sum(axis=axis, keepdims=True)) / (m * sqrt(ms + eps))
 
 
 RMS_NORM = Derivation(
