@@ -628,7 +628,7 @@ def test_graphs_of_all_kinds_have_a_page_with_the_engines_numbers(opened, tmp_pa
         page.keyboard.press("End")
         shown = {
             (kind, key): number
-            for kind, key, number in page.evaluate(SHOWN, [int(page.locator("#slider").get_attribute("max"))])[1]
+            for kind, key, number, _ in page.evaluate(SHOWN, [int(page.locator("#slider").get_attribute("max"))])[1]
         }
         for name, node in (("x", x), ("y", y)):
             for i in [i for i in np.ndindex(node.shape) if ("value", element(name, node.shape, i)) in shown]:
@@ -636,6 +636,19 @@ def test_graphs_of_all_kinds_have_a_page_with_the_engines_numbers(opened, tmp_pa
                 assert shown["gradient", element(name, node.shape, i)] == pytest.approx(node.grad[i], rel=1e-13)
         assert zoom != "scalars" or ("gradient", "x[1,2]") in shown
     assert zoom == "scalars"
+
+
+def test_a_local_derivative_has_a_column_if_it_is_a_number_for_each_gradient(tmp_path):
+    """Those of a matrix product and of a softmax are none."""
+    q, k, v = (Tensor(normal(4, 3), name) for name in "qkv")
+    pages = {"batch norm": None, "attention": derivations.ATTENTION(q=q, k=k, v=v).sum()}
+    found = {}
+    for name, y in pages.items():
+        steps = data_of(explore(tmp_path / "page.html", y))["zooms"][0]["steps"]
+        heads = {column["head"] for moment in steps for table in moment["tables"] for column in table["columns"]}
+        found[name] = {head for head in heads if head.startswith("∂")}
+    assert found["batch norm"] == {edge.name for edge in derivations.BATCH_NORM.edges} - {"∂y/∂β"}  # which is 1
+    assert not found["attention"]
 
 
 def test_arrays_are_seen_number_by_number_if_those_are_not_too_many(opened, pages, tmp_path):
