@@ -29,10 +29,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import contenders, timing
-from benchmarks.contenders import FUSED, LAYERS, REFERENCE, THREADS, case
+from benchmarks.contenders import COMPILED, FUSED, LAYERS, PROGRAM, REFERENCE, THREADS, case
 from benchmarks.page import measured
 from benchmarks.timing import Times, in_turn
-from micrograd_bn import Tensor
+from micrograd_bn import Tensor, trace
 
 HERE = Path(__file__).parent
 IMAGES = (32, 64, 56, 56)
@@ -41,6 +41,11 @@ FEWER = [((32, 10), "float64"), ((256, 128), "float32"), ((8192, 1024), "float32
 QUICK = [((32, 10), "float64"), ((256, 128), "float32")]
 ROWS = [2**i for i in range(5, 16)]  # at 256 columns
 COLUMNS = [2**i for i in range(2, 13)]  # at 2048 rows
+SCALING = [(FUSED, 1), (REFERENCE, 1), (PROGRAM, 1), (FUSED, THREADS), (REFERENCE, THREADS), (COMPILED, THREADS)]
+COLORS = {
+    **{FUSED: "C0", REFERENCE: "C1", PROGRAM: "C2", COMPILED: "C3"},
+    **{"this project, engine": "C0", "micrograd": "C1", "the limit": "C7"},
+}
 
 
 class Report:
@@ -102,8 +107,14 @@ def scalars(report: Report) -> None:
     report.write(
         "Scalar graphs, forward and backward, in microseconds; the ratio is to micrograd.", "", *table(columns, "micrograd")
     )
-    from micrograd.engine import Value
-
+    report.write(
+        "Seconds until a program has given its gradients for the first time, from tracing on: "
+        + ", ".join(f"{once(partial(traced, *graph)):.2f} for {name}" for name, graph in contenders.SCALAR_GRAPHS.items())
+        + f", {once(partial(traced, lambda x: contenders.chain(lambda _: x, 10_000), 1)):.2f} for a chain of 10,000 nodes; "
+        + "compiled, "
+        + " and ".join(f"{once(partial(traced, *graph, compiled=True)):.2f}" for graph in contenders.SCALAR_GRAPHS.values())
+        + "."
+    )
     (own, with_gradient), (peers, peers_with) = (
         timing.bytes_a_node(lambda n=n: contenders.chain(n, 2000)) for n in (Tensor, Value)
     )
@@ -154,17 +165,17 @@ def memory(report: Report) -> None:
 
 def scaling(report: Report) -> None:
     """Time an element against rows, columns and threads, and a node against nodes: plots."""
-    of = (FUSED, REFERENCE)
+    called = {(name, n): f"{name}, {n} thread{'s' * (n > 1)}" for name, n in SCALING}
     for along, shapes in (("rows", [(n, 256) for n in ROWS]), ("columns", [(2048, n) for n in COLUMNS])):
-        found = report.plots[along] = {f"{name}, {n} thread{'s' * (n > 1)}": [] for n in (1, THREADS) for name in of}
-        found["the limit"] = []
+        found = report.plots[along] = {name: [] for name in (*called.values(), "the limit")}
         for shape in shapes[:: 3 if report.quick else 1]:
             given = case("batch norm", shape)
             for n in (1, THREADS):
                 contenders.use_threads(n)
-                times = report.in_turn(f"{name_of(shape)}, {n} threads", timing.built(given, of) | timing.probes(given.x), 3)
-                for name in of:
-                    found[f"{name}, {n} thread{'s' * (n > 1)}"].append((given.x.size, min(times[name])))
+                names = [name for name, threads in SCALING if threads == n]
+                times = report.in_turn(f"{name_of(shape)}, {n} threads", timing.built(given, names) | timing.probes(given.x), 2)
+                for name in names:
+                    found[called[name, n]].append((given.x.size, min(times[name])))
             found["the limit"].append((given.x.size, timing.limits(given, times)[0]))
     found = report.plots["nodes"] = {"this project, engine": [], "micrograd": []}
     for nodes in [10**i for i in range(2, 5 if report.quick else 7)]:
@@ -185,14 +196,25 @@ def scaling(report: Report) -> None:
         report.write(*shown)
 
 
+def traced(function: Callable, count: int, compiled: bool = False) -> Any:
+    """A program from the function to its first gradients."""
+    program = trace(function, *[1.0] * count)
+    return (program.compile() if compiled else program).gradients(*[0.5] * count)
+
+
+def once(run: Callable[[], Any]) -> float:
+    """Seconds of the one call that there is to time."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
 def best_of_three(build: Callable[[], Any]) -> float:
     """Seconds of a forward and a backward pass through a graph."""
     best = np.inf
     for _ in range(3):
         gc.collect()
-        start = time.perf_counter()
-        build().backward()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, once(lambda: build().backward()))
     return best
 
 
@@ -264,17 +286,17 @@ def plot(found: dict[str, dict[str, list[tuple[int, float]]]], path: Path) -> No
     import matplotlib.pyplot as plt
 
     titles = {"rows": "rows of 256", "columns": "columns of 2048", "nodes": "a chain of single numbers"}
-    figure, panels = plt.subplots(1, len(found), figsize=(4.4 * len(found), 4.2))
+    figure, panels = plt.subplots(1, len(found), figsize=(4.4 * len(found), 4.8))
     for axes, (along, lines) in zip(panels, found.items()):
         for name, points in lines.items():
             style = ":" if name == "the limit" else "--" if name.endswith("1 thread") else "-"
-            color = "C7" if name == "the limit" else "C0" if name.startswith("this project") else "C1"
+            color = next(color for start, color in COLORS.items() if name.startswith(start))
             sizes, seconds = zip(*points)
             axes.loglog(sizes, np.array(seconds) / sizes * 1e9, style, color=color, marker=".", label=name)
         axes.set(title=titles[along], xlabel="nodes" if along == "nodes" else "numbers in x")
         axes.set_ylabel(f"forward and backward, ns a {'node' if along == 'nodes' else 'number'}")
         axes.grid(True, alpha=0.3)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, frameon=False, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 

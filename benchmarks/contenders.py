@@ -232,12 +232,13 @@ def numpy_condensed(given: Case) -> Run | None:
 
 
 REFERENCE = "PyTorch's kernel"  # what ratios are to
+PROGRAM = "this project, program"
 COMPILED = "this project, compiled program"
 FUSED = "this project, fused"
 LAYERS: dict[str, Callable[[Case], Run | None]] = {  # in the order in which tables show them
     "this project, engine": lambda given: engine(composed(given), given),
     FUSED: fused_layer,
-    "this project, program": program,
+    PROGRAM: program,
     COMPILED: lambda given: program(given, compiled=True),
     REFERENCE: torch_kernel,
     "PyTorch composed": torch_composed,
@@ -299,7 +300,7 @@ def scalar_contenders(function: Callable, count: int) -> dict[str, Run]:
 
     return {
         "this project, engine": graph(Tensor, lambda leaf: leaf.grad),
-        "this project, program": lambda: made.gradients(*values),
+        PROGRAM: lambda: made.gradients(*values),
         COMPILED: lambda: compiled.gradients(*values),
         f"{COMPILED}, one array": lambda: compiled.gradients(array),
         "micrograd": graph(Value, lambda leaf: leaf.grad),

@@ -4,31 +4,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .derivation import Derivation
+from .batches import Batches
+from .derivation import Derivation, as_derivation
 from .derivations.batch_norm import BATCH_NORM
 from .draw import Graph, Picture, Wrong
 from .engine import Tensor, grad
-from .faults import NotFinite, first_not_finite, listed
-from .formulas import shapes_of, size
+from .faults import NotFinite, first_not_finite
 from .kinds import Array, Value, as_data
 from .mistakes import Computed, Trial, explain, predict
-from .notebook import as_html
-from .shapes import Shape, axes
-from .verify import DOMAINS, as_text
+from .notebook import as_html, as_table, as_text
+from .recorded import size
+from .shapes import Shape
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["Check", "FunctionRaised", "NotFinite", "Row", "check_backward", "first_not_finite", "gradcheck"]
 
-Batch: TypeAlias = tuple[Any, ...]  # the upstream gradient, the inputs and the constants: dy, x, gamma, beta, eps
-HEADINGS = ("gradient", "verdict", "error", "why")
 ERRORS = (
     "Exact is bit for bit what the derivation gives in floats. Errors are against the same in more digits, so exact has one, too; "
     "they are relative to the terms that are added up: one rounding is 1e-16 in float64, 6e-08 in float32. A wrong gradient's is "
@@ -113,32 +111,23 @@ class Check(NamedTuple):
             text += f" But the function overwrites its inputs ({', '.join(self.overwritten)}), which are the caller's: use copies."
         return f"{text}\n{ERRORS}"
 
-    def _cells(self) -> Iterator[tuple[str, str, str, str]]:
+    def __rich__(self) -> Table:
+        from rich.table import Column
+        from rich.text import Text
+
+        table = as_table(
+            f"A backward pass of {re.sub(' norm$', ' normalisation', self.derivation)}, gradient by gradient",
+            Text(self.summary),
+            *[Column(heading, no_wrap=True) for heading in ("gradient", "verdict", "error")],
+            Column("why", ratio=1),
+            expand=True,
+        )
         for row in self.rows:
             error = "not finite" if row.verdict == "wrong" else ""
             if row.error is not None:
                 error = f"{row.error:.1e}" if row.error else "0"
-            yield row.name, row.verdict, error, row.why
-
-    def __rich__(self) -> Table:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            title=f"A backward pass of {re.sub(' norm$', ' normalisation', self.derivation)}, gradient by gradient",
-            title_justify="left",
-            caption=Text(self.summary),
-            caption_justify="left",
-            expand=True,
-        )
-        for heading in HEADINGS[:3]:
-            table.add_column(heading, no_wrap=True)
-        table.add_column(HEADINGS[3], ratio=1)
-        for row, (name, verdict, error, why) in zip(self.rows, self._cells()):
             style = "bold red" if not row.ok else "dim" if row.verdict == "not returned" else "green"
-            table.add_row(name, Text(verdict, style), error, Text(why))
+            table.add_row(row.name, Text(row.verdict, style), error, Text(row.why))
         return table
 
     def __str__(self) -> str:
@@ -153,7 +142,7 @@ class FunctionRaised(RuntimeError):
 
 
 def check_backward(
-    f: Callable[..., Any], batches: Iterable[Batch] | None = None, derivation: Derivation = BATCH_NORM, *, seed: int = 0
+    f: Callable[..., Any], batches: Iterable[tuple[Any, ...]] | None = None, derivation: Derivation = BATCH_NORM, *, seed: int = 0
 ) -> Check:
     """Hold somebody's own backward pass against the derivation, batch normalisation's or another, and say why it is wrong.
 
@@ -188,18 +177,19 @@ def check_backward(
     >>> check_backward(lambda dy, x, w, b: {"dw": dy.T @ x, "db": dy.sum(axis=0)}, derivation=derivations.LINEAR).ok
     True
     """
-    held = _Held(derivation)
-    trials, overwritten = [], []
+    derivation = as_derivation(derivation)
+    own = Batches(derivation)
+    held, trials, overwritten = _Held(own), [], []
     with np.errstate(all="ignore"):  # the numbers tell
-        for batch in held.adversarial(seed) if batches is None else batches:
-            arrays, constants = held.checked(batch)
+        for batch in own.adversarial(seed) if batches is None else batches:
+            arrays, constants = own.checked(batch)
             copies = [a.copy() for a in arrays]
             try:
                 returned = f(*copies, *constants)
             except Exception as error:
                 where = f"on a batch {derivation.inputs[0]} of shape {arrays[1].shape}, {arrays[1].dtype}"
                 raise FunctionRaised(f"the function raised {type(error).__name__} {where}: {error}") from error
-            overwritten += [name for name, a, b in zip(held.arguments, arrays, copies) if not np.array_equal(a, b)]
+            overwritten += [name for name, a, b in zip(own.arguments, arrays, copies) if not np.array_equal(a, b)]
             trials.append(held.trial(arrays, constants, returned))
         if not trials:
             raise ValueError("there are no batches, so nothing would be checked: leave batches out, or pass at least one")
@@ -207,134 +197,25 @@ def check_backward(
         return Check(rows, tuple(dict.fromkeys(overwritten)), len(trials), derivation.name, partial(held.picture, trials, rows))
 
 
-# Sizes of the first two axes that are named, dtype, what a small constant (an eps) and another is multiplied by, and the first
-# input's scales and offset: m ≠ k and m = k, an ε that counts, columns that differ.
-ADVERSARIAL: tuple[tuple[int, int, str, float, float, Any, float], ...] = (
-    (5, 3, "float64", 1, 1, 1, 0),
-    (4, 4, "float64", 1e4, 1.5, 1, 0.5),  # a sum over the wrong axis has the right shape
-    (7, 2, "float64", 100, 0.75, (1e-3, 1e3), 0),  # columns of very different scale
-    (6, 3, "float64", 1, 1, 1, 1e6),  # far from 0
-    (3, 5, "float64", 10, 1.25, (0, 1e-9, 1e-3, 1, 1), 2),  # constant, and nearly
-    (8, 4, "float32", 1e3, 0.5, 1, 0),
-    (2, 3, "float32", 1, 1, (1, 1, 1e-4), 100),
-)
-
-
 class _Held:
-    """A derivation as a backward pass is held against it: what that is called with, and what it may return."""
+    """A backward pass that is held against its derivation: what it returned, and what became of that."""
 
-    def __init__(self, d: Derivation):
-        self.derivation, self.names = d, {g.variable: g.name for g in d.gradients}
-        self.spellings = {spelling: name for name in self.names for spelling in (name, f"d{name}")}
-        self.arguments = (d.upstream, *d.inputs)
-        self.constants = {name: value for name, value in d.constants.items() if name != "axis"}
-        axis = d.constants.get("axis", 0)
-        self.reduced: dict[str, tuple[int, ...]] = {}
-        try:
-            known = d.forward(**{a: np.full(to, 0.5) for a, to in shapes_of(d, dict.fromkeys(d.size_names, 2)).items()})
-        except Exception as error:
-            raise self._not_drawn(error) from error
-        for name in self.names:  # what a sum has left, and inputs that are "kept" so; f is given those without
-            of_input = name in d.inputs and d.shapes[name] != "kept"
-            self.reduced[name] = () if of_input else tuple(i for i, n in enumerate(np.shape(known[name])) if n == 1)
-        self.kept = {name: axis for name in d.inputs if d.shapes[name] == "kept"}
-
-    def _not_drawn(self, error: Exception) -> ValueError:
-        d = self.derivation
-        return ValueError(
-            f"no batch can be drawn for {d.name}: {error}. Say what its inputs look like, Derivation(…, shapes={{{d.inputs[0]!r}: "
-            f"('m', 'k'), …}}, domains={{{d.inputs[0]!r}: …}}), a domain being {listed([*filter(None, DOMAINS)])}; or pass batches"
-        )
-
-    def adversarial(self, seed: int) -> Iterator[Batch]:
-        """Small batches that tell the usual mistakes apart."""
-        d, first, axis = self.derivation, self.derivation.inputs[0], self.derivation.constants.get("axis")
-        random = np.random.default_rng(seed)
-        for m, k, dtype, small, other, scale, offset in ADVERSARIAL:
-            sizes = dict(zip(d.size_names, (m, k, 2, 3, *[2] * len(d.size_names))))
-            shapes = {a: self._dropped(a, to) for a, to in shapes_of(d, sizes).items()}
-            scales = {a: np.asarray(random.uniform(1.25, 2.5, to)) for a, to in shapes.items() if d.domains.get(a) == "scale"}
-            numbers = {a: g * (-1.0) ** np.arange(g.size).reshape(g.shape) for a, g in scales.items()}
-            constants = [v * (small if abs(v) <= 1e-3 else other) if isinstance(v, float) else v for v in self.constants.values()]
-            try:
-                upstream = random.normal(size=self._result({a: np.full(to, 0.5) for a, to in shapes.items()}, constants).shape)
-                for a, to in shapes.items():
-                    if d.domains.get(a, "") not in DOMAINS:
-                        raise ValueError(f"the domain of {a} is {d.domains[a]!r}")
-                    if a not in numbers:
-                        numbers[a] = np.asarray(DOMAINS[d.domains.get(a, "")](random, to))
-                if shapes[first] and not d.domains.get(first):
-                    ndim = len(shapes[first])
-                    along = max([i for i in range(ndim) if axis is None or i not in axes(ndim, axis)], default=0)
-                    scaled = np.resize(scale, shapes[first][along]).reshape([-1 if i == along else 1 for i in range(ndim)])
-                    numbers[first] = numbers[first] * scaled + offset
-                if not np.isfinite(self._result(numbers, constants)).all():
-                    raise ValueError(f"{d.result} is not finite where {first} is any number")
-            except Exception as error:
-                raise self._not_drawn(error) from error
-            yield (*[np.asarray(a, dtype=dtype) for a in (upstream, *[numbers[a] for a in d.inputs])], *constants)
-
-    def _result(self, arrays: Mapping[str, Array], constants: list[Any]) -> Array:
-        return np.asarray(self._values(arrays, constants, np.float64)[self.derivation.result])
-
-    def checked(self, batch: Batch) -> tuple[list[Array], list[Any]]:
-        """The arrays and the constants of a batch. ValueError for one that does not fit the derivation."""
-        d, first, names = self.derivation, self.derivation.inputs[0], [*self.arguments, *self.constants]
-        if len(batch) != len(names):
-            what = f"batches is a list of tuples ({', '.join(names)}), and one of them has length {len(batch)}, not {len(names)}"
-            raise ValueError(what)
-        constants, dims = list(batch[len(self.arguments) :]), d.shapes[first]
-        x = np.asarray(batch[1])
-        if x.ndim != len(dims) or x.dtype not in (np.float32, np.float64) or not x.size:
-            due = f"({', '.join(dims)}{',' * (len(dims) == 1)})"
-            raise ValueError(f"{first} is a batch of shape {due} of float32 or float64, and this is of shape {x.shape}, {x.dtype}")
-        arrays = dict(zip(self.arguments, (np.asarray(a, dtype=x.dtype) for a in batch)))
-        sizes: dict[str, int] = {}
-        for name in d.inputs:
-            if name not in self.kept:
-                sizes = dict(zip(d.shapes[name], arrays[name].shape)) | sizes
-        self._check(arrays, {name: self._dropped(name, to) for name, to in shapes_of(d, sizes).items()})
-        for name, value in zip(self.constants, constants):  # where it may be 0, a wrong gradient of a constant column is nobody's
-            if name == "eps" and not value > 0:
-                raise ValueError(f"eps is greater than 0 here, for constant columns, and this is {value}")
-        result = self._values(arrays, constants, x.dtype)[d.result]
-        self._check(arrays, {d.upstream: np.shape(result)})
-        if not np.isfinite(result).all():
-            raise ValueError(f"{d.result} is not finite on this batch: {result}. Is it in the domain of {d.name}?")
-        return list(arrays.values()), constants
-
-    def _check(self, arrays: Mapping[str, Array], due: Mapping[str, Shape]) -> None:
-        for name, expected in due.items():
-            a = arrays[name]
-            if a.shape != expected or not np.isfinite(a).all():
-                raise ValueError(f"{name} is of shape {expected} and finite, and this is of shape {a.shape}: {a}")
-
-    def _dropped(self, name: str, to: Shape) -> Shape:
-        """A shape without the axes that may be dropped."""
-        return tuple(n for i, n in enumerate(to) if i not in self.reduced.get(name, ()))
-
-    def _values(self, arrays: Mapping[str, Array], constants: list[Any], dtype: Any) -> dict[str, Value]:
-        """All variables and constants of the derivation, in numbers of this dtype."""
-        d = self.derivation
-        numbers = {a: arrays[a].astype(dtype) for a in d.inputs}
-        numbers |= {a: np.expand_dims(numbers[a], axes(np.ndim(arrays[d.inputs[0]]), axis)) for a, axis in self.kept.items()}
-        wide = dtype == np.longdouble
-        numbers |= {a: dtype(v) if wide and isinstance(v, (float, np.floating)) else v for a, v in zip(self.constants, constants)}
-        return d.forward(**numbers)
+    def __init__(self, batches: Batches):
+        self.batches, self.d = batches, batches.derivation
+        self.names = {g.variable: g.name for g in self.d.gradients}
 
     def trial(self, arrays: list[Array], constants: list[Any], returned: Any) -> Trial:
         """What f returned on a batch, and what is true."""
-        d, named = self.derivation, dict(zip(self.arguments, arrays))
+        d, named = self.d, dict(zip(self.batches.arguments, arrays))
         x = arrays[1]
-        values = self._values(named, constants, x.dtype)
+        values = self.batches.values(named, constants, x.dtype)
         gradients = self.by_name(returned)
         got = {name: self.as_array(name, value, np.shape(values[name])) for name, value in gradients.items() if value is not None}
         own = d.backward(named[d.upstream], **values)
         exact = {name for name, value in got.items() if np.array_equal(value, np.asarray(own[name], np.longdouble))}
-        wide = self._values(named, constants, np.longdouble)
-        sizes = {n: size for a in d.inputs if a not in self.kept for n, size in zip(d.shapes[a], named[a].shape)}
+        wide = self.batches.values(named, constants, np.longdouble)
         given = {a: wide[a] for a in (*d.inputs, *d.constants)}
-        given |= {d.upstream: named[d.upstream].astype(np.longdouble), "sizes": sizes}
+        given |= {d.upstream: named[d.upstream].astype(np.longdouble), "sizes": self.batches.sizes(named)}
         terms = Computed(d, {**wide, **given}, evaluate=size)
         magnitudes = {name: np.asarray(terms[f"d{name}"]) for name in self.names}
         return Trial(given, x.dtype, got, exact, predict(d, given, x.dtype, self.names), magnitudes)
@@ -346,7 +227,7 @@ class _Held:
 
     def by_name(self, returned: Any) -> dict[str, Value]:
         """The gradients by name, whatever f returned them in."""
-        names, inputs = self.names, [a for a in self.derivation.inputs if a in self.names]
+        names, inputs = self.names, [a for a in self.d.inputs if a in self.names]
         if hasattr(returned, "_asdict"):
             returned = returned._asdict()
         if isinstance(returned, tuple) and len(returned) in (len(inputs), len(names)):
@@ -359,11 +240,12 @@ class _Held:
                 f"the function returned {what}: return a dict such as {{{some}}}, the tuple ({short}), or all {self.all} gradients "
                 f"({long})"
             )
+        spellings = {spelling: name for name in names for spelling in (name, f"d{name}")}
         for name in returned:
-            if name not in self.spellings:
+            if name not in spellings:
                 known = f"the {self.all} {'is' if len(names) == 1 else 'are'} {', '.join(f'd{n}' for n in names)}"
                 raise TypeError(f"the function returned a gradient named {name!r}: {known}")
-        named = {self.spellings[name]: value for name, value in returned.items()}
+        named = {spellings[name]: value for name, value in returned.items()}
         if len(named) < len(returned):
             twice = next(name for name in named if name in returned and f"d{name}" in returned)
             raise TypeError(f"the function returned both {twice!r} and 'd{twice}', two names of one gradient: return one of them")
@@ -383,7 +265,7 @@ class _Held:
                 f"d{name} is an array of real numbers, and the function returned {type(value).__name__}: {error}"
             ) from None
         numbers = numbers.astype(np.longdouble)  # and a copy, for f may use its buffer again
-        return numbers.reshape(due) if numbers.shape == self._dropped(name, due) else numbers
+        return numbers.reshape(due) if numbers.shape == self.batches.dropped(name, due) else numbers
 
     # ---- the report
 
@@ -400,12 +282,13 @@ class _Held:
         if name not in wrong:
             verdict = "exact" if all(name in trial.exact for trial in trials) else "approximate"
             return Row(name, title, verdict, _error(name, trials), "")
-        why = explain(self.derivation, name, trials, wrong)
-        first = self.derivation.inputs[0]
+        why = explain(self.d, name, trials, wrong)
+        first = self.d.inputs[0]
         for trial in trials:
             got, due = trial.got[name].shape, trial.truth[name].value.shape
             if got != due:
-                shapes = f"shape {got} and not {self._dropped(name, due)} for a batch of shape {np.shape(trial.values[first])}"
+                batch = f"a batch of shape {np.shape(trial.values[first])}"
+                shapes = f"shape {got} and not {self.batches.dropped(name, due)} for {batch}"
                 return Row(name, title, "wrong shape", None, f"{shapes}: {why}" if why else shapes)
         if not why:
             first_wrong = next(trial for trial in trials if trial.off(name).any())
@@ -415,7 +298,7 @@ class _Held:
     @np.errstate(all="ignore")
     def picture(self, trials: list[Trial], rows: Iterable[Row]) -> str:
         """What ``Check.draw`` shows, in extended precision."""
-        d = self.derivation
+        d = self.d
         off = ((trial, row) for trial in trials for row in rows if row.variable in trial.got and trial.off(row.variable).any())
         trial, row = next(off, (trials[0], None))
         values = {a: trial.values[a] for a in (*d.inputs, *d.constants)}
@@ -426,7 +309,7 @@ class _Held:
 
     def _wrong(self, trial: Trial, row: Row, node: Tensor) -> Wrong:
         """What is marked: the edges are those that the explanation names, or the only one that there is."""
-        d = self.derivation
+        d = self.d
         named = {edge.number for edge in d.edges} & {int(n) for n in re.findall(r"\((\d+)\)", row.why)}
         leaving = {edge.number for edge in d.leaving(row.variable)}
         why = f"{row.name} is the first gradient on the way back that is wrong: {row.why}"
@@ -438,8 +321,8 @@ class _Held:
         """Where to look, on a batch on which a gradient is wrong."""
         got, right = trial.got[name], trial.truth[name].value
         index = np.unravel_index(np.where(trial.off(name), trial.errors(name), 0).argmax(), got.shape)
-        element = [int(n) for i, n in enumerate(index) if i not in self.reduced[name]]
-        batch = f"on a batch of shape {np.shape(trial.values[self.derivation.inputs[0]])}, {trial.dtype}"
+        element = [int(n) for i, n in enumerate(index) if i not in self.batches.ones[name]]
+        batch = f"on a batch of shape {np.shape(trial.values[self.d.inputs[0]])}, {trial.dtype}"
         written = [(f"{got[index]:.{digits}g}", f"{right[index]:.{digits}g}") for digits in range(6, 18)]
         yours, due = next((pair for pair in written if pair[0] != pair[1]), written[0])
         return f"{batch}, element {element} is {yours} instead of {due}"

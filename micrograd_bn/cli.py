@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 
 from . import derivations
+from .batches import drawn
 from .check import Check
 from .derivation import Derivation
 from .derivations.batch_norm import BATCH_NORM
@@ -33,7 +34,7 @@ from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .shapes import Shape
 from .submission import DidNotRun, check_file, derivation_named, in_their_code, module
-from .verify import Report, drawn, verify
+from .verify import Report, verify
 
 # What draw() advises, in the words of the command line.
 SPELLINGS = {

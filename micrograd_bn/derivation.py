@@ -331,6 +331,10 @@ class Derivation:
         kept = tuple("1" if i in reduced else n for i, n in enumerate(first))
         return {a: kept if self.shapes[a] == "kept" else tuple(self.shapes[a]) for a in self.inputs}
 
+    def shapes_for(self, sizes: Mapping[str, Any]) -> dict[str, Shape]:
+        """The shape of each input, for sizes by their names."""
+        return {a: tuple([int(n) if n.isdigit() else sizes[n] for n in dims]) for a, dims in self.dimensions().items()}
+
     @property
     def size_names(self) -> list[str]:
         """The names of the sizes that its inputs have: "m", "k"."""
@@ -523,6 +527,7 @@ class Derivation:
             known = ", ".join([*self.inputs, *(f"{k}={v!r}" for k, v in self.constants.items())])
             raise TypeError(f"{self.name} is a function of {known}: {' and '.join(wrong)}")
         found = self.constants | dict(values)
+        found |= {a: as_data(found[a]) for a in self.inputs if isinstance(found[a], (list, tuple))}
         if self._check:
             self._check(found)
         return found
@@ -603,6 +608,13 @@ class Derivation:
         recorded = isinstance(values[f"d{e.output}"], Tensor) or any(isinstance(values[a], Tensor) for a in e.inputs)
         found = adjoints(node, values[f"d{e.output}"], differentiable=recorded, stop=set(leaves.values()))
         return {a: found.get(leaf, leaf.data * 0) for a, leaf in leaves.items()}
+
+
+def as_derivation(value: Any) -> Derivation:
+    """``value``, which TypeError is raised for if it is another thing."""
+    if not isinstance(value, Derivation):
+        raise TypeError(f"derivation is a Derivation, such as micrograd_bn.derivations.LAYER_NORM, and this is {value!r}")
+    return value
 
 
 def added_up(term: Value, to: Shape) -> Value:

@@ -8,102 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from html import escape
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from .derivation import Derivation, Edge, Equation, Gradient
 from .engine import Tensor
-from .files import AnyPath, write_whole
 from .graph import derivation_of
 from .numbers import written as W
 from .numbers.written import Expression, Reduction, Symbol, expression, replaced
+from .paper import Derived, Numbered, Paper, Step
 from .prove import Prover, prove
 from .shapes import shape
 from .writer import Text
-
-
-class Numbered(NamedTuple):
-    """A line with a number: a forward equation, or the local derivative of an equation."""
-
-    number: int
-    output: str
-    input: str  # "" in a forward equation
-    text: str
-    latex: str
-    name: str  # the left-hand side as on the terminal
-
-
-class Step(NamedTuple):
-    """A line that follows from the one before, and why, each as text and in LaTeX; of the line it is the right-hand side."""
-
-    text: str
-    latex: str
-    why: Text
-
-
-class Derived(NamedTuple):
-    """A gradient: the sum over the edges with these numbers, and what follows from it. The last step is its shortest form."""
-
-    variable: str
-    numbers: tuple[int, ...]
-    text: str
-    latex: str
-    name: str
-    steps: tuple[Step, ...]
-
-
-class Paper(NamedTuple):
-    """A derivation on paper. It prints as text, and shows itself in a notebook.
-
-    >>> from micrograd_bn import derivations
-    >>> paper = derive(derivations.BATCH_NORM)
-    >>> print(paper.equations[7].number, paper.equations[7].latex)
-    8 \\frac{\\partial \\hat x_i}{\\partial \\sigma_B^2} = -\\frac{1}{2} (x_i - \\mu_B) (\\sigma_B^2 + \\epsilon)^{-3/2}
-    >>> [step.text for step in paper.gradients[4].steps][0]
-    '−1 / √(σ² + ε) Σ dx̂ − 2/m dσ² Σ (x − μ)'
-    """
-
-    title: str
-    scope: str  # "every m"
-    equations: tuple[Numbered, ...]  # the forward equations, and the local derivatives
-    gradients: tuple[Derived, ...]
-    ranges: tuple[Text, ...] = ()  # the indices
-
-    @property
-    def text(self) -> str:
-        """The derivation for a terminal."""
-        return _text(self)
-
-    @property
-    def latex(self) -> str:
-        """The derivation as a LaTeX document, which needs amsmath."""
-        return _latex(self)
-
-    @property
-    def markdown(self) -> str:
-        """The derivation in Markdown with formulas as GitHub shows them."""
-        return _markdown(self)
-
-    @property
-    def html(self) -> str:
-        """The derivation as a page with MathML: it stands alone, and opens from disk."""
-        return _page(self)
-
-    def save(self, path: AnyPath) -> Path:
-        """Write it to ``path``, whole, by its ending: .html, .tex, .md or .txt. ValueError for another."""
-        kinds = {".html": "html", ".tex": "latex", ".md": "markdown", ".txt": "text"}
-        ending = Path(path).suffix
-        if ending not in kinds:
-            raise ValueError(f"{path} ends with {ending or 'nothing'}: a derivation is saved as {', '.join(kinds)}")
-        content: str = getattr(self, kinds[ending])
-        return write_whole(path, content.encode())
-
-    def __str__(self) -> str:
-        return self.text
-
-    def _repr_html_(self) -> str:
-        return _fragment(self)
 
 
 def derive(source: Derivation | Tensor) -> Paper:
@@ -284,7 +199,7 @@ class _Simplifier:
         names = [a for a in variables if f"d{a}" in used]
         new = {self._upstream(a): self.short[a] for a in names}
         if new:
-            text = ", ".join(self.w.printer.symbol(f"d{a}")[0] for a in names)
+            text = ", ".join(self.d.called(f"d{a}")[0] for a in names)
             yield replaced(e, new), (f"with {text}", rf"\text{{with }} {', '.join(self.w.variable(f'd{a}') for a in names)}")
 
     def _named(self, e: Expression) -> Iterator[_Line]:
@@ -295,162 +210,10 @@ class _Simplifier:
                 yield e, self._equality(expression(base), name)
 
     def _equality(self, left: Expression, right: Expression) -> Text:
-        p = self.w.printer
         free = {n: letter for n, letter in self.w.letters.items() if n in W.axes_of(left)}
-        return f"{p.text(left)} = {p.text(right)}", f"{p.latex(left, free)} = {p.latex(right, free)}"
+        (text, latex), (text_2, latex_2) = (self.w.printed(e, free) for e in (left, right))
+        return f"{text} = {text_2}", f"{latex} = {latex_2}"
 
 
 def _gathered(e: Expression) -> Iterator[_Line]:
     yield W.gathered(e), _words("the terms collect")
-
-
-# ---- In print
-
-_HEADINGS = (
-    "Forward",
-    "Backward: a local derivative for each edge",
-    "The gradients: each the sum over the edges that leave its variable",
-)
-
-
-def _sections(paper: Paper) -> tuple[list[Numbered], list[Numbered]]:
-    forward = [line for line in paper.equations if not line.input]
-    return forward, [line for line in paper.equations if line.input]
-
-
-def _tags(derived: Derived) -> str:
-    return " ".join(f"({n})" for n in derived.numbers)
-
-
-def _preface(paper: Paper, of: int) -> str:
-    """What a reader has to know: how far the indices go, what d stands for, and what has been checked."""
-    ranges = ", ".join(pair[of] if of == 0 else f"${pair[of]}$" for pair in paper.ranges)
-    da, fraction = ("da", "∂l/∂a") if of == 0 else ("$da$", r"$\partial l / \partial a$")
-    start = f"Here {ranges}, and " * bool(ranges)
-    return f"{start}{da} is {fraction}, the gradient of the loss. Every line was checked, for {paper.scope}."
-
-
-def _text(paper: Paper) -> str:
-    forward, backward = _sections(paper)
-    lines = [paper.title, _preface(paper, 0)]
-    for heading, numbered in zip(_HEADINGS, (forward, backward)):
-        lines += ["", heading, *[f"  {f'({line.number})':>5}  {line.name} = {line.text}" for line in numbered]]
-    lines += ["", _HEADINGS[2]]
-    for derived in paper.gradients:
-        lines += ["", f"  {derived.name} = {derived.text}    {_tags(derived)}"]
-        lines += [f"  {' ' * len(derived.name)} = {step.text}    [{step.why[0]}]" for step in derived.steps]
-    return "\n".join(lines)
-
-
-def _latex(paper: Paper) -> str:
-    forward, backward = _sections(paper)
-    lines = [
-        r"\documentclass{article}",
-        r"\usepackage[a4paper,margin=2cm]{geometry}",
-        r"\usepackage{amsmath}",
-        r"\allowdisplaybreaks",
-    ]
-    lines += [r"\begin{document}", rf"\section*{{{paper.title}}}", _preface(paper, 1)]
-    for heading, numbered in zip(_HEADINGS, (forward, backward)):
-        rows = [rf"{_aligned(line.latex)} \tag{{{line.number}}}" for line in numbered]
-        lines += [rf"\subsection*{{{heading}}}", *_align(rows)]
-    lines += [rf"\subsection*{{{_HEADINGS[2]}}}"]
-    for derived in paper.gradients:
-        numbers = ", ".join(map(str, derived.numbers))
-        rows = [rf"{_aligned(derived.latex)} \tag{{{numbers}}}"]
-        rows += [rf"&= {step.latex} && {step.why[1]} \notag" for step in derived.steps]
-        lines += _align(rows)
-    return "\n".join([*lines, r"\end{document}", ""])
-
-
-def _aligned(latex: str) -> str:
-    """An equation that is lined up at its sign."""
-    left, _, right = latex.partition(" = ")
-    return f"{left} &= {right}" if right else f"&{left}"
-
-
-def _align(rows: list[str]) -> list[str]:
-    return [r"\begin{align}", *[row + r" \\" for row in rows[:-1]], *rows[-1:], r"\end{align}"] if rows else []
-
-
-def _markdown(paper: Paper) -> str:
-    forward, backward = _sections(paper)
-    lines = [f"# {paper.title}", "", _preface(paper, 1)]
-    for heading, numbered in zip(_HEADINGS, (forward, backward)):
-        lines += ["", f"## {heading}", "", *_math([rf"{_aligned(line.latex)} && ({line.number})" for line in numbered])]
-    lines += ["", f"## {_HEADINGS[2]}"]
-    for derived in paper.gradients:
-        rows = [rf"{_aligned(derived.latex)} && {' '.join(f'({n})' for n in derived.numbers)}"]
-        rows += [rf"&= {step.latex} && {step.why[1]}" for step in derived.steps]
-        lines += ["", *_math(rows)]
-    return "\n".join([*lines, ""])
-
-
-def _math(rows: list[str]) -> list[str]:
-    """A block that GitHub shows as formulas, without taking its underscores for emphasis."""
-    return ["```math", r"\begin{aligned}", *[row + r" \\" for row in rows], r"\end{aligned}", "```"]
-
-
-def _fragment(paper: Paper) -> str:
-    """The derivation as HTML, in tables whose formulas are MathML."""
-    from latex2mathml.converter import convert
-
-    def math(latex: str) -> str:
-        return (
-            str(convert(latex, display="block")).replace('display="block"', 'display="inline" displaystyle="true"') if latex else ""
-        )
-
-    def inline(text: str) -> str:
-        parts = text.split("$")
-        return "".join(str(convert(part)) if i % 2 else escape(part) for i, part in enumerate(parts))
-
-    def row(latex: str, mark: str, kind: str = "mark") -> str:
-        left, _, right = latex.partition(" = ")
-        left, right = (left, "= " + right) if right else ("", left)
-        return f'<tr><td class="left">{math(left)}</td><td>{math(right)}</td><td class="{kind}">{mark}</td></tr>'
-
-    forward, backward = _sections(paper)
-    out = [f"<h1>{escape(paper.title)}</h1><p>{inline(_preface(paper, 1))}</p>"]
-    for heading, numbered in zip(_HEADINGS, (forward, backward)):
-        rows = "".join(row(line.latex, f"({line.number})") for line in numbered)
-        out.append(f"<h2>{heading}</h2><div><table>{rows}</table></div>")
-    out.append(f"<h2>{_HEADINGS[2]}</h2>")
-    for derived in paper.gradients:
-        rows = row(derived.latex, _tags(derived))
-        rows += "".join(row(f" = {step.latex}", _why(step.why[1], convert), "mark why") for step in derived.steps)
-        out.append(f"<div><table>{rows}</table></div>")
-    return f'<div class="derivation">{"".join(out)}</div>'
-
-
-def _why(latex: str, convert: Callable[[str], str]) -> str:
-    """A reason: its words as words, and its formula in MathML."""
-    words, _, formula = latex.removeprefix(r"\text{").partition("}") if latex.startswith(r"\text{") else ("", "", latex)
-    return escape(words) + (convert(formula.strip()) if formula.strip() else "")
-
-
-def _page(paper: Paper) -> str:
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(paper.title)}, derived</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n{_fragment(paper)}\n</body>\n</html>\n"
-    )
-
-
-STYLE = """
-:root { color-scheme: light dark; --mark: #5f6b7a; --line: #d8dee6; }
-@media (prefers-color-scheme: dark) { :root { --mark: #9aa7b8; --line: #39424e; } body { background: #14181d; color: #e6e9ee; } }
-body { margin: 0 auto; max-width: 62rem; padding: 1rem; font: 1rem/1.6 system-ui, sans-serif; }
-h2 { margin-top: 2rem; font-size: 1.15rem; }
-.derivation > div { overflow-x: auto; border-bottom: 1px solid var(--line); padding: .4rem 0; }
-table { border-collapse: collapse; }
-td { padding: .25rem .2rem; vertical-align: middle; white-space: nowrap; }
-td.left { text-align: right; min-width: 3.5rem; }
-td.mark { padding-left: 2rem; color: var(--mark); font-size: .9rem; }
-@media (max-width: 40rem) {
-  table, tbody { display: block; }
-  tr { display: grid; grid-template-columns: 3.5rem max-content auto; align-items: center; }
-  td.mark { padding-left: 1rem; }
-  td.why { grid-column: 2 / -1; max-width: calc(100vw - 7rem); padding: 0 0 .5rem .2rem; white-space: normal; }
-}
-"""

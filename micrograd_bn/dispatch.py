@@ -30,6 +30,14 @@ def _operator(primitive: P.Primitive, reflected: bool = False) -> Callable[[Any,
     return method
 
 
+def _method(primitive: P.Primitive) -> Callable[[Any], Any]:
+    def method(self: Tensor) -> Any:
+        return self.record(primitive, (self,))
+
+    method.__name__, method.__doc__ = primitive.name, f"The primitive ``{primitive.name}``, for each number."
+    return method
+
+
 def _comparison(primitive: P.Primitive) -> Callable[[Any, Value], Any]:
     compare = _operator(primitive)
 
@@ -67,11 +75,7 @@ class ArrayLike:
             return NotImplemented
         return self.record(P.pow, (self,), {"exponent": exponent})
 
-    def __neg__(self: Any) -> Any:
-        return self.record(P.neg, (self,))
-
-    def __abs__(self: Any) -> Any:
-        return P.abs(self)
+    __neg__, __abs__ = _method(P.neg), _method(P.abs)
 
     # Comparisons are element by element, and part of the graph, but have no derivative. A Tensor is a key by what it is, not by
     # its numbers.
@@ -84,14 +88,15 @@ class ArrayLike:
         index = tuple(map(_index, index)) if isinstance(index, tuple) else _index(index)
         return self.record(P.getitem, (self,), {"index": index})
 
-    # ---- methods, named and shaped as NumPy's; functions.py says what they do
+    # ---- methods, named and shaped as NumPy's: primitives, and what functions.py has
 
     sum, mean, prod, max, min, var, std = F.sum, F.mean, F.prod, F.max, F.min, F.var, F.std
     cumsum, argmax, clip, dot, repeat = F.cumsum, F.argmax, F.clip, F.dot, F.repeat
     reshape, ravel, flatten, squeeze, transpose, swapaxes = F.reshape, F.ravel, F.ravel, F.squeeze, F.transpose, F.swapaxes
     broadcast_to, astype = F.broadcast_to, F.astype
-    exp, log, sqrt, sin, cos, tanh, abs = F.exp, F.log, F.sqrt, F.sin, F.cos, F.tanh, F.abs
-    relu, sigmoid, softmax, log_softmax, logsumexp, norm = F.relu, F.sigmoid, F.softmax, F.log_softmax, F.logsumexp, F.norm
+    exp, log, sqrt = _method(P.exp), _method(P.log), _method(P.sqrt)
+    sin, cos, tanh, relu, abs = _method(P.sin), _method(P.cos), _method(P.tanh), _method(P.relu), _method(P.abs)
+    sigmoid, softmax, log_softmax, logsumexp, norm = F.sigmoid, F.softmax, F.log_softmax, F.logsumexp, F.norm
 
     @property
     def T(self) -> Any:
@@ -184,17 +189,17 @@ UFUNCS: dict[np.ufunc, Any] = {
     np.greater_equal: P.greater_equal,
     np.equal: P.equal,
     np.not_equal: P.not_equal,
-    np.sqrt: F.sqrt,
-    np.exp: F.exp,
-    np.expm1: F.expm1,
-    np.log: F.log,
-    np.log1p: F.log1p,
-    np.sin: F.sin,
-    np.cos: F.cos,
-    np.tanh: F.tanh,
-    np.abs: F.abs,
-    np.maximum: F.maximum,
-    np.minimum: F.minimum,
+    np.sqrt: P.sqrt,
+    np.exp: P.exp,
+    np.expm1: P.expm1,
+    np.log: P.log,
+    np.log1p: P.log1p,
+    np.sin: P.sin,
+    np.cos: P.cos,
+    np.tanh: P.tanh,
+    np.abs: P.abs,
+    np.maximum: P.maximum,
+    np.minimum: P.minimum,
 }
 
 

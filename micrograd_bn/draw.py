@@ -6,10 +6,8 @@ arrow is the term it carries: the terms on all arrows that leave a value add up 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from textwrap import wrap
@@ -18,16 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import made_by
-from .dispatch import holds_tensors
-from .engine import Step, Tensor, adjoints, in_order
+from .engine import Tensor, adjoints
 from .faults import all_finite, described, find_not_finite, listed, outdated
-from .files import AnyPath, write_whole
+from .files import AnyPath, write_by_ending
 from .kinds import Array, Value
 from .numbers.program import Program
-from .numbers.running import Running, running
-from .primitives import Primitive
+from .numbers.running import Running, twins
 from .shapes import shape
+from .zoom import Zoomed, symbol_in
 
 if TYPE_CHECKING:
     from graphviz import Digraph
@@ -77,16 +73,16 @@ class Graph:
 
         Raises ValueError for another ending, RuntimeError where ``dot`` is needed and absent. Nothing is half written.
         """
-        writers: dict[str, Callable[[], bytes]] = {
-            ".svg": lambda: self.svg.encode(),
-            ".dot": self.source.encode,
-            ".png": lambda: _by_dot(self.source, "png"),
-            ".pdf": lambda: _by_dot(self.source, "pdf"),
-        }
-        ending = Path(path).suffix
-        if ending not in writers:
-            raise ValueError(f"{path} ends with {ending or 'nothing'}: a picture is saved as {', '.join(writers)}")
-        return write_whole(path, writers[ending]())
+        return write_by_ending(
+            path,
+            "a picture",
+            {
+                ".svg": lambda: self.svg,
+                ".dot": lambda: self.source,
+                ".png": lambda: _by_dot(self.source, "png"),
+                ".pdf": lambda: _by_dot(self.source, "pdf"),
+            },
+        )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"image/svg+xml": self.svg}
@@ -185,69 +181,23 @@ class Wrong(NamedTuple):
     why: str
 
 
-class Picture:
+class Picture(Zoomed):
     """A graph at a zoom, on its way to DOT."""
 
     def __init__(
         self, roots: list[Tensor], zoom: str, direction: str, precision: int, show: str, max_nodes: int, wrong: Wrong | None = None
     ):
-        self.zoom, self.direction, self.precision = zoom, direction, precision
+        super().__init__(roots, zoom, max_nodes)
+        self.direction, self.precision, self.wrong = direction, precision, wrong
         self.values, self.gradients = show in ("values", "both"), show in ("gradients", "both")
-        self.roots, self.wrong = roots, wrong
-        self.nodes = self._visible(roots, max_nodes)
-        groups = made_by(self.nodes)
-        self.groups = {node: groups[node] for node in self.nodes if node in groups}
-        self.names = self._names()
-        self.runs = self._runs()
         self.ids = self._ids()
         self.with_terms = self.gradients and len(self.nodes) <= LARGE
         self.written: set[str] = set()  # what the legend has to explain
 
     @cached_property
     def twins(self) -> dict[Tensor, Tensor]:
-        """What rounding may have made of the numbers: see ``_twins``."""
-        return _twins(self.roots)
-
-    # ---- what is in it
-
-    def _visible(self, roots: list[Tensor], max_nodes: int) -> list[Tensor]:
-        """The Tensors to show, results first."""
-        seen, stack = dict.fromkeys(roots), list(roots)
-        while stack:
-            for _, parent in self.inputs(stack.pop()):
-                if isinstance(parent, Tensor) and parent not in seen:
-                    seen[parent] = None
-                    stack.append(parent)
-            if len(seen) > max_nodes:
-                coarser = "" if self.zoom == "equations" else "draw it with zoom='equations', "
-                raise ValueError(
-                    f"this graph has more than {max_nodes:,} nodes, which is no picture to look at: "
-                    f"{coarser}take a smaller batch, or pass a larger max_nodes="
-                )
-        if self.zoom == "scalars" and any(shape(node.data) for node in seen):
-            raise ValueError(
-                "the scalars zoom is for a graph of single numbers, and this one has arrays in it: "
-                "build it on scalars(x), or draw it with zoom='primitives'"
-            )
-        return list(seen)
-
-    def inputs(self, node: Tensor) -> list[tuple[int | None, Value]]:
-        """What a Tensor was computed from at this zoom, each with the number of its local derivative where it has one."""
-        step = self._step(node)
-        if step is not None:
-            return [(_number_of(step, name), value) for name, value in step.inputs.items()]
-        return [(None, value) for value in node.inputs]
-
-    def _step(self, node: Tensor) -> Step | None:
-        """The numbered equation that a Tensor is shown as the result of, its primitives left out; None if it is not."""
-        step = node.equation
-        if self.zoom != "equations" or step is None:
-            return None
-        values = step.inputs.values()
-        # A batch of scalars has too many variables for that; one Tensor in two parts, too few.
-        tensors = [v for v in values if isinstance(v, Tensor)]
-        fits = len(set(tensors)) == len(tensors) and not any(holds_tensors(v) for v in values)
-        return step if fits else None
+        """What rounding may have made of the numbers."""
+        return twins(self.roots)
 
     def target(self, node: Tensor) -> str:
         """What DOT calls the place that the arrows into a Tensor lead to: its box, or its primitive's node."""
@@ -268,57 +218,6 @@ class Picture:
         for number, a in inputs:
             term, twin = next(terms) if isinstance(a, Tensor) else (None, None)
             yield number, a, term, _rounding(twin)
-
-    def _names(self) -> dict[Tensor, str]:
-        """What each Tensor is called: its label, or the part it plays in an equation; a variable by the derivation's symbol."""
-        names: dict[Tensor, str] = {}
-        parts = {node: node.equation for node in self.nodes if node.equation is not None}
-        for step in {id(step.values): step for step in self.groups.values()}.values():
-            for name, value in step.inputs.items():
-                elements = [((), value)] if isinstance(value, Tensor) else np.ndenumerate(value) if holds_tensors(value) else ()
-                for index, element in elements:
-                    names[element] = _symbol(step, name) + (f"[{','.join(map(str, index))}]" if index else "")
-                    parts.setdefault(element, step)
-        for node in self.nodes:
-            if node.label:
-                base, bracket, place = node.label.partition("[")
-                part = parts.get(node)
-                known = part is not None and base in (part.output, *getattr(part.derivation, "variables", part.names))
-                names[node] = _symbol(part, base) + bracket + place if part is not None and known else node.label
-        return names
-
-    def _runs(self) -> dict[int, str]:
-        """What each step's run of its derivation is called, where there are several in the picture, to tell them apart."""
-        steps = {id(step.values): step for node in self.nodes if (step := self.groups.get(node)) and step.derivation}
-        ends = sorted(steps.values(), key=lambda step: step.output != step.derivation.result)  # a result ends a run
-        found: list[tuple[Any, set[int]]] = []
-        for end in ends:
-            if not any(id(end.values) in run for _, run in found):
-                run, stack = {id(end.values)}, [end]
-                while stack:
-                    for value in stack.pop().values:
-                        for a in value.flat if holds_tensors(value) else [value]:
-                            step = a.equation if isinstance(a, Tensor) else None
-                            if step and step.derivation is end.derivation and step.output != step.derivation.result:
-                                stack += [step] if id(step.values) not in run else []
-                                run.add(id(step.values))
-                found.append((end.derivation, run))
-        if len(found) < 2:
-            return {}
-        found.reverse()  # results come first: what was computed first is the first
-        same = Counter(d.name for d, _ in found)
-        number = Counter[str]()
-        names: dict[int, str] = {}
-        for d, run in found:
-            number[d.name] += 1
-            names |= dict.fromkeys(run, d.name + (f" {number[d.name]}" if same[d.name] > 1 else ""))
-        return names
-
-    def formula(self, step: Step) -> str:
-        """The title of a step: its equation, and of which run it is if there are several."""
-        run = self.runs.get(id(step.values), "")
-        text = f" = {step.text}" if step.text else ""
-        return (f"{run}  " if run else "") + f"({step.number})  {_symbol(step, step.output)}{text}"
 
     def _ids(self) -> dict[Tensor, str]:
         """What DOT calls each Tensor, and a browser shows at the pointer: its name where that is plain, else its place."""
@@ -375,7 +274,7 @@ class Picture:
             name = f"{name} = {_operation(node)}" if name else _operation(node)
         if step is not None:
             formula = self.formula(step)
-            name = formula if name == _symbol(step, step.output) else f"{name}:  {formula}"
+            name = formula if name == symbol_in(step, step.output) else f"{name}:  {formula}"
         twin = self.twins.get(node, node)
         theirs = self.wrong.gradient if self.wrong and self.wrong.node is node else None
         group.node(own, **self._box(name, node.data, node.grad, (_rounding(twin.data), _rounding(twin.grad)), theirs))
@@ -388,7 +287,7 @@ class Picture:
                 dot.edge(self.ids[value], target, self._arrow(number, term, rounding), **blamed)
             elif step is not None:  # a variable of the equation that is no Tensor: a constant
                 constant = f"{own} {i}"
-                symbol = _symbol(step, step.names[i])
+                symbol = symbol_in(step, step.names[i])
                 dot.node(constant, style="filled,dashed", **self._box(symbol, value, None))
                 dot.edge(constant, target, self._arrow(number, None))
 
@@ -448,19 +347,6 @@ class Picture:
         return written
 
 
-def _symbol(step: Step, name: str) -> str:
-    symbol: str = step.derivation.symbol(name)[0] if step.derivation else name
-    return symbol
-
-
-def _number_of(step: Step, name: str) -> int | None:
-    """The number of the local derivative of a step with respect to one of its variables; None where it has none."""
-    if step.derivation is None or name in step.derivation.no_gradient:
-        return None
-    number: int = step.derivation.edge(step.output, name).number
-    return number
-
-
 def _carried(node: Tensor | None, tensors: list[Any], step: bool) -> list[Value]:
     """What a node's gradient carries back to the Tensors that it was computed from, in one equation or by one primitive."""
     if node is None or node.grad is None or not node.inputs:
@@ -478,33 +364,6 @@ LEGEND = (
     ("mean", f"mean a, b … c  an array of more than {WRITTEN_OUT} numbers: the smallest is b, the largest c"),
     ("≈ 0", "≈ 0  no more than the rounding of the terms that are added up"),
 )
-
-
-def _twins(roots: list[Tensor]) -> dict[Tensor, Tensor]:
-    """What rounding may have made of a graph of floats: each node's twin, in the same graph of Running numbers.
-
-    Of other numbers nothing is known, nor of what leads to a node whose primitive such numbers do not go through, a fused one.
-    """
-    graph = in_order(roots)
-    plain = (float, bool, np.generic, np.ndarray)
-    own = [np.asarray(node.data if isinstance(node.data, plain) else None).dtype for node in graph]
-    if np.dtype(object) in own:
-        return {}
-    number = running(max((dtype for dtype in own if dtype.kind == "f"), key=lambda dtype: np.finfo(dtype).eps))
-    twins: dict[Tensor, Tensor] = {}
-    for node in graph:
-        twins[node] = Tensor(number(node.data))
-        if node.primitive:
-            with suppress(TypeError, AttributeError):
-                inputs = tuple(twins[a] if isinstance(a, Tensor) else a for a in node.inputs)
-                twins[node] = Tensor.record(node.primitive, inputs, node.params)
-    ends = {twins[root]: number(root.grad) for root in roots if root.grad is not None}
-    if ends:
-        end = Tensor(0.0)
-        end.primitive, end.inputs = Primitive("end", "", lambda *_: 0.0, lambda *_: tuple(ends.values())), tuple(ends)
-        with suppress(TypeError, AttributeError):
-            end.backward()
-    return twins
 
 
 def _rounding(value: Value) -> Value:

@@ -301,6 +301,8 @@ def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None
     >>> jvp(lambda x: x**2 + x[0], [1.0, 2.0], [1.0, 10.0])
     array([ 3., 41.])
     """
+    if not isinstance(output, Tensor):
+        raise TypeError(f"grad differentiates a Tensor, the result of a computation with Tensors, and this is {output!r}")
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     for a in inputs:
         if not isinstance(a, Tensor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,6 +29,15 @@ def write_whole(path: AnyPath, content: bytes) -> Path:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     return path
+
+
+def write_by_ending(path: AnyPath, what: str, writers: Mapping[str, Callable[[], str | bytes]]) -> Path:
+    """``write_whole`` what the ending of ``path`` stands for. ValueError, which says how ``what`` is saved, for another."""
+    ending = Path(path).suffix
+    if ending not in writers:
+        raise ValueError(f"{path} ends with {ending or 'nothing'}: {what} is saved as {', '.join(writers)}")
+    content = writers[ending]()
+    return write_whole(path, content.encode() if isinstance(content, str) else content)
 
 
 def _replace(target: Path, content: bytes) -> None:

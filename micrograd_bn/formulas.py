@@ -1,7 +1,6 @@
 """What can be wrong in a derivation follows from its table: a path left out, a sign, a sum, and each step of a formula.
 
-A formula is recorded on Tensors, and its steps gone through again on any kind of number, some of them changed. ``mistakes_in(d)``
-lists a derivation's own mistakes and these, in words.
+``mistakes_in(d)`` lists a derivation's own mistakes and these, in words; a formula is ``recorded``, for its steps to be changed.
 """
 
 from __future__ import annotations
@@ -9,101 +8,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from itertools import combinations
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Formula, Mistake, parameters, with_parameters
-from .engine import Tensor, in_order
+from .derivation import Derivation, Formula, Mistake, with_parameters
+from .engine import Tensor
 from .kinds import Value, apply
+from .recorded import Change, Changed, Recorded, Values, formula, recorded
 from .shapes import Shape, array, axes, count, shape
-
-Values: TypeAlias = Mapping[str, Value]
-Change: TypeAlias = Callable[..., Value]
-PLAIN = (int, tuple, str, dict, type(None))  # what is no number to compute with: an axis, say
-
-
-# ---- A formula, recorded
-
-
-class Recorded:
-    """A function of named values, run once on Tensors of these values' shapes."""
-
-    def __init__(self, function: Formula, given: tuple[tuple[str, bool, Any], ...]):
-        random = np.random.default_rng(0)
-        leaves = {name: Tensor(random.uniform(0.5, 1.5, value)) for name, is_shape, value in given if is_shape}
-        with np.errstate(all="ignore"):
-            result = function(*[leaves.get(name, value) for name, _, value in given])
-        self.nodes = in_order([result] if isinstance(result, Tensor) else [])
-        self.names = {leaf: name for name, leaf in leaves.items()}
-
-    def run(self, values: Values, changes: Mapping[int, Change], end: int = -1) -> Value:
-        """The result for other values, or the step at ``end``; a change is a function of the values and the step's inputs."""
-        found: dict[Tensor, Value] = {}
-        for i, node in enumerate(self.nodes):
-            inputs = [found[a] if isinstance(a, Tensor) else a for a in node.inputs]
-            if i in changes:
-                found[node] = changes[i](values, *inputs)
-            elif node in self.names:
-                found[node] = values[self.names[node]]
-            else:
-                found[node] = apply(node.primitive.forward, inputs, node.params) if node.primitive else node.data
-        return found[self.nodes[end]]
-
-
-_recorded = lru_cache(maxsize=4096)(Recorded)
-
-
-def recorded(function: Formula, values: Values) -> Recorded:
-    """The steps of a function, on values of these shapes."""
-    given = [(name, values[name]) for name in parameters(function)]
-    return _recorded(function, tuple([(a, False, v) if isinstance(v, PLAIN) else (a, True, shape(v)) for a, v in given]))
-
-
-def size(function: Formula, values: Values) -> Value:
-    """How large the terms are that a function adds up: its value, if all of them had one sign."""
-    steps = recorded(function, values)
-    adding = {i: n for i, n in enumerate(steps.nodes) if n.primitive and n.primitive.name in ("sum", "mean", "matmul")}
-    return np.abs(steps.run(values, {i: partial(_of_absolutes, node) for i, node in adding.items()}))
-
-
-def _of_absolutes(node: Tensor, values: Values, *inputs: Value) -> Value:
-    assert node.primitive
-    return apply(node.primitive.forward, [np.abs(a) for a in inputs], node.params)
-
-
-class Changed:
-    """A formula with some of its steps changed."""
-
-    def __init__(self, function: Formula, steps: int, changes: Mapping[int, Change]):
-        self.function, self.steps, self.changes = function, steps, changes
-
-    def __or__(self, other: Changed) -> Changed:
-        return Changed(self.function, self.steps, {**self.changes, **other.changes})
-
-    def __call__(self, values: Values) -> Value:
-        steps = recorded(self.function, values)
-        if len(steps.nodes) != self.steps:
-            raise ValueError("on these shapes, the formula has other steps")
-        return steps.run(values, self.changes)
-
-
-@cache
-def formula(d: Derivation, edge: Edge) -> Formula:
-    """The formula of an edge; the engine's, if the author has written none."""
-    if edge.function is not None:
-        return edge.function
-    e = d.equation_of(edge.output)
-    names = (f"d{edge.output}", *e.inputs, *e.constants)
-    return with_parameters(names, lambda *arguments: d.by_engine(edge, dict(zip(names, arguments))))
-
-
-def shapes_of(d: Derivation, sizes: Mapping[str, int]) -> dict[str, Shape]:
-    """The shapes of a derivation's inputs for these sizes."""
-    return {a: tuple([int(n) if n.isdigit() else sizes[n] for n in dims]) for a, dims in d.dimensions().items()}
-
 
 # ---- What may be wrong with a step: what its inputs a and b then give, which of them is gone, and the words if that is not all
 
@@ -210,7 +126,7 @@ class _Table:
         self.sizes = dict(zip(d.size_names, PRIMES))
         random = np.random.default_rng(0)
         with np.errstate(all="ignore"):
-            values = d.forward(**{a: random.uniform(0.5, 1.5, to) for a, to in shapes_of(d, self.sizes).items()})
+            values = d.forward(**{a: random.uniform(0.5, 1.5, to) for a, to in d.shapes_for(self.sizes).items()})
             upstream = random.normal(size=shape(values[d.result]))
             gradients = {f"d{a}": g for a, g in d.backward(upstream, **values).items()}
         self.values = values | {d.upstream: upstream} | gradients
@@ -377,7 +293,7 @@ class _Table:
             found = list(self._of_steps(place))
             for what, whole, changes in found:
                 again = sum(what == other for other, *_ in found) > 1
-                mistake = place.mistake(f"{what}, in {whole}," if again else what, changes)
+                mistake = place.mistake(f"{what.rstrip(',')}, in {whole}," if again else what, changes)
                 if place not in self.forms:
                     everywhere.setdefault((what, whole), {}).update(mistake.formulas)
                 gone = place in self.edges and what.endswith(("is missing", "is forgotten"))
@@ -492,7 +408,7 @@ class _Table:
     def _quantities(self) -> Iterator[_Quantity]:
         for name, rank in self.ranks.items():
             is_gradient = name not in self.d.variables
-            yield _Quantity(self._symbol(name), shape(self.values[name]), rank, is_gradient, partial(_named, name))
+            yield _Quantity(self._symbol(name), shape(self.values[name]), rank, is_gradient, itemgetter(name))
         for place in self.equations:
             for i, node in enumerate(place.steps.nodes[:-1]):
                 if node.primitive and node.shape and "max" not in place.parts[i][0]:
@@ -527,10 +443,6 @@ def _to_the(exponent: float, values: Values, a: Value) -> Value:
 
 def _value_of(quantity: _Quantity, values: Values, *inputs: Value) -> Value:
     return quantity.of(values)
-
-
-def _named(name: str, values: Values) -> Value:
-    return values[name]
 
 
 def _at_step(function: Formula, i: int, values: Values) -> Value:

@@ -15,34 +15,10 @@ from numpy.typing import DTypeLike
 
 from . import primitives as P
 from .kinds import Value, is_tensor, one, zero
+from .primitives import abs, cos, exp, expm1, log, log1p, relu, sin, sqrt, tanh  # noqa: F401, functions of each number
 from .shapes import Axis, Shape, axes, count, shape
 
-# ---- Functions of each number
-
-
-def exp(a: Value) -> Value:
-    """e to the power of each number."""
-    return P.exp(a)
-
-
-def expm1(a: Value) -> Value:
-    """exp(a) − 1, with all its digits where a is small."""
-    return P.expm1(a)
-
-
-def log(a: Value) -> Value:
-    """The natural logarithm of each number."""
-    return P.log(a)
-
-
-def log1p(a: Value) -> Value:
-    """log(1 + a), with all its digits where a is small."""
-    return P.log1p(a)
-
-
-def sqrt(a: Value) -> Value:
-    """The square root of each number."""
-    return P.sqrt(a)
+# ---- Functions of each number, beyond those that are primitives
 
 
 def square(a: Value) -> Value:
@@ -50,36 +26,11 @@ def square(a: Value) -> Value:
     return a**2
 
 
-def sin(a: Value) -> Value:
-    """The sine of each number, in radians."""
-    return P.sin(a)
-
-
-def cos(a: Value) -> Value:
-    """The cosine of each number, in radians."""
-    return P.cos(a)
-
-
-def tanh(a: Value) -> Value:
-    """The hyperbolic tangent of each number."""
-    return P.tanh(a)
-
-
 def sigmoid(a: Value) -> Value:
     """1 / (1 + exp(−a)), for each number; exp sees only what is negative, so nothing overflows."""
     positive = a >= 0
-    e = P.exp(P.where(positive, -a, a))
+    e = exp(P.where(positive, -a, a))
     return P.where(positive, one(e), e) / (1 + e)
-
-
-def relu(a: Value) -> Value:
-    """Each number, or 0 where it is negative; the derivative at 0 is taken as 0."""
-    return P.relu(a)
-
-
-def abs(a: Value) -> Value:
-    """Each number without its sign; the derivative at 0 is taken as 0."""
-    return P.abs(a)
 
 
 def maximum(a: Value, b: Value) -> Value:

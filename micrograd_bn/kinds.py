@@ -114,7 +114,7 @@ def zero(like: Value) -> Value:
         return 0.0
     if is_tensor(like):
         return zero(like.data)
-    if hasattr(like, "shape") and like.dtype.kind == "O" and 0 not in like.shape:
+    if isinstance(like, np.ndarray) and like.dtype.kind == "O" and like.size:
         like = like[(0,) * len(like.shape)]
     dtype = getattr(like, "dtype", np.dtype(object))
     return like * 0 if dtype.kind == "O" else dtype.type(0)

@@ -27,9 +27,10 @@ import numpy as np
 
 from .derivation import Derivation, Edge, Formula, Mistake, added_up, evaluate, parameters
 from .faults import listed
-from .formulas import PLAIN, Changed, formula, mistakes_in
+from .formulas import mistakes_in
 from .kinds import Array, Value
 from .numbers.running import Running, running
+from .recorded import PLAIN, Changed, formula
 from .shapes import Shape, shape
 
 # The derivation's own way to compute is within its bound; another right one, as the condensed form, rounds in other places.

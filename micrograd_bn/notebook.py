@@ -1,14 +1,16 @@
-"""What a notebook shows of a result that stands in its last line: a report's table in HTML, a page inline."""
+"""What a terminal shows of a report, and a notebook of a result that stands in its last line: a table, a page inline."""
 
 from __future__ import annotations
 
+import io
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     Concrete = Path
 else:
@@ -20,6 +22,24 @@ class Tabular(Protocol):
 
     def __rich__(self) -> Table:
         """The table, for the terminal."""
+
+
+def as_table(title: str, caption: str | Text, *columns: Column | str, expand: bool = False) -> Table:
+    """A report's table, still without its rows."""
+    from rich import box
+    from rich.table import Table
+
+    how: dict[str, Any] = {"title_justify": "left", "caption_justify": "left", "expand": expand}
+    return Table(*columns, box=box.SIMPLE_HEAD, title=title, caption=caption, **how)
+
+
+def as_text(report: Tabular) -> str:
+    """What rich would show, as plain text: in Jupyter, and where FORCE_COLOR is set, too."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=110, color_system=None, force_jupyter=False).print(report)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def as_html(report: Tabular) -> str:

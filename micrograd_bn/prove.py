@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Symbol, evaluate
+from .derivation import Derivation, Edge, Symbol, as_derivation, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
-from .notebook import as_html
-from .numbers.written import Printer, gathered
+from .notebook import as_html, as_table, as_text
+from .numbers.printed import Plain
+from .numbers.written import gathered
 from .shapes import Shape, axes, shape
-from .verify import as_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,25 +69,21 @@ class Proof(NamedTuple):
         return ""
 
     def __rich__(self) -> Table:
-        from rich import box
-        from rich.table import Table
+        from rich.table import Column
         from rich.text import Text
 
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            title=f"{self.derivation.name} on symbols: engine = formula = definition",
-            title_justify="left",
-            caption=f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities: "
+        table = as_table(
+            f"{self.derivation.name} on symbols: engine = formula = definition",
+            f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities: "
             "true of all numbers, not of some."
             + f"\n{self.rows[0].scope}: proved for a generic element, so for any sizes." * (self.m is None and not self.reason)
             + (f"\nNot for every m: {self.reason}" if self.reason else ""),
-            caption_justify="left",
+            Column("equation", justify="right", no_wrap=True),
+            Column(no_wrap=True),
+            "formula",
+            Column("for", no_wrap=True),
+            "difference",
         )
-        table.add_column("equation", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
-        table.add_column("formula")
-        table.add_column("for", no_wrap=True)
-        table.add_column("difference")
         ends = len(self.derivation.equations) - 1, len(self.derivation.equations) + len(self.derivation.edges) - 1
         for i, row in enumerate(self.rows):
             verdict = Text("identity", "green")
@@ -119,6 +115,7 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
         import sympy  # noqa: F401
     except ModuleNotFoundError:
         raise ModuleNotFoundError("prove needs SymPy: pip install 'micrograd-bn[prove]'", name="sympy") from None
+    as_derivation(derivation)
     if m is not None:
         if not isinstance(m, int):
             raise TypeError(f"m is the size of a batch, and this is {m!r}; another derivation is prove(derivation=…)")
@@ -146,13 +143,9 @@ class Prover:
 
         self.d, self.m, self.kind, self.sympy = d, m, batch, sympy
         first = d.shapes[d.inputs[0]]
-        reduced = axes(len(first), d.constants["axis"]) if "axis" in d.constants else range(len(first))
-        names = {n: i == reduced[0] or "axis" not in d.constants for i, n in enumerate(first) if isinstance(n, str)}
-        self.sizes = {n: self._size(n, varies) for n, varies in names.items()}
-        self.shapes = {
-            a: tuple(int(n) if n.isdigit() else self.sizes.setdefault(n, self._size(n, True)) for n in dims)
-            for a, dims in d.dimensions().items()
-        }
+        fixed = {*first} - {first[axes(len(first), d.constants["axis"])[0]]} if "axis" in d.constants else set()
+        self.sizes = {n: self._size(n, varies=n not in fixed) for n in d.size_names}
+        self.shapes = d.shapes_for(self.sizes)
         self.constants = {k: self.variable(k, (), positive=v > 0) if isinstance(v, float) else v for k, v in d.constants.items()}
         self.inputs = {a: self.input(a) for a in d.inputs}
         self.known = d.forward(**self.inputs, **self.constants)
@@ -217,7 +210,7 @@ class Prover:
 
     def text(self, rest: Any) -> str:
         """An expression as on the terminal, in the derivation's symbols."""
-        return Printer(self._called).text(gathered(self.kind.written(self.sympy.factor_terms(rest))))
+        return Plain(self._called).sum(gathered(self.kind.written(self.sympy.factor_terms(rest))))
 
     def _called(self, name: str) -> Symbol:
         base, bracket, place = name.partition("[")

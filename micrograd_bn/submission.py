@@ -109,9 +109,11 @@ def derivation_named(name: str) -> Derivation:
 
 
 def in_their_code(error: BaseException) -> str | None:
-    """``crash`` of an error in a function of a file that ``module`` was asked for; None if it was not there."""
+    """An error in a file that ``module`` was asked for: in its own words if they name the file, or ``crash``; None if elsewhere."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__) if frame.filename in THEIRS]
-    return crash(error, files[0]) if files else None
+    if not files:
+        return None
+    return " ".join(str(error).split()) if files[0] in str(error) else crash(error, files[0])
 
 
 def crash(error: BaseException, path: str = "") -> str:

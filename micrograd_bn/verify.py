@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal, DivisionByZero, InvalidOperation, getcontext, localcontext
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Equation, Gradient, evaluate
+from .batches import drawn
+from .derivation import Derivation, Edge, Equation, Gradient, as_derivation, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Array, Value, as_data
-from .notebook import as_html
+from .notebook import as_html, as_table, as_text
 from .numbers.running import Running, running
-from .shapes import Shape, axes
+from .shapes import Shape
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.table import Table
 
 
@@ -66,8 +64,7 @@ class Report(NamedTuple):
         return {**plain, "ok": self.ok, "max_error": self.max_error}
 
     def __rich__(self) -> Table:
-        from rich import box
-        from rich.table import Table
+        from rich.table import Column
 
         equations, edges = self.derivation.equations, self.derivation.edges
         first, last = edges[0].number, edges[-1].number
@@ -75,23 +72,21 @@ class Report(NamedTuple):
         alone = [row for row in self.rows if row.by_engine]
         unbound = [row for row in self.rows if row.bound is None and row.ok]
         held = [row for row in self.rows if row not in alone and row not in unbound]
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            title=f"{self._what()} of shape {self.shape}, {self.dtype}: engine against derivation",
-            title_justify="left",
-            caption=f"{sum(row.ok for row in held)} of {len(held)} rows agree within rounding: no error is above its bound.\n"
+        what = "A batch" if self.derivation is BATCH_NORM else f"{self.derivation.name}: {self.derivation.inputs[0]}"
+        table = as_table(
+            f"{what} of shape {self.shape}, {self.dtype}: engine against derivation",
+            f"{sum(row.ok for row in held)} of {len(held)} rows agree within rounding: no error is above its bound.\n"
             f"Bounds are by a running error analysis of both sides. {pulled}: gradients pulled back."
             + f"\n{len(unbound)} without a bound: with the digits of {self.dtype}, rounding may make anything of these numbers."
             * bool(unbound)
             + f"\n{len(alone)} rows have no formula to hold the engine against: write one as an Edge." * bool(alone),
-            caption_justify="left",
+            Column("equation", justify="right", no_wrap=True),
+            Column(no_wrap=True),
+            "formula",
+            Column("error", justify="right", no_wrap=True),
+            Column("bound", justify="right", no_wrap=True),
+            Column(no_wrap=True),
         )
-        table.add_column("equation", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
-        table.add_column("formula")
-        table.add_column("error", justify="right", no_wrap=True)
-        table.add_column("bound", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
         for i, row in enumerate(self.rows):
             verdict = "[green]✓[/]" if row.ok else "[bold red]✗ differs[/]"
             verdict = "by the engine" if row.by_engine else "no bound" if row in unbound else verdict
@@ -99,9 +94,6 @@ class Report(NamedTuple):
             cells = (row.number, row.name, row.formula, *errors, verdict)
             table.add_row(*cells, end_section=i in (len(equations) - 1, len(equations) + len(edges) - 1))
         return table
-
-    def _what(self) -> str:
-        return "A batch" if self.derivation is BATCH_NORM else f"{self.derivation.name}: {self.derivation.inputs[0]}"
 
     def __str__(self) -> str:
         return as_text(self)
@@ -112,15 +104,6 @@ class Report(NamedTuple):
 
 def _short(error: float) -> str:
     return f"{error:.1e}" if error else "0"
-
-
-def as_text(table: RenderableType) -> str:
-    """What rich would show, as plain text: in Jupyter, and where FORCE_COLOR is set, too."""
-    from rich.console import Console
-
-    text = io.StringIO()
-    Console(file=text, width=110, color_system=None, force_jupyter=False).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def verify(
@@ -158,9 +141,7 @@ def verify(
     >>> verify([[5.1, 3.5], [4.9, 3.0]], derivation=derivations.RMS_NORM).ok
     True
     """
-    d = derivation
-    if not isinstance(d, Derivation):
-        raise TypeError(f"derivation is a Derivation, such as micrograd_bn.derivations.LAYER_NORM, and this is {d!r}")
+    d = as_derivation(derivation)
     named = {d.inputs[0]: x, "gamma": gamma, "beta": beta, "eps": eps, "axis": axis, d.upstream: dy}
     given = {name: value for name, value in (named | values).items() if value is not None}
     upstream, first = given.pop(d.upstream, None), given.get(d.inputs[0])
@@ -184,49 +165,6 @@ def verify(
     lines = (*_forward(d, nodes, precise), *_edges(d, known, number), *_gradients(d, nodes, known, number))
     dtype = str(first.dtype) if first.dtype != object else f"Decimal with {getcontext().prec} digits"
     return Report(tuple(_row(line, d) for line in lines), first.shape, dtype, derivation)
-
-
-def drawn(
-    x: Array,
-    axis: int | tuple[int, ...] = 0,
-    seed: int = 0,
-    derivation: Derivation = BATCH_NORM,
-    given: Mapping[str, Array] = MappingProxyType({}),
-) -> tuple[dict[str, Array], Array]:
-    """The inputs after the first one that are not given, and an upstream gradient: of the derivation's shapes, from its domains."""
-    random = np.random.default_rng(seed)
-    sizes: dict[str, int] = {}
-    for name, array in ({derivation.inputs[0]: x} | dict(given)).items():
-        dims = derivation.shapes[name]
-        sizes |= dict(zip(reversed(dims), reversed(np.shape(array)))) if isinstance(dims, tuple) else {}
-    inputs: dict[str, Array] = {}
-    for name in derivation.inputs[1:]:
-        dims = derivation.shapes[name]
-        if dims == "kept":
-            to = tuple(1 if i in axes(x.ndim, axis) else n for i, n in enumerate(x.shape))
-        else:
-            to = tuple(int(n) if n.isdigit() else sizes.setdefault(n, 3) for n in dims)
-        domain = derivation.domains.get(name, "")
-        inputs[name] = np.asarray(DOMAINS[domain](random, to))
-    known = {derivation.inputs[0]: np.asarray(x, dtype=float)} | inputs | {k: np.asarray(v, dtype=float) for k, v in given.items()}
-    with np.errstate(all="ignore"):
-        constants = {"axis": axis} if "axis" in derivation.constants else {}
-        result = derivation.forward(**known, **constants)[derivation.result]
-    return inputs, np.asarray(random.normal(size=np.shape(result)))
-
-
-def _shares(random: np.random.Generator, size: Shape) -> Array:
-    """Numbers that add up to 1 along the last axis: exactly, in every kind of number, for they are multiples of 1/1024."""
-    shares: Array = random.multinomial(1024, [1 / size[-1]] * size[-1], size[:-1]) / 1024
-    return shares
-
-
-DOMAINS: dict[str, Callable[[np.random.Generator, Shape], Any]] = {
-    "": lambda random, size: random.normal(size=size),
-    "scale": lambda random, size: random.uniform(0.5, 1.5, size),
-    "positive": lambda random, size: np.exp(random.normal(size=size)),
-    "probabilities": _shares,
-}
 
 
 def _converter(x: Array, d: Derivation) -> Callable[[Value], Array]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
+from functools import partial, reduce
+from operator import add
 from typing import Any, NamedTuple
 
 from .derivation import Derivation, Edge, Equation, Formula, Gradient, evaluate
 from .kinds import Value
+from .numbers.printed import LETTERS, Latex, Plain
 from .numbers.written import (
-    LETTERS,
     Expression,
     Function,
-    Printer,
     Reduction,
     Symbol,
     Written,
     collected,
     expression,
     factors_of,
-    parenthesised,
     product,
     replaced,
 )
@@ -44,12 +45,10 @@ class Writer:
 
     def __init__(self, d: Derivation):
         self.d = d
-        dims = d.dimensions()
         names = d.size_names
         self.sizes = {n: expression(Symbol(n, is_size=True)) for n in names}
         self.values: dict[str, Value] = {k: Written(Symbol(k)) if isinstance(v, float) else v for k, v in d.constants.items()}
-        for a, to in dims.items():
-            self.values[a] = self._variable(a, tuple([int(n) if n.isdigit() else self.sizes[n] for n in to]))
+        self.values |= {a: self._variable(a, to) for a, to in d.shapes_for(self.sizes).items()}
         self.right: dict[str, Expression] = {}
         for e in d.equations:
             result = evaluate(e.function, self.values)
@@ -62,7 +61,7 @@ class Writer:
         shown = [n for n in names if not all(n in self.axes[a] for a in d.variables)]
         free = iter([c for c in LETTERS if c not in {*names, *d.variables}])
         self.letters = {n: next(free) for n in shown}
-        self.printer = Printer(d.called, self.letters)
+        self._plain, self._latex = Plain(d.called, self.letters), partial(Latex, d.called, self.letters)
 
     @staticmethod
     def _variable(name: str, to: tuple[Any, ...]) -> Written:
@@ -81,10 +80,10 @@ class Writer:
         number, factors = term.as_term().number, list(term.as_term().factors)
         axes: list[str] = []
         while (upstream, Fraction(1)) not in factors:
-            sums = [f for f in factors if isinstance(f[0], Reduction) and f[1] == 1 and upstream in factors_of(f[0].body)]
+            sums = [f for f in factors if isinstance(f[0], Reduction) and f[1] == 1 and upstream in factors_of(f[0].of)]
             if len(sums) != 1 or not isinstance(sums[0][0], Reduction):
                 return Local(term, (), None)
-            inner = sums[0][0].body.as_term()
+            inner = sums[0][0].of.as_term()
             number, axes = number * inner.number, [*axes, sums[0][0].axis]
             factors = [f for f in factors if f != sums[0]] + list(inner.factors)
         factor = product(number, [f for f in factors if f[0] != upstream])
@@ -98,10 +97,7 @@ class Writer:
 
     def term(self, variable: str) -> Expression:
         """A gradient as a formula: the sum of the terms on its edges."""
-        first, *others = [self.local(edge).term for edge in self.d.leaving(variable)]
-        for other in others:
-            first = first + other
-        return first
+        return reduce(add, [self.local(edge).term for edge in self.d.leaving(variable)])
 
     def result(self, function: Formula) -> Expression:
         """What a function of the table gives, as a formula."""
@@ -110,13 +106,17 @@ class Writer:
 
     # ---- print
 
+    def printed(self, e: Expression, free: Mapping[str, str]) -> Text:
+        """An expression as on the terminal, and in LaTeX for these indices on the left-hand side."""
+        return self._plain.sum(e), self._latex(free).sum(e)
+
     def free(self, *names: str) -> dict[str, str]:
         """The indices of some variables, by axis."""
         return {n: self.letters[n] for a in names for n in self.axes[a] if n in self.letters}
 
     def variable(self, name: str) -> str:
         """A variable in LaTeX, with its indices."""
-        return self.printer.variable(name, self.axes[name])
+        return self._latex({}).variable(name, self.axes[name])
 
     def equation(self, e: Equation) -> Text:
         """The right-hand side of an equation as text, and the whole in LaTeX."""
@@ -128,40 +128,34 @@ class Writer:
 
     def line(self, name: str, e: Expression) -> Text:
         """An expression as text, and as what a variable or a gradient is equal to in LaTeX."""
-        return self.printer.text(e), f"{self.variable(name)} = {self.printer.latex(e, self.free(name))}"
+        text, latex = self.printed(e, self.free(name))
+        return text, f"{self.variable(name)} = {latex}"
 
     def edge(self, edge: Edge) -> Text:
         """A local derivative as text, and the whole equation in LaTeX."""
         found, of, by = self.local(edge), edge.output, edge.input
         name = rf"\frac{{\partial {self.variable(of)}}}{{\partial {self.variable(by)}}}"
         if found.factor is None:
-            term = self.printer.latex(found.term, self.free(by))
-            return self.printer.text(found.term), rf"{name}: \quad {self.variable(f'd{of}')} \mapsto {term}"
-        return self.printer.text(found.factor), f"{name} = {self.printer.latex(found.factor, self.free(of, by))}"
+            text, latex = self.printed(found.term, self.free(by))
+            return text, rf"{name}: \quad {self.variable(f'd{of}')} \mapsto {latex}"
+        text, latex = self.printed(found.factor, self.free(of, by))
+        return text, f"{name} = {latex}"
 
     def gradient(self, entry: Gradient) -> Text:
         """A gradient as the sum over its edges: each a gradient times a local derivative, summed where one is used by many."""
         texts, latex = zip(*[self._carried(edge) for edge in self.d.leaving(entry.variable)])
-        return " + ".join(texts).replace(
-            "+ −", "− "
-        ), f"{self.variable(f'd{entry.variable}')} = {' + '.join(latex).replace('+ -', '- ')}"
+        return self._plain.joined(texts), f"{self.variable(f'd{entry.variable}')} = {self._latex({}).joined(latex)}"
 
     def _carried(self, edge: Edge) -> Text:
-        found, up = self.local(edge), f"d{edge.output}"
-        free = self.free(edge.input)
-        if found.factor is None or not found.factor.as_term().factors:
-            return self.printer.text(found.term), self.printer.latex(found.term, free)
-        whole = expression(self._symbol(up)) * found.factor
-        term = found.factor.as_term()
+        found, up = self.local(edge), self._symbol(f"d{edge.output}")
+        if (factor := found.factor) is None or not factor.as_term().factors:
+            return self.printed(found.term, self.free(edge.input))
+        term = factor.as_term()
         plain = term.number == 1 and all(isinstance(base, Symbol) and n == 1 for base, n in term.factors)
-        free |= {n: letter for n, letter in self.free(edge.output).items() if n not in free}
-        if plain:
-            text, latex = self.printer.text(whole), self.printer.latex(whole, free)
-        else:
-            text, latex = self.printer.text(found.factor), self.printer.latex(found.factor, free)
-            text = f"({text})" if len(found.factor.terms) > 1 else text
-            latex = parenthesised(latex) if len(found.factor.terms) > 1 or latex.startswith("-") else latex
-            text, latex = f"{self.d.called(up)[0]} · {text}", rf"{self.variable(up)} \cdot {latex}"
-        for axis in reversed(found.axes):
-            text, latex = self.printer.summed(axis, (text, latex))
-        return text, latex
+
+        def written(form: Plain) -> str:
+            product = f"{form.variable(up.name, up.axes)} {form.dot} {form.factor(factor)}"
+            product = form.sum(expression(up) * factor) if plain else product
+            return " ".join([*map(form.sigma, found.axes), product])
+
+        return written(self._plain), written(self._latex(self.free(edge.input, edge.output)))

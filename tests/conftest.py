@@ -3,6 +3,7 @@
 import importlib
 import os
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -31,6 +32,12 @@ def pytest_terminal_summary(terminalreporter):
     for needed, what_to_do in EXTRAS.items():
         if skipped := sum(any(what in reason for what in needed) for reason in reasons):
             terminalreporter.write_line(f"{skipped} skipped that need a {what_to_do}")
+
+
+@pytest.fixture
+def random():
+    """The same numbers for each test."""
+    return np.random.default_rng(0)
 
 
 def missing(what: str):

@@ -93,6 +93,7 @@ def test_a_root_is_a_symbol_whose_square_is_known():
     assert batch.reduced((1 / (a + b) - root**-2).e) == 0
     assert batch.reduced((root**3 / (a + b) - root).e) == 0
     assert batch.reduced((root - a - b).e) != 0
+    assert batch.reduced((root * a - a).e) != 0
 
 
 def test_what_does_not_fit_is_said():
@@ -107,3 +108,19 @@ def test_what_does_not_fit_is_said():
         Tensor(x) * np.ones(3)
     with pytest.raises(TypeError, match="generic element"):
         bool(x > 0)
+    for index in (0, (0,), (1,), (0, 0), slice(1)):  # x₁ is none that holds for all
+        with pytest.raises(TypeError, match="has a generic element, and no element"):
+            x[index]
+    assert x.sum(keepdims=True)[(0,)].shape == ()
+
+
+@pytest.mark.parametrize("shapes", [((m, k), (m, k)), ((m, k), (k, m)), ((1, m, k), (k, 1)), ((m, k), (k, 1, 1))])
+def test_a_matrix_product_that_a_generic_element_does_not_give_is_refused(shapes):
+    a, b = (batch.Batch(batch.Element(name, set(to) - {1}), to) for name, to in zip("ab", shapes))
+    with pytest.raises(TypeError, match=r"a matrix product of .* has a size twice: take a size that is a number"):
+        a @ b
+
+
+def test_numbers_are_compared_at_points_of_both_signs_and_positive_ones_at_positive_ones():
+    for sign, signs in ((None, {True, False}), (True, {True})):
+        assert {bool(batch.sample(batch.Element(f"x[{i}]", positive=sign)) > 0) for i in range(20)} == signs

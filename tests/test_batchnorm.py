@@ -7,11 +7,6 @@ from micrograd_bn import Tensor, batch_norm, batch_norm_backward, fused_batch_no
 from micrograd_bn.batchnorm import mean, normalize, variables, variance
 
 
-@pytest.fixture
-def random():
-    return np.random.default_rng(0)
-
-
 def test_the_graph_has_seven_variables_and_nine_edges(random):
     x, gamma, beta = Tensor(random.normal(size=(4, 2))), Tensor([1.0, 2.0]), Tensor([0.0, 1.0])
     y = batch_norm(x, gamma, beta)

@@ -1,11 +1,13 @@
 """check_backward of every packaged derivation, and of one that a user writes: right ones pass, wrong ones are told why."""
 
+import re
+
 import numpy as np
 import pytest
 
 from micrograd_bn import Derivation, Tensor, derivations, equation
 from micrograd_bn.check import check_backward
-from micrograd_bn.formulas import shapes_of
+from micrograd_bn.formulas import mistakes_in
 from tests.backward_passes import edited
 
 # ---- A backward pass of each derivation, edge by edge, and in another form
@@ -171,7 +173,7 @@ def random_batches(d, n, seed):
     random = np.random.default_rng(seed)
     names = {dim for dims in d.shapes.values() for dim in dims if not dim.isdigit()}
     for _ in range(n):
-        to = shapes_of(d, {name: int(random.integers(1, 12 if len(names) < 5 else 4)) for name in sorted(names)})
+        to = d.shapes_for({name: int(random.integers(1, 12 if len(names) < 5 else 4)) for name in sorted(names)})
         first = d.inputs[0]
         scales = 10.0 ** random.uniform(-6, 3, to[first][-1]) * (random.random(to[first][-1]) < 0.9)
         offset = 10.0 ** random.uniform(-3, 5) * random.choice([-1, 0, 0, 1])
@@ -466,3 +468,9 @@ def test_an_inputs_gradient_has_its_shape_and_an_intermediates_may_drop_what_a_s
     rows = {row.variable: row for row in check_backward(f, derivation=derivations.LAYER_NORM).rows}
     assert [rows[name].ok for name in ("var", "mu", "beta")] == [True] * 3
     assert (rows["gamma"].verdict, rows["gamma"].why) == ("wrong shape", "shape (1, 3) and not (3,) for a batch of shape (5, 3)")
+
+
+@pytest.mark.parametrize("name", derivations.__all__)
+def test_a_mistake_in_words_is_a_sentence(name):
+    words = [mistake.why for mistakes in mistakes_in(getattr(derivations, name)) for mistake in mistakes]
+    assert [why for why in words if re.search(r",,|  |[ ,]$", why)] == []

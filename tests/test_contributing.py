@@ -1,10 +1,10 @@
 """CONTRIBUTING.md: its recipes work as they are written, its links lead somewhere, and its commands are there."""
 
+import ast
 import re
 from configparser import ConfigParser
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,15 +25,15 @@ def names(block, given):
 
 
 def test_the_recipe_for_a_primitive():
-    entry, function, method, ufunc, test = BLOCKS[:5]
+    entry, method, ufunc, test = BLOCKS[:4]
     arctan = names(entry, vars(primitives))["arctan"]
-    F = SimpleNamespace(**names(function, {"Value": Any, "P": SimpleNamespace(arctan=arctan)}))
-    learned = names(f"class Learned(Tensor):\n    __slots__ = ()\n\n{method}", {"Tensor": Tensor, "F": F})["Learned"]
+    known = {"np": np, "P": SimpleNamespace(arctan=arctan), "Tensor": Tensor, "_method": dispatch._method}
+    learned = names(f"class Learned(Tensor):\n    __slots__ = ()\n\n{method}", known)["Learned"]
     names(test, {"Tensor": learned, "np": np, "grad": grad})["test_arctan_is_half_a_right_angle_at_1_where_it_rises_by_a_half"]()
     assert gradcheck(arctan, [-1.5, 0.5])
     assert gradcheck(lambda a: grad(arctan(a), [a])[0], 0.5)
     with pytest.MonkeyPatch.context() as patch:
-        for key, value in names(f"ADDED = {{{ufunc}}}", {"np": np, "F": F})["ADDED"].items():
+        for key, value in names(f"ADDED = {{{ufunc}}}", known)["ADDED"].items():
             patch.setitem(dispatch.UFUNCS, key, value)
         assert np.arctan(Tensor(1.0)).item() == np.pi / 4
     wrong = names(entry.replace("1 + a", "1 - a"), vars(primitives))["arctan"]
@@ -50,6 +50,19 @@ def test_the_recipe_for_a_derivation():
     names(test, made | {"np": np, "verify": verify})["test_the_gradient_of_a_length_by_hand"]()
     wrong = names(table + claim.replace("v / n**0.5", "v / n"), {})["WITH_A_CLAIM"]
     assert [row.name for row in verify([3.0, 4.0], derivation=wrong).rows if not row.ok] == ["∂w/∂g", "dg"]
+
+
+def test_imports_run_one_way_in_the_order_that_is_said():
+    (order,) = re.findall(r"(?s)Imports run one way: (.*?)\.", TEXT)
+    place = {room: i for i, rooms in enumerate(order.split("→")) for room in re.findall(r"\w+", rooms)}
+    package = ROOT / "micrograd_bn"
+    files = {path: path.relative_to(package).with_suffix("").parts[0] for path in package.rglob("*.py")}
+    assert set(files.values()) - {"__init__", "__main__"} == set(place)
+    for path, room in files.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.level == len(path.relative_to(package).parts) and room in place:
+                above = [node.module.partition(".")[0]] if node.module else [alias.name for alias in node.names]
+                assert all(place[other] < place[room] for other in above), f"{path}: {above}"
 
 
 def test_the_commands_are_there():

@@ -2,14 +2,18 @@
 
 import copy
 from decimal import Decimal, localcontext
+from functools import partial
 
 import numpy as np
 import pytest
 
 from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, verify
+from micrograd_bn.batches import drawn
 from micrograd_bn.batchnorm import mean
+from micrograd_bn.check import check_backward
 from micrograd_bn.derivation import Edge, Gradient
-from micrograd_bn.verify import drawn, values_on_paper
+from micrograd_bn.prove import prove
+from micrograd_bn.verify import values_on_paper
 from tests.conftest import optional
 
 ALL = {name: getattr(derivations, name) for name in derivations.__all__}
@@ -322,11 +326,27 @@ def test_an_upstream_gradient_of_another_shape_than_the_results_is_refused(upstr
         derivations.RMS_NORM.backward(upstream, x=np.ones((2, 3)), gamma=1.0)
 
 
+def test_a_term_that_is_the_same_for_each_number_of_an_input_is_added_up_for_each():
+    """Of m numbers, and for an input that has another size than they."""
+    d = Derivation("d", [number(1, "y", lambda x, w: x + w.sum())], [Edge(3, "y", "w", function=lambda dy: dy * 1)])
+    values = {"x": np.ones((4, 1)), "w": np.ones(3)}
+    assert d.backward(np.array([[1.0], [2.0], [3.0], [4.0]]), **values)["w"].tolist() == [10, 10, 10]
+    assert verify(**values, derivation=d).ok
+
+
 def test_what_an_equation_names_and_does_not_use_has_a_gradient_of_0():
     d = Derivation("d", [number(1, "y", lambda x, w: x * 2)])
     assert d.backward(np.ones(2), x=np.ones(2), w=3.0) == {"x": pytest.approx([2, 2]), "w": 0}
 
 
 def test_what_is_no_derivation_is_refused():
-    with pytest.raises(TypeError, match=r"LAYER_NORM, and this is 'layer_norm'"):
-        verify([[1.0, 2.0]], derivation="layer_norm")
+    optional("sympy")
+    for use in (partial(verify, [[1.0, 2.0]]), partial(check_backward, print), prove):
+        with pytest.raises(TypeError, match=r"LAYER_NORM, and this is 'layer_norm'"):
+            use(derivation="layer_norm")
+
+
+def test_lists_are_arrays_to_a_derivation():
+    x, gamma, beta = [[1.0, 2.0], [3.0, 5.0]], [1.0, 2.0], [0.0, 1.0]
+    of_lists = derivations.LAYER_NORM(x, gamma, beta)
+    np.testing.assert_array_equal(of_lists, derivations.LAYER_NORM(np.array(x), np.array(gamma), np.array(beta)))

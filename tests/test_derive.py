@@ -10,6 +10,7 @@ import pytest
 from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, derive, equation, grad, verify
 from micrograd_bn.derivation import Edge
 from micrograd_bn.numbers import written
+from micrograd_bn.numbers.printed import Latex, Plain
 from micrograd_bn.primitives import relu
 from tests.conftest import optional
 from tests.latex import Formula, everywhere
@@ -288,13 +289,15 @@ c = written.Written(written.Symbol("c"))
         (np.log(np.exp(x - c).sum()) + c, "log Σᵢ exp x", r"\log \sum_{i=1}^m e^{x_i}"),
         (np.tanh(c) ** 2, "(tanh c)²", r"(\tanh c)^2"),
         (-(x - c) * 2, "−2 (x − c)", "-2 (x_i - c)"),
+        ((c * (x + c)).sqrt(), "√(c (x + c))", r"\sqrt{c (x_i + c)}"),
+        (1 + c, "1 + c", "1 + c"),
+        (c + 1, "c + 1", "c + 1"),
     ],
 )
 def test_a_formula_keeps_its_form(value, text, latex):
-    printer = written.Printer(lambda name: (name, name), {"m": "i"})
     free = {"m": "i"} if "m" in written.axes_of(value.e) else {}
-    assert printer.text(value.e).replace("Σ", "Σᵢ") == text
-    assert printer.latex(value.e, free) == latex
+    assert Plain().sum(value.e).replace("Σ", "Σᵢ") == text
+    assert Latex(lambda name: (name, name), {"m": "i"}, free).sum(value.e) == latex
 
 
 # ---- The forms
@@ -479,3 +482,14 @@ def test_sizes_that_are_numbers_are_said():
     assert paper.gradients[0].latex == r"dx = d\mu \cdot \frac{\partial \mu}{\partial x}"
     assert derive(np.maximum(Tensor([1.0, -2.0], label="x"), 0)).equations[0].text == "maximum(x)"
     assert paper.scope == "m = 2, 3" and "checked, for m = 2, 3" in paper.text
+    d = Derivation(
+        "largest", [equation(1, "y")(lambda x: 2 * x.max())], shapes={"x": ("k",)}
+    )  # has a form, and no proof for every k
+    assert (d.equations[0].text, derive(d).scope, derive(d).gradients[0].steps) == ("2 max x", "m = 2, 3", ())
+
+    @equation(1, "y")
+    def times_the_first(x):
+        return x * x[0, 0]  # not x²: an element is not each of them
+
+    paper = derive(Derivation("first", [times_the_first]))
+    assert (paper.equations[0].text, paper.scope) == ("times_the_first(x)", "m = 2, 3")

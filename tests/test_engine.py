@@ -422,6 +422,8 @@ def test_grad_by_what_is_in_no_graph_is_refused():
     x = Tensor(2.0)
     with pytest.raises(TypeError, match=r"this is 2\.0, which is in no graph"):
         grad(x * x, [2.0])
+    with pytest.raises(TypeError, match=r"grad differentiates a Tensor, .*, and this is 3\.0"):
+        grad(3.0, [x])
 
 
 def test_what_leads_to_several_results_comes_in_the_order_in_which_python_computes_it():

@@ -10,12 +10,6 @@ from micrograd_bn import Tensor, batch_norm, nn
 from micrograd_bn.batchnorm import variables
 from micrograd_bn.check import gradcheck
 
-
-@pytest.fixture
-def random():
-    return np.random.default_rng(0)
-
-
 # ---- Sigmoid
 
 

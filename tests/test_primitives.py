@@ -220,3 +220,18 @@ def test_the_mixed_second_derivative_of_a_power_is_right_where_the_exponent_is_0
 def test_every_primitive_turns_up_in_random_graphs():
     """But comparisons, which stand in where, and what gives numbers of another dtype or is a constant to the chain rule."""
     assert set(PRIMITIVES) - set(MOVES) == WITHOUT_A_DERIVATIVE | {"astype"}
+
+
+def test_a_number_to_the_power_of_an_array_of_integers_has_each_ones_slope():
+    x = Tensor([2.0, 0.0, 3.0, 5.0])
+    y = x ** np.array([3, 0, 1, -1])
+    y.backward(np.array([1.0, 10.0, 100.0, 1000.0]))
+    assert y.data.tolist() == [8, 1, 3, 0.2]
+    np.testing.assert_allclose(x.grad, [12, 0, 100, -40], rtol=1e-15)
+
+
+def test_of_two_the_larger_or_the_smaller_gets_the_gradient_and_equals_share_it():
+    for choose, expected in ((np.maximum, [[4, 0, 20], [4, 10, 0]]), (np.minimum, [[4, 10, 0], [4, 0, 20]])):
+        a, b = Tensor([1.0, 2.0, 3.0]), Tensor([1.0, 5.0, 0.0])
+        choose(a, b).backward(np.array([8.0, 10.0, 20.0]))
+        assert [a.grad.tolist(), b.grad.tolist()] == expected

@@ -45,13 +45,26 @@ def test_batch_norm_on_other_numbers_bit_for_bit(dtype):
 
 
 @pytest.mark.parametrize("narrow", ["float16", "float32"])
-@pytest.mark.parametrize("f", [lambda a, b: (a * b).sum(), lambda a, b: (a + b * b).mean(axis=0)])
-def test_where_two_dtypes_meet_the_program_gives_each_its_own(f, narrow):
-    for values in ((np.ones((3, 2), narrow), np.full(2, 2.0)), (np.full((3, 2), 2.0), np.ones(2, narrow))):
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a, b: (a * b).sum(),
+        lambda a, b: (a + b * b).mean(axis=0),
+        lambda a, b: a.sum() * b.sum(),  # the engine's single float64 takes the dtype that it meets
+        lambda a, b: F.where(a > b.mean(), a, b.mean()) - F.maximum(b.max(), a) * 2,
+        lambda a, b: (a * a + 1) ** b.mean() + b[0] / (b * b + 1),
+        lambda a, b: batch_norm(a, b.mean(), F.sqrt((b * b).sum())),
+    ],
+)
+def test_where_two_dtypes_meet_the_program_gives_each_its_own(f, narrow, reuse):
+    random = np.random.default_rng(0)
+    for of_a, of_b in ((narrow, "float64"), ("float64", narrow)):
+        values = random.normal(size=(3, 2)).astype(of_a), random.normal(size=2).astype(of_b)
         y = f(*map(Tensor, values))
         dy = np.ones(y.shape, y.dtype) if y.shape else None
         expected, gradients = by_engine(f, values, dy)
-        found, of_inputs = trace(f, *values).gradients(*values, *[dy] * bool(y.shape))
+        found, of_inputs = trace(f, *values, reuse=reuse).gradients(*values, *[dy] * bool(y.shape))
         for got, due in zip((found, *of_inputs), (expected, *gradients)):
             assert np.asarray(got).dtype == np.asarray(due).dtype
             np.testing.assert_array_equal(got, due)
@@ -216,6 +229,13 @@ def test_a_program_is_a_node_to_any_order():
     np.testing.assert_array_equal(first.data, 3 * (6 * x.data**2 + (x.data > 0)))
     np.testing.assert_array_equal(second.data, 36 * x.data)
     np.testing.assert_array_equal(third.data, [36.0, 36.0])
+    *values, dy = batch()
+    by_program = by_engine(trace(batch_norm, *values), values, dy)
+    for a, b in zip(by_program[1], by_engine(batch_norm, values, dy)[1]):
+        np.testing.assert_array_equal(a, b)
+    weights = np.array([1.0, 4.0])
+    (slope,) = grad(trace(lambda a: (a**2 * Tensor(weights)).sum(), np.ones(2))(x), x)
+    np.testing.assert_array_equal(grad(slope.sum(), x)[0].data, 2 * weights)  # what was captured is a number again
     q = trace(lambda a: a * F.softmax(a), np.ones(2))
     with pytest.raises(ValueError, match=r"x|a"):
         q(Tensor(np.ones(3)))
@@ -306,7 +326,7 @@ def test_a_gradient_within_a_function():
 def test_buffers_are_reused_and_never_given_away(dtype):
     *values, dy = batch(dtype=dtype)
     p, q = trace(batch_norm, *values), trace(batch_norm, *values, reuse=True)
-    assert "buffers = np.empty((4, 32, 10)" in str(q) and "buffer" not in str(p)
+    assert f"buffers = [np.empty((32, 10), np.{dtype}) for _ in range(4)]" in str(q) and "buffer" not in str(p)
     first = q.gradients(*values, dy)
     kept = [first[0].copy(), *[g.copy() for g in first[1]]]
     *others, other_dy = batch(7, dtype)
@@ -392,7 +412,7 @@ def test_the_command_line_writes_it(tmp_path, capsys):
     for arguments, said in (
         (["layernorm", "--shape", "3"], "one of your own is FILE.py:NAME"),
         ([f"{mine}:none", "--shape", "3"], "there is no function 'none'"),
-        ([f"{mine}:bad", "--shape", "3"], "line 5: return x if x.data[0] > 0 else -x looks inside a number"),
+        ([f"{mine}:bad", "--shape", "3"], "line 5: return x if x.data[0] > 0 else -x\nlooks inside a number"),
         ([f"{mine}:layer", "--shape", "4,3", "--shape", "4"], "matmul"),
         (["batch_norm", "--shape", "4,3", "-o", "no/such/b.py"], "there is no folder"),
     ):

@@ -142,15 +142,32 @@ def test_images_are_passes_over_channels():
     assert "sum(" not in driver and " * " not in driver  # all of it is in the loops
 
 
+def test_a_single_float64_takes_the_dtype_that_it_meets():
+    def f(a, b):
+        return F.where(a > b.mean(), a / b.sum(), b.mean()) * a.mean(axis=0)
+
+    values = [np.random.default_rng(0).normal(size=(32, 10)).astype("float32"), np.arange(1.0, 4.0)]
+    dy = np.cos(values[0])
+    y, (da, _) = by_engine(f, values, dy)
+    found, (of_a, _) = trace(f, *values).compile().gradients(*values, dy)
+    for got, due in ((found, y), (of_a, da)):
+        assert got.dtype == due.dtype == "float32"
+        np.testing.assert_array_equal(got, due)
+
+
 def test_names_that_the_loops_have_themselves():
     def f(r, c, m, n):
         return ((r - r.mean(axis=0)) * c + m) * n
 
-    values = [np.arange(12.0).reshape(4, 3), np.arange(3.0), np.ones((4, 3)), np.ones(3)]
-    y, gradients = by_engine(f, values, values[0])
-    found, of_inputs = trace(f, *values).compile().gradients(*values, values[0])
-    for a, b in zip((found, *of_inputs), (y, *gradients)):
-        np.testing.assert_array_equal(a, b)
+    def g(r, r0, t3_row, tiled):
+        return ((r - (r * r0).mean(axis=1, keepdims=True)).exp() * t3_row + (r * tiled).max(axis=1, keepdims=True)) * tiled
+
+    values = [np.arange(12.0).reshape(4, 3) / 12, np.arange(3.0), np.ones((4, 3)), np.ones(3) / 2]
+    for function in (f, g):
+        y, gradients = by_engine(function, values, values[0])
+        found, of_inputs = trace(function, *values).compile().gradients(*values, values[0])
+        for a, b in zip((found, *of_inputs), (y, *gradients)):
+            np.testing.assert_allclose(a, b, rtol=1e-15 * (function is g), atol=1e-15 * (function is g))
 
 
 def test_what_does_not_fit_into_loops_is_numpy_between_them():
@@ -204,7 +221,9 @@ def test_compiled_programs_are_within_the_bound(data, program, dtype):
 def test_single_numbers_come_as_numbers_or_as_an_array():
     def f(*v):
         total = sum(a * b for a, b in zip(v[:20], v[20:]))
-        return (total.tanh() + v[0].relu()) ** 2 - F.where(v[1] > 0, v[1], total**3) / v[2] + v[3].exp() + (total * total).sqrt()
+        return (
+            (total.tanh() + v[0].relu()) ** 2 - F.where(v[1] > 0, v[1], total**3) / v[2] + v[3].exp() + F.maximum(total, v[4]).sin()
+        )
 
     values = np.random.default_rng(0).normal(size=40).tolist()
     y, gradients = by_engine(f, values)

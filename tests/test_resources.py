@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, cli, draw, grad, nn
+from micrograd_bn import Tensor, cli, draw, grad, nn, trace
 from tests.conftest import optional
 
 MILLION = 1_000_000
@@ -78,6 +79,51 @@ def test_a_thousand_training_steps_leave_nothing_behind():
         tracemalloc.stop()
         gc.enable()
     assert late - early < 20_000  # a step's graph alone is more than that
+
+
+def layer(scale):
+    """A program of an array that no other is equal to, and what it is for."""
+    p, x = trace(lambda a: ((a - a.mean(axis=0)) * scale).sum(axis=0), np.ones((5, 3))), np.ones((5, 3))
+    return p, (x, np.ones(3))
+
+
+def test_a_thousand_programs_leave_nothing_behind():
+    def programs(n):
+        for i in range(n):
+            p, given = layer(i / 7)
+            p.gradients(*given)
+            p = trace(lambda a, b, c=i / 7: a * b + c, 1.0, 2.0)
+            p.gradients(1.0, 2.0)
+            if i % 10 == 0:
+                p.compile().gradients(1.0, 2.0)
+        gc.collect()
+
+    optional("numba")
+    tracemalloc.start()
+    try:
+        programs(50)
+        early, _ = tracemalloc.get_traced_memory()
+        programs(500)
+        late, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert late - early < 50_000  # a program alone is more than a tenth of that
+
+
+def test_a_compiled_program_is_freed_with_its_functions(tmp_path, monkeypatch):
+    """Though Numba holds on to the functions of a module."""
+    optional("numba")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    modules, left = {*sys.modules}, []
+    for i in range(24):
+        p, given = layer(i % 3 / 7)
+        compiled = p.compile()
+        compiled.gradients(*given)
+        left += [weakref.ref(compiled._module.gradients_1), weakref.ref(compiled)]
+    del p, compiled
+    gc.collect()
+    assert not any(reference() for reference in left)
+    assert not [name for name in {*sys.modules} - modules if name.startswith("micrograd_bn_")]
 
 
 def test_an_interruption_leaves_the_old_file_or_the_new_one(tmp_path):

@@ -93,15 +93,6 @@ EDGES = (
     Edge(13, "x_hat", "x", function=x_hat_to_x),
 )
 
-CONDENSED = Gradient(
-    (13, 12, 11),
-    "x",
-    "γ (m dy − dβ − x̂ dγ) / (m √(σ² + ε))",
-    r"dx_i = \frac{\gamma}{m \sqrt{\sigma_B^2 + \epsilon}} \left( m \, dy_i - d\beta - \hat x_i \, d\gamma \right)",
-    d_x_condensed,
-)
-
-
 # ---- What people get wrong in it, beyond what follows from the formulas
 
 PLACES = {3: "x̂, equation (3)", 8: "∂x̂/∂σ², equation (8)", 10: "∂x̂/∂μ, equation (10)", 11: "∂μ/∂x, equation (11)"}
@@ -253,7 +244,15 @@ BATCH_NORM = Derivation(
             r" + d\sigma_B^2 \cdot \frac{2}{m} (x_i - \mu_B) + d\mu_B \cdot \frac{1}{m}",
         ),
     },
-    condensed=[CONDENSED],
+    condensed=[
+        Gradient(
+            (13, 12, 11),
+            "x",
+            "γ (m dy − dβ − x̂ dγ) / (m √(σ² + ε))",
+            r"dx_i = \frac{\gamma}{m \sqrt{\sigma_B^2 + \epsilon}} \left( m \, dy_i - d\beta - \hat x_i \, d\gamma \right)",
+            d_x_condensed,
+        ),
+    ],
     forms=FORMS,
     mistakes=mistakes_in("the batch (axis 0)", "the features (axis 1)", 1),
     check=_check,

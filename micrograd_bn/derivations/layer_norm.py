@@ -13,7 +13,7 @@ from .batch_norm import EDGES, d_x_condensed, mistakes_in
 
 CONDENSED = Gradient((13, 12, 11), "x", function=d_x_condensed)
 AS_IN_BATCH_NORM = Mistake(
-    f"γ stands before the sums, as in batch norm, and not under them, in the condensed form of {CONDENSED.name}",
+    "γ stands before the sums, as in batch norm, and not under them, in the condensed form of dx",
     {"x": lambda dy, x, gamma, x_hat, var, eps, axis: gamma * d_x_condensed(dy, x, x_hat, var, eps, axis)},
 )
 LAYER_NORM = Derivation(

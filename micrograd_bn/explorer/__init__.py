@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from ..arguments import broadcasts, checked
+from ..batches import drawn
 from ..batchnorm import batch_norm
 from ..dispatch import holds_tensors
 from ..engine import Tensor
 from ..files import AnyPath, write_whole
 from ..kinds import Array, Value, as_data
 from ..notebook import Page
-from ..verify import drawn, values_on_paper
+from ..verify import values_on_paper
 from .model import Model
 
 HERE = Path(__file__).parent

@@ -70,7 +70,7 @@ class Generic:
         return type(self)(type(self).total(self.e * other.e, n), (*rows, *columns))
 
     def __getitem__(self: _Kind, index: Any) -> _Kind:
-        if index != (0,) * len(self.shape):
+        if index != (0,) * len(self.shape) or set(self.shape) - {1}:
             raise TypeError(f"an array of any size has a generic element, and no element {index!r}: {HOW}")
         return type(self)(self.e)
 

@@ -13,16 +13,15 @@ from ..dispatch import ArrayLike
 from ..kinds import apply
 from ..primitives import Primitive
 from ..shapes import Shape, axes
-from .name import Name, Tape
+from .name import Name, Tape, behind
 from .program import Program, identifiers
+from .python import ARITHMETIC, FUNCTIONS, operands
 
-INFIX = {
-    **{"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "power": "**"},
-    **{"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "===", "not_equal": "!=="},
-}
-FUNCTIONS = {
-    **{of: of for of in ("sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "abs")},
-    **{"maximum": "max", "minimum": "min", "relu": "max"},
+RIGHT = {
+    **ARITHMETIC,
+    **{of: f"Math.{of}({{}})" for of in (*FUNCTIONS, "abs")},
+    **{"pow": "{} ** {}", "power": "{} ** {}", "equal": "{} === {}", "not_equal": "{} !== {}", "where": "{} ? {} : {}"},
+    **{"maximum": "Math.max({}, {})", "minimum": "Math.min({}, {})", "relu": "Math.max({}, {})"},
 }
 UNIT = 2.0**-53  # of a correctly rounded result; JavaScript's other functions are within two last places
 EXACT = {"add", "sub", "mul", "div", "sqrt", "neg", "abs", "where", "maximum", "minimum", "relu"}
@@ -73,12 +72,7 @@ def source(p: Program, errors: bool = False) -> str:
     if errors:
         bounds = _bounds(tape)
         lists += [[bounds.get(a, 0.0) if isinstance(a, Name) else 0.0 for a in numbers] for numbers in lists[1:]]
-    needed, todo = set(), [a for numbers in lists for a in numbers if isinstance(a, Name)]
-    while todo:
-        a = todo.pop()
-        if a not in needed:
-            needed.add(a)
-            todo += a.uses()
+    needed = behind(itertools.chain(*lists))
     lines: list[str] = []
     free = (label for i in itertools.count(1) if (label := f"t{i}") not in labels)
     for a in tape.names:
@@ -129,7 +123,7 @@ def number_by_number(
             return record(primitive, numbers, params)
         return apply(primitive.forward, numbers, params)
 
-    if of in INFIX or of in FUNCTIONS or of in ("where", "neg"):
+    if of in RIGHT:
         found = np.frompyfunc(each, len(inputs), 1)(*inputs)
     elif of in ("max", "min"):
         larger: Any = np.frompyfunc(np.maximum if of == "max" else np.minimum, 2, 1)
@@ -158,11 +152,4 @@ def _text(a: Any, texts: dict[Name, str]) -> str:
 
 def _right(a: Name, texts: dict[Name, str]) -> str:
     assert a.primitive is not None
-    of, args = a.primitive.name, [_text(b, texts) for b in a.inputs]
-    if of == "pow":
-        args.append(_text(a.params["exponent"], texts))
-    if of in INFIX:
-        return f"{args[0]} {INFIX[of]} {args[1]}"
-    if of == "where":
-        return f"{args[0]} ? {args[1]} : {args[2]}"
-    return f"-{args[0]}" if of == "neg" else f"Math.{FUNCTIONS[of]}({', '.join(args)})"
+    return RIGHT[a.primitive.name].format(*[_text(b, texts) for b in operands(a)])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,14 +20,14 @@ import numpy as np
 from ..shapes import Shape, axes
 from .name import FULL, Name
 from .program import Program
-from .python import COMPARISONS, FUNCTIONS, INFIX, function, literal, returned, statement
+from .python import ARITHMETIC, FUNCTIONS, function, literal, parts, statement
 
 REDUCTIONS = ("sum", "mean", "max", "min")
 SAME = ("reshape", "broadcast")  # the same numbers, where places have names
 SCALAR = {  # a statement of single numbers, for Numba
-    **{of: f"{{}} {sign} {{}}" for of, sign in {**INFIX, **COMPARISONS}.items()},
+    **ARITHMETIC,
     **{of: f"np.{of}({{}})" for of in FUNCTIONS},
-    **{"neg": "-{}", "abs": "abs({})", "where": "{1} if {0} else {2}", "power": "np.power({}, {})"},
+    **{"abs": "abs({})", "where": "{1} if {0} else {2}", "power": "np.power({}, {})"},
     **{"maximum": "{0} if {0} > {1} or {0} != {0} else {1}", "minimum": "{0} if {0} < {1} or {0} != {0} else {1}"},
     "relu": "{1} if {1} > {0} else {0}",
 }
@@ -106,14 +107,15 @@ def source(p: Program) -> str:
     places = max((Places(p, sizes, *split) for split in splits), key=lambda a: (len(a.fused), a.first == a.last, -abs(a.first - 1)))
     functions: list[str] = []
     drivers: list[str] = []
-    for which, targets, needed in (("forward", [p.result], p.forward), ("gradients", [p.result, *p.gradient], p.statements)):
+    for which, given, needed, result in parts(p):
+        targets = {a for a in (p.result, *(p.gradient if which == "gradients" else ())) if isinstance(a, Name)}
         plain: list[Name] = []  # what stays a NumPy statement
         body: list[str] = []
         number = itertools.count(1)
         for fused, rest in _groups(needed, places):
             if fused:
                 within = {*rest}
-                wanted = {a for a in targets if isinstance(a, Name)}.union(*[a.uses() for a in needed if a not in within])
+                wanted = targets.union(*[a.uses() for a in needed if a not in within])
                 loops = Loops(f"{which}_{next(number)}", rest, wanted, places)
                 rest = loops.rest
                 if loops.outputs:
@@ -121,11 +123,9 @@ def source(p: Program) -> str:
                     body += loops.call()
             plain += rest
             body += [line for a in rest for line in statement(a)]
-        repeated = {*targets}.union(*[a.uses() for a in plain])
+        repeated = targets.union(*[a.uses() for a in plain])
         body[:0] = [line for a in needed if a.primitive is FULL and a in repeated for line in statement(a)]
-        result = literal(p.result) + (f", ({', '.join(returned(p))},)" if which == "gradients" else "")
-        arguments = [a.label or "" for a in p.given if which == "gradients" or a is not p.upstream]
-        drivers.append(function(which, arguments, body, result))
+        drivers.append(function(which, given, body, result))
     helpers = [text for word, text in HELPERS.items() if any(f"{word}(" in text for text in (*functions, *drivers))]
     return "\n\n\n".join([HEAD.format(name=p.name), *helpers, *functions, *drivers]) + "\n"
 
@@ -367,12 +367,14 @@ class Loops:
             return _literal(a.params["value"], a.dtype)
         if self.form[a] == self.places.batch and a not in here:
             return f"{_label(a)}_row[c]" if a in self.own else f"{_label(a)}[r, c]"
-        return f"{_label(a)}[c]" if self.form[a] == "c" else _label(a)
+        number = f"{_label(a)}[c]" if self.form[a] == "c" else _label(a)
+        return f"np.float32({number})" if type(a.value) is float and dtype == np.float32 else number
 
     def _right(self, name: Name, here: Any = ()) -> str:
         """The right-hand side of a statement."""
-        among = [a.dtype for a in name.uses() if a.dtype != bool]
-        args = [self._value(a, among[0] if among else name.dtype, here) for a in name.inputs]
+        strong = [a.dtype for a in name.uses() if a.dtype != bool and type(a.value) is not float]  # those that a float adapts to
+        dtype = np.result_type(*strong) if strong else name.dtype if name.dtype != bool else np.dtype(float)
+        args = [self._value(a, dtype, here) for a in name.inputs]
         of = name.operation
         if of in (*SAME, *REDUCTIONS):
             return args[0]
@@ -508,8 +510,8 @@ def _literal(value: Any, dtype: Any) -> str:
 
 
 def _label(name: Name) -> str:
-    """What it is called within a function, whose own variables these are."""
-    return f"{name.label}{'0' if name.label in ('r', 'c', 'm', 'n', 'tile', 'start', 'stop') else ''}"
+    """What it is called within a function, which has variables of its own: a name that could be one of them gets a 0 more."""
+    return re.sub(r"^((r|c|m|n|tile|start|stop|.*_(row|rows|channels|tiles)?)0*)$", r"\g<1>0", name.label or "")
 
 
 def _dtype(name: Name) -> str:

@@ -10,14 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from .loops import REDUCTIONS, SAME
 from .name import Name
 from .program import Program
-from .python import COMPARISONS
-
-SAME = ("sum", "mean", "max", "min", "reshape", "broadcast")  # of a single number: itself
-FUNCTIONS = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh")  # of the C library
-OPERATIONS = ("add", "sub", "mul", "div", "neg", "abs", "sqrt", "pow", "power", "where", "maximum", "minimum", "relu", "astype")
-KNOWN = {*SAME, *FUNCTIONS, *OPERATIONS, *COMPARISONS}
+from .python import COMPARISONS, FUNCTIONS
 
 
 class Machine:
@@ -54,8 +50,8 @@ class Machine:
             return b.fmul(a, a) if exponent == 2 else call("pow", a, ir.Constant(number, float(exponent)))
 
         operations = {
-            **dict.fromkeys(SAME, lambda a, **_: a),
-            **{of: partial(call, of) for of in FUNCTIONS},
+            **dict.fromkeys((*REDUCTIONS, *SAME), lambda a, **_: a),
+            **{of: partial(call, of) for of in FUNCTIONS},  # the C library's, but for √
             **{"add": b.fadd, "sub": b.fsub, "mul": b.fmul, "div": b.fdiv, "neg": b.fneg, "where": b.select},
             **{of: partial(b.fcmp_ordered, sign) for of, sign in COMPARISONS.items()},
             **{"not_equal": partial(b.fcmp_unordered, "!="), "pow": power, "power": partial(call, "pow")},

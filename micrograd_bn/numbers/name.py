@@ -56,7 +56,7 @@ class Name(ArrayLike):
     @property
     def data(self) -> Any:
         """What the engine learns a number's kind from, where it makes a 0 or a constant of that kind."""
-        return np.float64(self.value) if type(self.value) is float else self.value
+        return self.value
 
     @property
     def operation(self) -> str:
@@ -151,8 +151,6 @@ class Tape:
         """The Name of what ``primitive`` makes of the inputs, written down unless it stands there already."""
         if primitive is P.getitem and isinstance(params["index"], tuple) and not params["index"]:
             return inputs[0]  # type: ignore[no-any-return]
-        if primitive is P.astype and isinstance(inputs[0].value, (np.ndarray, np.generic)) and inputs[0].dtype == params["dtype"]:
-            return inputs[0]  # type: ignore[no-any-return]
         value = _computed(primitive, inputs, params)
         if primitive in ARITHMETIC:  # what is repeated anyway need not be repeated before
             inputs = list(inputs)
@@ -165,9 +163,7 @@ class Tape:
             for a, b in (inputs, inputs[::-1]):
                 if isinstance(a, Name) and isinstance(b, (float, int, np.floating)) and b == 1 and kind(a.value) == kind(value):
                     return a
-        # Where all is float64, NumPy's is Python's.
-        plain = kind(value)[1] == np.float64
-        constants = [self.constant(float(a) if plain and type(a) is np.float64 else a) for a in inputs]
+        constants = [self.constant(a) for a in inputs]
         params = {name: tuple(map(self.constant, a)) if type(a) is tuple else self.constant(a) for name, a in params.items()}
         key = (primitive, *map(_key, constants), *[(name, _key(a)) for name, a in params.items()])
         if key not in self.known:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import primitives as P
-from ..derivation import Derivation, made_by
+from ..derivation import Derivation, made_by, with_parameters
 from ..engine import Step, Tensor, adjoints, as_single, in_order
 from ..files import AnyPath, write_whole
-from ..kinds import Value, as_data, one
+from ..kinds import Value, as_data, zeros
 from ..shapes import Shape, shape
 from . import python
 from .name import Name, Tape, behind, kind
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from .compile import Compiled
 
 FLOATS: Any = (float, np.floating, np.ndarray)
-TAKEN = {"np", "forward", "gradients", "check", "SHAPES", "buffers", "max", "abs", "Decimal", "Fraction", *keyword.kwlist}
+TAKEN = {  # in the modules that are written
+    *("np", "forward", "gradients", "check", "SHAPES", "buffers", "max", "abs", "float", "range", "Decimal", "Fraction"),
+    *("tiled", "exp32", "row_sum", "row_max", "row_min", *keyword.kwlist),
+}
 
 
 # ---- Tracing
@@ -87,7 +90,7 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
     value = y.data.value if isinstance(y.data, Name) else y.data
     if np.asarray(value).dtype.kind not in "fO":
         raise TypeError(f"{title} returns {np.asarray(value).dtype}, as comparisons are, and has no gradient: end with floats")
-    upstream, seed = None, one(value) if isinstance(value, float) or np.asarray(value).dtype == object else np.ones_like(value)[()]
+    upstream, seed = None, zeros(value) + 1
     if any(n != 1 for n in y.shape):
         example = f.grad if isinstance(f, Tensor) and f.grad is not None else np.ones_like(value)
         seed = upstream = tape.given(example, f"d{y.label or 'y'}")
@@ -103,14 +106,8 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
 
 def _by_position(derivation: Derivation) -> Callable[..., Tensor]:
     """A derivation as a function of its inputs, in order."""
-
-    def function(*values: Value) -> Tensor:
-        result: Tensor = derivation(**dict(zip(derivation.inputs, values)))
-        return result
-
+    function = with_parameters(derivation.inputs, lambda *values: derivation(**dict(zip(derivation.inputs, values))))
     function.__name__ = derivation.name
-    inputs = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in derivation.inputs]
-    function.__signature__ = inspect.Signature(inputs)  # type: ignore[attr-defined]
     return function
 
 
@@ -258,11 +255,9 @@ class Program:
     @cached_property
     def constants(self) -> list[Name]:
         """The arrays that are arguments of the module, though the function did not have them as such."""
-        used = [a for name in self.statements for a in name.uses()] + [
-            a for a in (self.result, *self.gradient) if isinstance(a, Name)
-        ]
+        used = [a for name in self.statements for a in name.uses()] + [self.result, *self.gradient]
         given = {*self.inputs, self.upstream}
-        return [a for a in dict.fromkeys(used) if not a.primitive and a not in given]
+        return [a for a in dict.fromkeys(used) if isinstance(a, Name) and not a.primitive and a not in given]
 
     @cached_property
     def given(self) -> list[Name]:
@@ -278,7 +273,7 @@ class Program:
 
     def body(self, backward: bool = False) -> str:
         """The statements of ``forward`` or of ``gradients``, with the numbers of their equations."""
-        return "\n".join(python.body(self, backward))
+        return "\n".join(python.body(self, self.statements if backward else self.forward))
 
     def __str__(self) -> str:
         """The program as a module of two functions, ``forward`` and ``gradients``, that needs NumPy and nothing else."""
@@ -407,7 +402,8 @@ class Program:
             if self.upstream is not None and not recorded:
                 return self.gradients(*inputs, g)[1]
             given = [a if isinstance(a, Tensor) else Tensor(a) for a in inputs]
-            again = replayed(self.graph, dict(zip(self.leaves, given)))[self.graph]
+            captured = {a: Tensor(a.data.value) for a in in_order([self.graph]) if not a.inputs and isinstance(a.data, Name)}
+            again = replayed(self.graph, {**captured, **dict(zip(self.leaves, given))})[self.graph]
             found = adjoints(again, g, differentiable=recorded, stop=set(given))
             return tuple([found.get(a) for a in given])
 

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 COMPARISONS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
 FUNCTIONS = ("sqrt", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh")
+ARITHMETIC = {of: f"{{}} {sign} {{}}" for of, sign in {**INFIX, **COMPARISONS}.items()} | {"neg": "-{}"}  # in any of our languages
+RIGHT = {
+    **ARITHMETIC,
+    **{"matmul": "{} @ {}", "pow": "{} ** {}", "power": "{} ** {}", "abs": "abs({})", "relu": "max({}, {})"},
+    **{"maximum": "np.maximum({}, {})", "minimum": "np.minimum({}, {})"},
+}
 UFUNCS = {  # by NumPy's names
     **{of: of for of in (*FUNCTIONS, "maximum", "minimum")},
     **{"add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative", "abs": "abs"},
@@ -82,32 +88,41 @@ def statement(name: Name) -> list[str]:
     ]
 
 
+def operands(name: Name) -> list[Any]:
+    """What a statement computes with: the inputs, and an exponent."""
+    return [*name.inputs, *[a for key, a in name.params.items() if key == "exponent"]]
+
+
+def arguments(name: Name) -> list[str]:
+    """The operands as source: of a computed float, which is NumPy's and would make float64 of what it meets, Python's."""
+    given = operands(name)
+    narrow = any(a.dtype.kind == "f" and a.dtype.itemsize < 8 for a in given if isinstance(a, (Name, np.floating)))
+    # With floats NumPy is faster than with integers.
+    floats = bool(name.shape) and name.dtype.kind == "f" and name.primitive is not P.pow
+    return [
+        f"float({literal(a)})"
+        if narrow and isinstance(a, Name) and type(a.value) is float
+        else literal(float(a) if floats and type(a) is int else a)
+        for a in given
+    ]
+
+
 def _right(name: Name) -> str:
     """The right-hand side of a Name's statement."""
     of, p = name.operation, {key: literal(a) for key, a in name.params.items()}
-    floats = bool(name.shape) and name.dtype.kind == "f"  # with which NumPy is faster than with integers
-    args = [literal(float(a) if floats and type(a) is int else a) for a in name.inputs]
+    args = arguments(name)
     first: Any = name.inputs[0].value if name.inputs and isinstance(name.inputs[0], Name) else None
     whole = isinstance(first, np.ndarray) and first.ndim > 0  # it has methods, in the program too
     single = "" if name.shape else "[()]"  # a number as such, as the engine keeps it, not an array without axes
     half = name.dtype == np.float16
-    if sign := {**INFIX, **COMPARISONS, "matmul": "@"}.get(of):
-        return f"{args[0]} {sign} {args[1]}"
+    if of in RIGHT:
+        exponent = name.params.get("exponent", 0.5) if of in ("pow", "power") else 1
+        if type(name.value) is float and not isinstance(exponent, int) and exponent % 1:  # below 0, Python's would be complex
+            args[0] = f"np.float64({args[0]})"
+        return RIGHT[of].format(*args)
     match of:
         case "full":
             return f"np.full({p['shape']}, {p['value']})"
-        case "pow" | "power":
-            exponent = name.params.get("exponent", 0.5)
-            real = (
-                type(name.value) is float and not isinstance(exponent, int) and exponent % 1
-            )  # below 0, Python's would be complex
-            return f"{f'np.float64({args[0]})' if real else args[0]} ** {p.get('exponent') or args[1]}"
-        case "neg" | "abs":
-            return f"-{args[0]}" if of == "neg" else f"abs({args[0]})"
-        case "relu":
-            return f"max({args[0]}, 0.0)"
-        case "maximum" | "minimum":
-            return f"np.{of}({', '.join(args)})"
         case "where":
             if all(type(a.value if isinstance(a, Name) else a) in (bool, float, Decimal, Fraction) for a in name.inputs):
                 return f"{args[1]} if {args[0]} else {args[2]}"
@@ -166,42 +181,52 @@ def _function(of: str, a: str, example: Any) -> str:
 
 def source(p: Program) -> str:
     """The module."""
-    arguments = {"forward": [*p.inputs, *p.constants], "gradients": p.given}
-    arrays = [a for a in p.given if a.shape]
-    gradients = returned(p)
-    of = {"forward": literal(p.result), "gradients": f"{literal(p.result)}, ({', '.join(gradients)}{',' * (len(gradients) == 1)})"}
-    functions, head = [], []
-    for name, names in arguments.items():
-        checked = ", ".join(f"{a.label}={a.label}" for a in names if a.shape)
-        lines = [f"check({checked})"] * bool(checked) + body(p, name == "gradients")
-        functions.append(function(name, [a.label or "" for a in names], lines, of[name]))
+    functions = []
+    for name, given, names, result in parts(p):
+        checked = ", ".join(f"{a.label}={a.label}" for a in given if a.shape)
+        functions.append(function(name, given, [f"check({checked})"] * bool(checked) + body(p, names), result))
     text = "\n".join(functions)
-    head.append("".join(line for word, line in IMPORTS.items() if word in text) + "import numpy as np")
-    if arrays:
-        head.append(f"SHAPES = {{{', '.join(f'{json.dumps(a.label, ensure_ascii=False)}: {literal(a.shape)}' for a in arrays)}}}")
+    head = ["".join(line for word, line in IMPORTS.items() if word in text) + "import numpy as np"]
+    if arrays := [f"{json.dumps(a.label, ensure_ascii=False)}: {literal(a.shape)}" for a in p.given if a.shape]:
+        head.append(f"SHAPES = {{{', '.join(arrays)}}}")
         functions.append(CHECK)
-    if (n := max(buffered(p, names)[1] for names in (p.statements, p.forward))) and p.largest is not None:
-        whole = literal((n, *p.largest.shape))
-        head.append(
-            f"# Written over by every call, so one call at a time.\nbuffers = np.empty({whole}, {literal(p.largest.dtype)})"
-        )
+    if p.reuse and p.largest is not None and (n := max(buffered(p, names)[1] for names in (p.statements, p.forward))):
+        buffer = f"np.empty({literal(p.largest.shape)}, {literal(p.largest.dtype)})"
+        head.append(f"# Written over by every call, so one call at a time.\nbuffers = [{buffer} for _ in range({n})]")
     return "\n\n".join([f'"""{_description(p)}"""', *head]) + "\n\n\n" + "\n\n\n".join(functions) + "\n"
 
 
-def body(p: Program, backward: bool) -> list[str]:
-    """The statements of ``forward`` or of ``gradients``, with the numbers of their equations."""
+def parts(p: Program) -> list[tuple[str, list[Name], list[Name], str]]:
+    """The functions: name, arguments, statements, and what is returned, as source: each array its own, no part of another."""
+    seen, texts = {id(_base(p.result))}, []
+    for g in p.gradient:
+        base = _base(g)
+        own = isinstance(base, Name) and base.primitive and base.operation not in VIEWS and id(base) not in seen
+        texts.append(literal(g) + (".copy()" if shape(g) and not own else ""))
+        seen.add(id(base))
+    y, gradients = literal(p.result), f"({', '.join(texts)}{',' * (len(texts) == 1)})"
+    return [
+        ("forward", [*p.inputs, *p.constants], p.forward, y),
+        ("gradients", p.given, p.statements, f"{y}, {gradients}"),
+    ]
+
+
+def _base(a: Any) -> Any:
+    """The array whose numbers these are, all of them, in another shape."""
+    while isinstance(a, Name) and a.operation in ("reshape", "transpose"):
+        (a,) = a.inputs
+    return a
+
+
+def body(p: Program, names: Sequence[Name]) -> list[str]:
+    """Statements, with the numbers of their equations."""
+    outs, _ = buffered(p, names)
     lines: list[str] = []
     group = ""
-    names = p.statements if backward else p.forward
-    outs, n = buffered(p, names)
-    if n:
-        lines.append(f"{', '.join(f'buffer{i + 1}' for i in range(n))}, *_ = buffers")
     for name in names:
         heading = _heading(*name.group) if name.group else ""
-        if heading != group:
-            group = heading
-            lines.append(heading)
-        lines += [f"{name.label} = {outs[name]}"] if name in outs else statement(name)
+        lines += [heading] * (heading != group) + ([f"{name.label} = {outs[name]}"] if name in outs else statement(name))
+        group = heading
     return lines
 
 
@@ -228,38 +253,20 @@ def buffered(p: Program, names: Sequence[Name]) -> tuple[Mapping[Name, str], int
         square = name.operation == "pow" and name.params["exponent"] == 2
         called = "square" if square else UFUNCS.get(name.operation)
         if called and kind(name.value) == kind(p.largest.value) and name not in kept:
-            n += not free
             place[name] = free.pop() if free else n
-            outs[name] = f"np.{called}({', '.join(map(literal, name.inputs))}, out=buffer{place[name]})"
+            n = max(n, place[name] + 1)
+            outs[name] = f"np.{called}({', '.join(arguments(name)[: len(name.inputs)])}, out=buffers[{place[name]}])"
     return outs, n
 
 
-def returned(p: Program) -> list[str]:
-    """The gradients as they are returned: each array its own, no part of another."""
-    seen, texts = {id(_base(p.result))}, []
-    for g in p.gradient:
-        base = _base(g)
-        own = isinstance(base, Name) and base.primitive and base.operation not in VIEWS and id(base) not in seen
-        texts.append(literal(g) + (".copy()" if shape(g) and not own else ""))
-        seen.add(id(base))
-    return texts
-
-
-def _base(a: Any) -> Any:
-    """The array whose numbers these are, all of them, in another shape."""
-    while isinstance(a, Name) and a.operation in ("reshape", "transpose"):
-        (a,) = a.inputs
-    return a
-
-
-def function(name: str, arguments: Sequence[str], lines: Sequence[str], result: str) -> str:
+def function(name: str, given: Sequence[Name], lines: Sequence[str], result: str) -> str:
     """A function's source."""
 
     def wrapped(text: str) -> str:
         return textwrap.fill(text, 120, subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False)
 
     indented = [f"    {line}" for line in lines]
-    return "\n".join([wrapped(f"def {name}({', '.join(arguments)}):"), *indented, wrapped(f"    return {result}")])
+    return "\n".join([wrapped(f"def {name}({', '.join(map(literal, given))}):"), *indented, wrapped(f"    return {result}")])
 
 
 def _description(p: Program) -> str:

@@ -15,6 +15,7 @@ the way are rounded, in whatever order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal, getcontext
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -24,6 +25,7 @@ import numpy as np
 from .. import functions as F
 from .. import primitives as P
 from ..dispatch import FUNCTIONS, UFUNCS
+from ..engine import Tensor, in_order
 from ..kinds import Array, Value, by_kind, is_tensor
 from ..shapes import Axis, Shape, count, total
 
@@ -228,3 +230,33 @@ OWN: dict[Any, Callable[..., Any]] = {
     np.min: lambda self, a, axis=None, keepdims=False: -np.max(-a, axis, keepdims=keepdims),
 }
 MOVES = {np.reshape, np.transpose, np.broadcast_to, np.take, np.zeros_like, np.max}
+
+
+# ---- A graph
+
+
+def twins(roots: list[Tensor]) -> dict[Tensor, Tensor]:
+    """What rounding may have made of a graph of floats: each node's twin, in the same graph of Running numbers.
+
+    Of other numbers nothing is known, nor of what leads to a node whose primitive such numbers do not go through, a fused one.
+    """
+    graph = in_order(roots)
+    plain = (float, bool, np.generic, np.ndarray)
+    own = [np.asarray(node.data if isinstance(node.data, plain) else None).dtype for node in graph]
+    if np.dtype(object) in own:
+        return {}
+    number = running(max((dtype for dtype in own if dtype.kind == "f"), key=lambda dtype: np.finfo(dtype).eps))
+    twins: dict[Tensor, Tensor] = {}
+    for node in graph:
+        twins[node] = Tensor(number(node.data))
+        if node.primitive:
+            with suppress(TypeError, AttributeError):
+                inputs = tuple(twins[a] if isinstance(a, Tensor) else a for a in node.inputs)
+                twins[node] = Tensor.record(node.primitive, inputs, node.params)
+    ends = {twins[root]: number(root.grad) for root in roots if root.grad is not None}
+    if ends:
+        end = Tensor(0.0)
+        end.primitive, end.inputs = P.Primitive("end", "", lambda *_: 0.0, lambda *_: tuple(ends.values())), tuple(ends)
+        with suppress(TypeError, AttributeError):
+            end.backward()
+    return twins

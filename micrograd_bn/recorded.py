@@ -1,0 +1,90 @@
+"""A formula, recorded on Tensors: its steps are gone through again on any kind of number, some of them changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache, partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .derivation import Derivation, Edge, Formula, parameters, with_parameters
+from .engine import Tensor, in_order
+from .kinds import Value, apply
+from .shapes import shape
+
+Values: TypeAlias = Mapping[str, Value]
+Change: TypeAlias = Callable[..., Value]
+PLAIN = (int, tuple, str, dict, type(None))  # what is no number to compute with: an axis, say
+
+
+class Recorded:
+    """A function of named values, run once on Tensors of these values' shapes."""
+
+    def __init__(self, function: Formula, given: tuple[tuple[str, bool, Any], ...]):
+        random = np.random.default_rng(0)
+        leaves = {name: Tensor(random.uniform(0.5, 1.5, value)) for name, is_shape, value in given if is_shape}
+        with np.errstate(all="ignore"):
+            result = function(*[leaves.get(name, value) for name, _, value in given])
+        self.nodes = in_order([result] if isinstance(result, Tensor) else [])
+        self.names = {leaf: name for name, leaf in leaves.items()}
+
+    def run(self, values: Values, changes: Mapping[int, Change], end: int = -1) -> Value:
+        """The result for other values, or the step at ``end``; a change is a function of the values and the step's inputs."""
+        found: dict[Tensor, Value] = {}
+        for i, node in enumerate(self.nodes):
+            inputs = [found[a] if isinstance(a, Tensor) else a for a in node.inputs]
+            if i in changes:
+                found[node] = changes[i](values, *inputs)
+            elif node in self.names:
+                found[node] = values[self.names[node]]
+            else:
+                found[node] = apply(node.primitive.forward, inputs, node.params) if node.primitive else node.data
+        return found[self.nodes[end]]
+
+
+_recorded = lru_cache(maxsize=4096)(Recorded)
+
+
+def recorded(function: Formula, values: Values) -> Recorded:
+    """The steps of a function, on values of these shapes."""
+    given = [(name, values[name]) for name in parameters(function)]
+    return _recorded(function, tuple([(a, False, v) if isinstance(v, PLAIN) else (a, True, shape(v)) for a, v in given]))
+
+
+def size(function: Formula, values: Values) -> Value:
+    """How large the terms are that a function adds up: its value, if all of them had one sign."""
+    steps = recorded(function, values)
+    adding = {i: n for i, n in enumerate(steps.nodes) if n.primitive and n.primitive.name in ("sum", "mean", "matmul")}
+    return np.abs(steps.run(values, {i: partial(_of_absolutes, node) for i, node in adding.items()}))
+
+
+def _of_absolutes(node: Tensor, values: Values, *inputs: Value) -> Value:
+    assert node.primitive
+    return apply(node.primitive.forward, [np.abs(a) for a in inputs], node.params)
+
+
+class Changed:
+    """A formula with some of its steps changed."""
+
+    def __init__(self, function: Formula, steps: int, changes: Mapping[int, Change]):
+        self.function, self.steps, self.changes = function, steps, changes
+
+    def __or__(self, other: Changed) -> Changed:
+        return Changed(self.function, self.steps, {**self.changes, **other.changes})
+
+    def __call__(self, values: Values) -> Value:
+        steps = recorded(self.function, values)
+        if len(steps.nodes) != self.steps:
+            raise ValueError("on these shapes, the formula has other steps")
+        return steps.run(values, self.changes)
+
+
+@cache
+def formula(d: Derivation, edge: Edge) -> Formula:
+    """The formula of an edge; the engine's, if the author has written none."""
+    if edge.function is not None:
+        return edge.function
+    e = d.equation_of(edge.output)
+    names = (f"d{edge.output}", *e.inputs, *e.constants)
+    return with_parameters(names, lambda *arguments: d.by_engine(edge, dict(zip(names, arguments))))

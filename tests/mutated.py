@@ -1,0 +1,35 @@
+"""The tests that have to notice what cosmic-ray has changed: mutation.toml's test-command. Without a change, all of them."""
+
+import subprocess
+import sys
+
+import pytest
+
+DERIVATIONS = "equations derivation prove derive"
+TESTS = {  # of each room besides its doctests, those that notice most first
+    "shapes": "engine edges batchnorm primitives orders",
+    "primitives": "primitives edges exact orders engine properties",
+    "engine": "engine edges exact orders faults properties",
+    "batchnorm": "batchnorm equations exact derivation",
+    "arguments": "batchnorm equations derivation",
+    "derivation": "derivation derive mistakes batchnorm",
+    "derivations/attention": DERIVATIONS,
+    "derivations/batch_norm": f"batchnorm {DERIVATIONS} mistakes check",
+    "derivations/linear": DERIVATIONS,
+    "derivations/rms_norm": DERIVATIONS,
+    "derivations/softmax_cross_entropy": DERIVATIONS,
+    "prove": "prove derive batch",
+    "derive": "derive",
+    "numbers/batch": "batch prove derive",
+    "numbers/generic": "batch prove derive",
+    "numbers/running": "running verify properties",
+}
+
+if __name__ == "__main__":
+    changed = subprocess.run(
+        ["git", "diff", "--name-only", "micrograd_bn"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    rooms = [path.removeprefix("micrograd_bn/").removesuffix(".py") for path in changed] or list(TESTS)
+    names = dict.fromkeys(name for room in rooms for name in TESTS[room].split())
+    files = [*[f"micrograd_bn/{room}.py" for room in rooms], *[f"tests/test_{name}.py" for name in names]]
+    sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *files]))
