@@ -808,10 +808,19 @@ data.zooms.forEach(({ name }, i) => $("zooms").appendChild(html("button", name, 
 $("zooms").hidden = data.zooms.length < 2;
 $("missing").textContent = data.missing;
 $("address").hidden = INLINE;
-if (INLINE) new ResizeObserver(() => parent.postMessage({ page: document.documentElement.offsetHeight }, "*")).observe(document.documentElement);
 $("undo").disabled = true;
 fromAddress();
 compute();
 drawPlot();
 inputs.forEach((own, leaf) => own.forEach((_, i) => write(leaf, i)));
 redraw();
+if (INLINE) { // a frame out of sight observes nothing, and may be laid out only later
+  const tell = () => {
+    const page = document.documentElement.offsetHeight;
+    if (page) parent.postMessage({ page }, "*");
+    else setTimeout(() => { fit(); tell(); }, 50);
+  };
+  tell();
+  window.addEventListener("resize", tell);
+  new ResizeObserver(tell).observe(document.documentElement);
+}
