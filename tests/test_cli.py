@@ -131,7 +131,8 @@ def test_what_a_user_may_not_expect_is_noted(tmp_path, capsys, content, argument
     path = tmp_path / "batch.csv"
     path.write_text(content)
     for command in ("draw", "explore"):
-        assert cli.main([command, str(path), "-o", str(tmp_path / "out.svg"), *arguments]) == 0
+        out = tmp_path / ("out.svg" if command == "draw" else "page.html")
+        assert cli.main([command, str(path), "-o", str(out), *arguments]) == 0
         err = capsys.readouterr().err
         assert err.startswith(f"note: {path}: {note}") if note else err == ""
 
@@ -234,13 +235,16 @@ def test_draw_at_every_zoom_and_explore(tmp_path, capsys):
 
 def test_an_output_that_cannot_be_written_is_named_as_the_user_named_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for command in ("draw", "explore"):
-        assert cli.main([command, "--rows", "3", "-o", "absent/g.svg"]) == 2
-        assert "absent/g.svg cannot be written: there is no folder absent" in capsys.readouterr().err
-        (tmp_path / "folder.svg").mkdir(exist_ok=True)
-        assert cli.main([command, "--rows", "3", "-o", "folder.svg"]) == 2
-        assert capsys.readouterr().err.endswith("Is a directory: 'folder.svg'\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.svg"]
+    for command, ending in (("draw", "svg"), ("explore", "html")):
+        assert cli.main([command, "--rows", "3", "-o", f"absent/g.{ending}"]) == 2
+        assert f"absent/g.{ending} cannot be written: there is no folder absent" in capsys.readouterr().err
+        (tmp_path / f"folder.{ending}").mkdir()
+        assert cli.main([command, "--rows", "3", "-o", f"folder.{ending}"]) == 2
+        assert capsys.readouterr().err.endswith(f"Is a directory: 'folder.{ending}'\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.svg", "folder.html"}
+    assert cli.main(["explore", "-o", "graph.png"]) == 2
+    assert "'graph.png' does not end with .html: the page is HTML" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.svg", "folder.html"}
 
 
 def test_python_m_runs_it_and_the_import_stays_light():

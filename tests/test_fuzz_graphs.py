@@ -95,9 +95,12 @@ def test_any_graph_is_derived_or_what_has_no_rule_is_said(y, ending):
     assert paper is None or ("Every line was checked" in paper and "every ." not in paper)
 
 
-@pytest.mark.parametrize("write", [lambda path: draw(Tensor(1.0) * 2).save(path), lambda path: explore(path, Tensor(1.0) * 2)])
-def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, write):
-    path = tmp_path / "file.svg"
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [(lambda path: draw(Tensor(1.0) * 2).save(path), "file.svg"), (lambda path: explore(path, Tensor(1.0) * 2), "file.html")],
+)
+def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, write, name):
+    path = tmp_path / name
     path.write_text("before")
 
     def interrupted(_):
@@ -106,4 +109,4 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, write
     monkeypatch.setattr("micrograd_bn.files.os.fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(path)
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("file.svg", "before")]
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(name, "before")]

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import html
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,9 @@ def explore(
     columns     the names of the k columns.
     title       what the page is called.
 
-    Raises ValueError for a Tensor without a history or with too large a graph, for NaN and inf among what is given, and for a batch
-    of another shape or size, besides the errors of ``verify``; TypeError for a graph of other numbers than float64, and for several
-    results.
+    Raises ValueError for a path that does not end with .html, a Tensor without a history or with too large a graph, NaN and
+    inf among what is given, and for a batch of another shape or size, besides the errors of ``verify``; TypeError for a graph of
+    other numbers than float64, and for several results.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -63,6 +64,12 @@ def explore(
     ...     "w × x" in page.read_text(encoding="utf-8")
     True
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"the page is written to a path, which comes first: explore('page.html', y); and this is {path!r:.60}")
+    if Path(path).suffix.lower() not in ("", ".html", ".htm"):
+        raise ValueError(
+            f"{str(path)!r} does not end with .html: the page is HTML, for a browser; a picture, as .svg or .png, is drawn by draw"
+        )
     if isinstance(x, Tensor):
         if any(given is not None for given in (gamma, beta, dy, columns)):
             raise TypeError("gamma, beta, dy and columns belong to batch norm's page of a batch, and this is the page of a graph")
@@ -71,7 +78,11 @@ def explore(
         examples = [{"name": "", "numbers": model.numbers()}]
         derivation = x.equation and x.equation.derivation
         called = title or f"{derivation.name.capitalize() if derivation else x.label or 'A function'}, step by step"
-        return _write(path, called, f"A graph of {len(model.order):,} nodes", data, examples)
+        return _write(path, called, f"A graph of {len(model.graph.order):,} nodes", data, examples)
+    if callable(x) or isinstance(x, (str, dict)):
+        raise TypeError(
+            f"the page is of a result, y in y = f(Tensor(x)), or of a batch of numbers, and this is {type(x).__name__} {x!r:.60}"
+        )
     if holds_tensors(x) or (isinstance(x, (list, tuple)) and any(isinstance(a, Tensor) for a in x)):
         raise TypeError(
             "the page has one result, and these are several: make one Tensor of them, by np.stack(list(y)) or by their sum"
@@ -98,7 +109,12 @@ def _batch(
 
         batch = read_batch(None)
         x, columns = batch.data[::19], batch.columns if columns is None else columns  # eight flowers from all three species
-    x = np.asarray(as_data(x), dtype=np.float64)
+    try:
+        x = np.asarray(as_data(x), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"the page computes with float64 numbers, as a browser does, and of this batch they cannot be made: {x!r:.60}"
+        ) from None
     x = x.reshape(-1, 1) if x.ndim == 1 else x
     if x.ndim != 2 or not (1 <= x.shape[0] <= MAX_ROWS and 1 <= x.shape[1] <= MAX_COLUMNS):
         raise ValueError(f"the page shows 1 to {MAX_ROWS} rows of 1 to {MAX_COLUMNS} columns, and x has shape {x.shape}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from ..draw import text
 from ..engine import Tensor
@@ -14,7 +14,7 @@ FORMULAS: dict[str, tuple[str, ...]] = {
     "mul": ("{a} × {b}", "{b}", "{a}"),
     "div": ("{a} ÷ {b}", "1 ÷ {b}", "−{y} ÷ {b}"),
     "neg": ("−{a}", "−1"),
-    "pow": ("{a} ^ {n}", "{n} {a} ^ ({n} − 1)"),
+    "pow": ("{a} ^ {n}", "{n} {a}{less}"),
     "power": ("{a} ^ {b}", "{b} {a} ^ ({b} − 1)", "{y} log {a}"),
     "sqrt": ("√{a}", "1 ÷ (2 {y})"),
     "exp": ("exp {a}", "{y}"),
@@ -46,11 +46,13 @@ FORMULAS: dict[str, tuple[str, ...]] = {
 ELEMENTWISE = FORMULAS.keys() - {"where", "sum", "mean", "max", "min", "matmul"}
 
 
-def formulas(node: Tensor, symbol: str, inputs: Sequence[str]) -> tuple[str, ...]:
+def formulas(node: Tensor, symbol: str, inputs: Iterable[str]) -> tuple[str, ...]:
     """What a primitive's node computes, and the local derivative by each input where it has a short one, else nothing."""
     primitive = node.primitive
+    inputs = list(inputs)
     assert primitive is not None
     if primitive.name not in FORMULAS:
         return (f"{primitive.symbol} {', '.join(inputs)}", *[""] * len(inputs))
-    names = dict(zip("abc", inputs)) | {"y": symbol, "n": text(node.params.get("exponent", 0), 4)}
+    n = node.params.get("exponent", 0)
+    names = dict(zip("abc", inputs)) | {"y": symbol, "n": text(n, 4), "less": "" if n == 2 else f" ^ {text(n - 1, 4)}"}
     return tuple(formula.format(**names) for formula in FORMULAS[primitive.name])

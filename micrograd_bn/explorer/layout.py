@@ -20,7 +20,11 @@ class Box(NamedTuple):
 
 
 def layout(
-    boxes: list[Box], groups: list[str], arrows: Iterable[tuple[int, int, tuple[int, int]]], ordered: bool
+    boxes: list[Box],
+    groups: list[str],
+    arrows: Iterable[tuple[int, int, tuple[int, int]]],
+    ordered: bool,
+    rows: Iterable[list[int]] = (),
 ) -> dict[str, Any]:
     """The places, in pixels from the top left corner.
 
@@ -28,11 +32,13 @@ def layout(
     groups   their titles.
     arrows   (from, to, (characters, lines) of the label), by the boxes' indices.
     ordered  whether what a box is computed of stands in order, from left to right.
+    rows     boxes of one group, or of none, that stand beside each other, from left to right.
     """
     import graphviz
 
-    arrows = list(arrows)
+    arrows, rows = list(arrows), list(rows)
     how = (QUICKLY if len(boxes) > LARGE else {}) | ({"ordering": "in"} if ordered else {})
+    how |= {"remincross": "false"} if rows else {}  # which would take boxes out of their rows' order
     dot = graphviz.Digraph(
         graph_attr={"fontname": "Arial", "fontsize": "12", "nodesep": "0.25", "ranksep": "0.3", "newrank": "true", **how},
         node_attr={"shape": "box", "fixedsize": "true", "label": ""},
@@ -44,6 +50,11 @@ def layout(
     for i, box in enumerate(boxes):
         size = {"width": f"{box.width / 72:.3f}", "height": f"{box.height / 72:.3f}"}
         (dot if box.group is None else clusters[box.group]).node(str(i), **size)
+    for first, *others in rows:
+        group = boxes[first].group
+        with (dot if group is None else clusters[group]).subgraph(graph_attr={"rank": "same"}) as row:
+            for left, right in zip([first, *others], others):
+                row.edge(str(left), str(right), style="invis")
     for cluster in clusters:
         dot.subgraph(cluster)
     for i, (start, end, (characters, lines)) in enumerate(arrows):
@@ -60,15 +71,19 @@ def layout(
     frames = {}
     for o in objects:
         if "bb" in o:
-            left, bottom, right, top = map(float, o["bb"].split(","))
-            frames[int(o["name"].removeprefix("cluster_"))] = [left, height - top, right - left, top - bottom]
+            x1, y1, x2, y2 = map(float, o["bb"].split(","))
+            frames[int(o["name"].removeprefix("cluster_"))] = [x1, height - y2, x2 - x1, y2 - y1]
     found: list[Any] = [None] * len(arrows)
     for edge in placed.get("edges", []):
+        if "id" not in edge:
+            continue
         end, *points = edge["pos"].split()
-        found[int(edge["id"])] = {
-            "points": [point(p) for p in points] + [point(end)],
-            "label": point(edge["lp"]) if "lp" in edge else None,
-        }
+        k = int(edge["id"])
+        label = None
+        if "lp" in edge:  # Graphviz has kept a place free to the right of the line
+            across, down = point(edge["lp"])
+            label = round(across - arrows[k][2][0] * CHARACTER / 2 + 6, 1), down
+        found[k] = {"points": [point(p) for p in points] + [point(end)], "label": label}
     return {
         "size": [width, height],
         "boxes": [at[str(i)] for i in range(len(boxes))],

@@ -29,15 +29,13 @@ function key(name, shape, i) {
   return `${name}[${index.join(",")}]`;
 }
 
-const minus = (text) => text.replace(/-/g, "−");
-
 function format(number, digits = 4) {
   if (Number.isNaN(number)) return "NaN";
   if (!Number.isFinite(number)) return number > 0 ? "∞" : "−∞";
   if (number === 0) return "0";
   const size = Math.abs(number);
   const text = size >= 1e5 || size < 1e-4 ? number.toExponential(digits - 1).replace(/\.?0*e\+?/, "e") : String(Number(number.toPrecision(digits)));
-  return minus(text);
+  return text.replace(/-/g, "−");
 }
 
 const cut = (q) => state.whatif && data.quantities[q].without === null && ["gradient", "term"].includes(data.quantities[q].kind);
@@ -50,17 +48,23 @@ function written(q, i, digits) {
   return number && Number.isFinite(number) && Math.abs(number) <= errors[place(q)][i] ? "≈ 0" : format(number, digits);
 }
 
-// With as many digits as a slot of the graph has room for: seven characters and a point.
-function fitted(q, i) {
-  const texts = [4, 3, 2, 1].map((digits) => written(q, i, digits));
-  return texts.find((text) => text.replace(".", "").length <= 7) ?? texts[3];
+// The longest of the texts, with fewer and fewer digits, that has no more than so many characters and a point.
+const fitting = (texts, most) => texts.find((text) => text.replace(".", "").length <= most) ?? texts.at(-1);
+
+// What a slot of the graph has room for, and a field.
+const fitted = (q, i) => fitting([4, 3, 2, 1].map((digits) => written(q, i, digits)), 7);
+const inField = (number) => fitting([5, 4, 3, 2, 1].map((digits) => format(number, digits)), 8);
+
+// Whether all numbers are one, repeated.
+function uniform(q) {
+  const all = cut(q) ? [] : numbers(q);
+  return all.length > 1 && all.every((a) => a === all[0]);
 }
 
 function list(q) {
   if (cut(q)) return "nothing: taken as a constant";
-  const all = numbers(q);
-  if (all.length > 1 && all.every((a) => a === all[0])) return `all ${written(q, 0)}`;
-  return all.slice(0, 20).map((_, i) => written(q, i)).join(", ") + (all.length > 20 ? ", …" : "");
+  if (uniform(q)) return `all ${written(q, 0)}`;
+  return numbers(q).slice(0, 20).map((_, i) => written(q, i)).join(", ") + (numbers(q).length > 20 ? ", …" : "");
 }
 
 function compute() {
@@ -90,34 +94,32 @@ function watch(node, refresh) {
 function once(q, first, others, after) {
   const otherwise = after.textContent;
   watch(first, () => {
-    const all = cut(q) ? [] : numbers(q), same = all.length > 1 && all.every((a) => a === all[0]);
+    const same = uniform(q);
     for (const node of others) node.style.display = same ? "none" : "";
-    after.textContent = same ? ` × ${all.length}` : otherwise;
+    after.textContent = same ? ` × ${numbers(q).length}` : otherwise;
   });
 }
 
-function html(name, text, attributes = {}) {
-  const node = document.createElement(name);
+function dressed(node, text, attributes = {}) {
   if (text !== undefined) node.textContent = text;
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return node;
 }
 
-function svg(name, attributes = {}, text) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+const html = (name, text, attributes) => dressed(document.createElement(name), text, attributes);
+const svg = (name, attributes, text) => dressed(document.createElementNS("http://www.w3.org/2000/svg", name), text, attributes);
 
 // ---- the graph
 
-const LINE = 17, SLOT = 54, MARGIN = 8, GRAD = 30; // as in model.py
+const LINE = 17, SLOT = 54, MARGIN = 8, GRAD = 30; // as in view.py
 
 function drawGraph() {
   const { size: [width, height], nodes, edges, groups } = zoom();
   const picture = svg("svg", { viewBox: `-4 -4 ${width + 8} ${height + 8}`, role: "group", "aria-label": "The graph" });
-  picture.innerHTML = ["", "now"].map((of) => `<marker id="head${of}" class="${of}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M 0 1 L 10 5 L 0 9 z"/></marker>`).join("");
+  for (const of of ["", "now"]) {
+    const marker = { id: `head${of}`, class: of, viewBox: "0 0 10 10", refX: 9, refY: 5, markerWidth: 8, markerHeight: 8, markerUnits: "userSpaceOnUse", orient: "auto-start-reverse" };
+    picture.appendChild(svg("marker", marker)).append(svg("path", { d: "M 0 1 L 10 5 L 0 9 z" }));
+  }
   view = { picture, nodes: [], edges: [], gradients: [], width, height };
   for (const { box: [x, y, w, h] } of groups) {
     picture.appendChild(svg("g", { class: "group" })).append(svg("rect", { x, y, width: w, height: h, rx: 8 }));
@@ -220,17 +222,13 @@ function label(edge) {
   return lines;
 }
 
-// As wide as there is room for, but legible: then the frame scrolls, and says so.
+// As wide as there is room for, or as high if that shows the whole, but legible: else the frame scrolls, and says so.
 function fit() {
-  const room = $("graph").clientWidth - 2, natural = view.width + 8;
-  const scale = Math.min(1.15, Math.max(room / natural, 0.75));
+  const frame = $("graph"), natural = view.width + 8, wide = (frame.clientWidth - 2) / natural;
+  const high = (parseFloat(getComputedStyle(frame).maxHeight) - 4) / (view.height + 8);
+  const scale = Math.min(1.15, Math.max(high < 0.75 ? wide : Math.min(wide, high), 0.75));
   view.picture.setAttribute("width", natural * scale);
   view.picture.setAttribute("height", (view.height + 8) * scale);
-  cue();
-}
-
-function cue() {
-  const frame = $("graph");
   $("cue").hidden = frame.scrollWidth <= frame.clientWidth + 2 && frame.scrollHeight <= frame.clientHeight + 2;
   if ($("cue").hidden) frame.removeAttribute("tabindex");
   else frame.tabIndex = 0;
@@ -257,7 +255,6 @@ function explain(group, about) {
   group.setAttribute("role", "img");
   group.about = about;
   const show = () => {
-    group.setAttribute("aria-label", about());
     const box = group.getBoundingClientRect(), tip = $("tip");
     tip.textContent = about();
     tip.hidden = false;
@@ -266,12 +263,8 @@ function explain(group, about) {
     tip.style.left = `${x + scrollX}px`;
     tip.style.top = `${(below ? box.bottom + 6 : Math.max(4, box.top - tip.offsetHeight - 6)) + scrollY}px`;
   };
-  const hide = () => { $("tip").hidden = true; };
-  group.setAttribute("aria-label", about());
-  group.addEventListener("pointerenter", show);
-  group.addEventListener("pointerleave", hide);
-  group.addEventListener("focus", show);
-  group.addEventListener("blur", hide);
+  for (const event of ["pointerenter", "focus"]) group.addEventListener(event, show);
+  for (const event of ["pointerleave", "blur"]) group.addEventListener(event, () => { $("tip").hidden = true; });
 }
 
 function relabel() {
@@ -281,99 +274,103 @@ function relabel() {
 // ---- the step in the graph
 
 function mark() {
-  const step = here(), now = state.step;
+  const step = here(), now = state.step, along = step?.back ? zoom().edges.find((edge) => edge.number === step.number) : null;
   for (const { node, group, value, gradient } of view.nodes) {
     value.classList.toggle("later", now < node.valueAt);
-    const hidden = node.gradient === null || now < node.gradientAt || cut(node.gradient);
-    if (gradient) {
-      gradient.classList.toggle("later", hidden);
-      gradient.classList.toggle("wrong", state.whatif && data.quantities[node.gradient].without !== null && differs(node.gradient));
-    }
-    const back = step?.back ? zoom().edges.find((e) => e.number === step.number) : null;
-    group.classList.toggle("now", Boolean(step && (step.back ? node.key === back.from : node.key === step.node)));
+    gradient?.classList.toggle("later", now < node.gradientAt || cut(node.gradient));
+    gradient?.classList.toggle("wrong", state.whatif && data.quantities[node.gradient].without !== null && differs(node.gradient));
+    group.classList.toggle("now", step !== undefined && node.key === (along ? along.from : step.node));
   }
   for (const { edge, group, path, label } of view.edges) {
-    const back = Boolean(step?.back && edge.number === step.number), ahead = Boolean(step && !step.back && edge.to === step.node);
+    const back = along === edge, ahead = step !== undefined && !along && edge.to === step.node, gone = state.whatif && edge.cut;
     group.classList.toggle("now", back || ahead);
-    group.classList.toggle("back", back && !(state.whatif && edge.cut));
-    group.classList.toggle("gone", state.whatif && edge.cut && now > 0);
+    group.classList.toggle("back", back && !gone);
+    group.classList.toggle("gone", gone && now > 0);
     path.setAttribute("marker-end", back ? "" : `url(#head${ahead ? "now" : ""})`);
     path.setAttribute("marker-start", back ? "url(#headnow)" : "");
     label?.querySelector(".term")?.classList.toggle("later", now < edge.at);
-    label?.classList.toggle("gone", state.whatif && edge.cut);
+    label?.classList.toggle("gone", gone);
+    label?.classList.remove("later");
   }
-  travel(step);
+  travel(view.edges.find(({ edge }) => edge === along));
   relabel();
-  const group = view.picture.querySelector(".node.now");
-  if (group) bring(group);
+  const boxes = [along ? along.from : step?.node, along?.to].map((key) => view.nodes.find(({ node }) => node.key === key));
+  bring(boxes.flatMap((box) => box?.group.getBoundingClientRect() ?? []));
 }
 
 const differs = (q) => results[q].some((a, i) => a !== results[data.quantities[q].without][i]);
 
-// Scroll the frame, and nothing else, to what is of interest now.
-function bring(group) {
-  const frame = $("graph"), box = group.getBoundingClientRect(), room = frame.getBoundingClientRect();
-  const by = (low, high, start, end) => (low < start ? low - start - 20 : high > end ? Math.min(high - end + 20, low - start - 20) : 0);
-  frame.scrollBy({ left: by(box.left, box.right, room.left, room.right), top: by(box.top, box.bottom, room.top, room.bottom), behavior: CALM.matches ? "auto" : "smooth" });
+// Scroll the frame, and nothing else, to what is of interest now, and to where that comes from if both have room.
+function bring(boxes) {
+  if (!boxes.length) return;
+  const frame = $("graph"), room = frame.getBoundingClientRect();
+  const by = (low, high) => {
+    const ends = boxes.map((box) => [box[low], box[high]]), both = [Math.min(...ends.map(([a]) => a)), Math.max(...ends.map(([, b]) => b))];
+    const [start, end] = both[1] - both[0] < room[high] - room[low] - 40 ? both : ends[0];
+    return start < room[low] ? start - room[low] - 20 : end > room[high] ? Math.min(end - room[high] + 20, start - room[low] - 20) : 0;
+  };
+  frame.scrollBy({ left: by("left", "right"), top: by("top", "bottom"), behavior: CALM.matches ? "auto" : "smooth" });
 }
 
-// The term goes along the arrow, the way the gradient flows.
-function travel(step) {
+// The term goes along the arrow, the way the gradient flows, to its place beside it; where there is none, it stays half way.
+function travel(along) {
   view.pill?.remove();
+  view.pill = null;
   cancelAnimationFrame(view.frame);
-  if (!step?.back) return;
-  const found = view.edges.find(({ edge }) => edge.number === step.number);
-  if (!found || cut(found.edge.term)) return;
-  const { edge, path } = found, length = path.getTotalLength(), n = size(data.quantities[edge.term].shape);
+  if (!along || cut(along.edge.term) || (CALM.matches && along.label)) return;
+  const { edge, path, label } = along, length = path.getTotalLength(), n = size(data.quantities[edge.term].shape);
   const pill = view.pill = view.picture.appendChild(svg("g", { class: "pill", "aria-hidden": "true" }));
   const text = written(edge.term, 0) + (n > 1 ? " …" : ""), width = text.length * 7 + 12;
   pill.append(svg("rect", { x: -width / 2, y: -10, width, height: 20, rx: 10 }), svg("text", { y: 4 }, text));
-  const at = (part) => {
-    const { x, y } = path.getPointAtLength(length * (1 - part));
-    pill.setAttribute("transform", `translate(${x} ${y})`);
-  };
-  const rest = edge.label ? 1 : 0.5; // where there is no label, it stays
-  if (CALM.matches) {
-    at(rest);
-    if (edge.label) pill.remove();
-    return;
-  }
   const began = performance.now();
+  label?.classList.add("later");
   const move = (time) => {
-    const part = Math.min(1, Math.max(0, time - began) / 900);
-    at(part * rest);
+    const part = CALM.matches ? 1 : Math.min(1, Math.max(0, time - began) / 900);
+    const { x, y } = path.getPointAtLength(length * (1 - part * (label ? 1 : 0.5)));
+    pill.setAttribute("transform", `translate(${x} ${y})`);
     if (part < 1) view.frame = requestAnimationFrame(move);
-    else if (edge.label) pill.remove();
+    else if (label) {
+      pill.remove();
+      label.classList.remove("later");
+    }
   };
   move(began);
 }
 
 // ---- the panel
 
-function table({ columns, sum }, caption) {
-  const parts = [], single = columns.filter(({ q }) => flat(data.quantities[q].shape));
-  if (single.length) {
-    const line = html("div", undefined, { class: "singles" });
-    for (const { q, head, result } of single) {
-      const entry = line.appendChild(html(result ? "b" : "span", `${head} = `));
-      entry.append(live(html("span"), q, 0));
-    }
-    parts.push(line);
+function grid(head, rows, caption) {
+  const found = html("table");
+  if (caption) found.append(html("caption", caption));
+  found.appendChild(html("thead")).appendChild(html("tr")).append(...head);
+  const body = found.appendChild(html("tbody"));
+  for (const cells of rows) body.appendChild(html("tr")).append(...cells);
+  return found;
+}
+
+const columnHead = (text) => html("th", text, { scope: "col" });
+
+function equals({ q, head }) {
+  const text = html("span");
+  return watch(text, () => { text.textContent = written(q, 0).startsWith("≈") ? `${head} ` : `${head} = `; });
+}
+
+function table({ columns }, caption) {
+  const parts = [], line = html("div", undefined, { class: "singles" }), bySize = new Map();
+  for (const column of columns) {
+    const n = size(data.quantities[column.q].shape);
+    if (n > 1) bySize.set(n, [...bySize.get(n) ?? [], column]);
+    else line.appendChild(html(column.result ? "b" : "span")).append(equals(column), live(html("span"), column.q, 0));
   }
-  const sizes = [...new Set(columns.map(({ q }) => size(data.quantities[q].shape)).filter((n) => n > 1))];
-  for (const n of sizes) {
-    const several = columns.filter(({ q }) => size(data.quantities[q].shape) === n);
+  if (line.hasChildNodes()) parts.push(line);
+  for (const [n, several] of bySize) {
+    const { shape } = data.quantities[several[0].q];
+    const rows = Array.from({ length: state.all ? n : Math.min(n, ROWS) }, (_, i) => [
+      html("th", key("", shape, i).slice(1, -1), { scope: "row" }),
+      ...several.map(({ q, result }) => live(html("td", undefined, { class: result ? "result" : "" }), q, i)),
+    ]);
     const box = html("div", undefined, { class: "scroll", tabindex: 0, role: "group", "aria-label": caption });
-    const grid = box.appendChild(html("table"));
-    if (n === sizes[0]) grid.append(html("caption", caption));
-    const head = grid.appendChild(html("thead")).appendChild(html("tr"));
-    head.append(html("td"), ...several.map(({ head }) => html("th", head, { scope: "col" })));
-    const body = grid.appendChild(html("tbody")), shape = data.quantities[several[0].q].shape;
-    for (let i = 0; i < (state.all ? n : Math.min(n, ROWS)); i++) {
-      const row = body.appendChild(html("tr"));
-      row.append(html("th", key("", shape, i).slice(1, -1), { scope: "row" }));
-      for (const { q, result } of several) row.append(live(html("td", undefined, { class: result ? "result" : "" }), q, i));
-    }
+    box.append(grid([html("td"), ...several.map(({ head }) => columnHead(head))], rows, bySize.keys().next().value === n ? caption : ""));
     parts.push(box);
     if (n > ROWS) {
       const more = html("button", state.all ? "Show fewer" : `Show all ${n}`, { type: "button" });
@@ -386,40 +383,24 @@ function table({ columns, sum }, caption) {
 
 // In place of what would be NaN: which number has no value, and what it was to be computed of.
 function complain() {
-  const lost = new Set();
-  for (const { nodes } of data.zooms.slice(-1)) {
-    for (const node of nodes) {
-      const i = results[node.value].findIndex((a) => !Number.isFinite(a));
-      if (i >= 0) lost.add(`${key(node.symbol, data.quantities[node.value].shape, i)} is not a finite number: ${node.title.split("   ")[0]}`);
-    }
-  }
-  const bad = results.findIndex((found) => found.some((a) => !Number.isFinite(a)));
-  $("undefined").hidden = bad < 0;
-  if (bad < 0) return;
-  const { key: name, shape, kind } = data.quantities[bad];
-  const first = [...lost][0] ?? `the ${kind} ${key(name, shape, results[bad].findIndex((a) => !Number.isFinite(a)))} is not a finite number`;
-  $("undefined").textContent = `With these numbers ${first}. What depends on it is undefined; Undo takes the last change back.`;
+  const lost = (q) => results[q].findIndex((a) => !Number.isFinite(a));
+  const node = zoom().nodes.find(({ value }) => lost(value) >= 0), q = node ? node.value : results.findIndex((_, q) => lost(q) >= 0);
+  $("undefined").hidden = q < 0;
+  if (q < 0) return;
+  const { key: name, shape, kind } = data.quantities[q];
+  const what = node ? `${key(node.symbol, shape, lost(q))} is not a finite number: ${node.title}` : `the ${kind} ${key(name, shape, lost(q))} is not a finite number`;
+  $("undefined").textContent = `With these numbers ${what}. What depends on it is undefined; Undo takes the last change back.`;
 }
 
 function whatif() {
-  if (!state.whatif) return [];
-  const parts = [];
-  for (const { node } of view.nodes) {
-    const q = node.gradient;
-    if (node.kind !== "leaf" || q === null || data.quantities[q].without === null || !differs(q)) continue;
-    const right = results[q], wrong = results[data.quantities[q].without], most = Math.max(...right.map((a, i) => Math.abs(a - wrong[i])));
-    parts.push(html("p", `The mistake everyone makes once: no gradient through ${data.statistics.join(" and ")}. d${node.symbol} is then off by up to ${format(most)}, where its largest element is ${format(Math.max(...right.map(Math.abs)))}.`, { class: "warning" }));
-    const grid = html("table");
-    const head = grid.appendChild(html("thead")).appendChild(html("tr"));
-    head.append(...[`with constants`, `d${node.symbol}`, "error"].map((text) => html("th", text, { scope: "col" })));
-    const body = grid.appendChild(html("tbody"));
-    right.slice(0, ROWS).forEach((a, i) => {
-      const row = body.appendChild(html("tr"));
-      [wrong[i], a, wrong[i] - a].forEach((number, j) => row.append(html("td", format(number), { "data-number": number, class: j === 1 ? "" : "wrong" })));
-    });
-    parts.push(grid);
-  }
-  return parts;
+  const wrong = state.whatif ? view.nodes.filter(({ node: { kind, gradient: q } }) => kind === "leaf" && q !== null && data.quantities[q].without !== null && differs(q)) : [];
+  return wrong.flatMap(({ node }) => {
+    const right = results[node.gradient], found = results[data.quantities[node.gradient].without], off = found.map((a, i) => a - right[i]);
+    const most = (numbers) => format(Math.max(...numbers.map(Math.abs)));
+    const text = `The mistake everyone makes once: no gradient through ${data.statistics.join(" and ")}. d${node.symbol} is then off by up to ${most(off)}, where its largest element is ${most(right)}.`;
+    const rows = right.slice(0, ROWS).map((_, i) => [found, right, off].map((numbers, j) => html("td", format(numbers[i]), { "data-number": numbers[i], class: j === 1 ? "" : "wrong" })));
+    return [html("p", text, { class: "warning" }), grid(["with constants", `d${node.symbol}`, "error"].map(columnHead), rows)];
+  });
 }
 
 function math(step) {
@@ -436,7 +417,9 @@ function show() {
   const step = here();
   shown = shown.filter(({ node }) => view.picture.contains(node));
   $("title").textContent = step ? step.title : "The start";
-  $("sentence").textContent = step ? step[state.whatif && step.back ? "without" : "sentence"] : `${zoom().nodes.filter(({ kind }) => kind !== "computed").map(({ symbol }) => symbol).slice(0, 8).join(", ")} are given. Go on: a step at a time, the rest is computed.`;
+  const given = data.leaves.filter(({ kind }) => kind !== "upstream").map(({ symbol }) => symbol);
+  const start = `${given.slice(0, 8).join(", ")}${given.length > 8 ? ", …" : ""} ${given.length > 1 ? "are" : "is"} given. Go on: a step at a time, the rest is computed.`;
+  $("sentence").textContent = step ? step[state.whatif && step.back ? "without" : "sentence"] : start;
   $("math").replaceChildren(...math(step));
   for (const line of $("math").querySelectorAll(".formula")) { // as large as there is room for, but legible: then it scrolls
     const share = line.clientWidth / line.scrollWidth;
@@ -457,14 +440,14 @@ function show() {
     line.classList.toggle("now", Boolean(step?.lines.includes(i)));
     line.classList.toggle("later", zoom().source[i].step > state.step);
   });
-  const line = lines[step?.lines[0]];
-  if (line) $("source").scrollTop = line.offsetTop - $("source").offsetTop - 60;
+  const line = lines[step?.lines.find((i) => zoom().source[i].step === state.step) ?? step?.lines[0]];
+  if (line) $("source").scrollTop = line.offsetTop - $("source").offsetTop - 30;
   mark();
 }
 
 function drawSource() {
   $("source").replaceChildren(...zoom().source.map(({ text, step }) => {
-    const line = html("li");
+    const line = html("li", undefined, { class: text.startsWith("#") ? "note" : "" });
     line.appendChild(html("button", text, { type: "button" })).addEventListener("click", () => go(step));
     return line;
   }));
@@ -480,11 +463,15 @@ function update() {
   complain();
 }
 
+function write(leaf, i, force) {
+  const input = inputs[leaf][i], number = state.leaves[leaf][i];
+  if (force || input !== document.activeElement) input.value = inField(number);
+  input.dataset.number = number;
+}
+
 function change(leaf, i, number) {
   state.leaves[leaf][i] = number;
-  const input = view.inputs[leaf][i];
-  if (input !== document.activeElement) input.value = format(number, 5);
-  input.dataset.number = number;
+  write(leaf, i);
   update();
   remember();
 }
@@ -498,9 +485,8 @@ function keep() { // for undo
 function restore(leaves) {
   state.leaves = leaves.map((a) => [...a]);
   drawn.range = null;
-  view.inputs.forEach((inputs, leaf) => inputs.forEach((input, i) => {
-    input.value = format(state.leaves[leaf][i], 5);
-    input.dataset.number = state.leaves[leaf][i];
+  inputs.forEach((own, leaf) => own.forEach((input, i) => {
+    write(leaf, i, true);
     input.removeAttribute("aria-invalid");
   }));
   $("complaint").hidden = true;
@@ -523,11 +509,22 @@ const parse = (text) => {
 const unit = (number) => 10 ** (Math.floor(Math.log10(Math.abs(number) || 1)) - 1);
 const moved = (number, count, of) => Number((number + count * of).toPrecision(12));
 
+// An arrow key moves a number by a step.
+function nudge(event, leaf, i, begin) {
+  const count = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
+  if (!count) return;
+  event.preventDefault();
+  begin();
+  drawn.range = null;
+  const number = state.leaves[leaf][i];
+  change(leaf, i, moved(number, event.shiftKey ? 10 * count : count, unit(number)));
+  write(leaf, i, true);
+}
+
 function field(leaf, i) {
-  const { key: name, shape } = data.leaves[leaf];
-  const own = key(name, shape, i);
+  const own = key(data.leaves[leaf].key, data.leaves[leaf].shape, i);
   const input = html("input", undefined, { "data-leaf": own, "aria-label": own, inputmode: "decimal", autocomplete: "off", spellcheck: "false" });
-  let kept = false;
+  let kept = false; // what is done to it while it has the focus is undone at once
   const begin = () => {
     if (!kept) keep();
     kept = true;
@@ -535,31 +532,21 @@ function field(leaf, i) {
   };
   input.addEventListener("focus", () => { kept = false; });
   input.addEventListener("input", () => {
-    const number = parse(input.value);
-    const wrong = !Number.isFinite(number);
-    input.toggleAttribute("aria-invalid", wrong);
-    if (wrong) input.setAttribute("aria-invalid", "true");
+    const number = parse(input.value), wrong = !Number.isFinite(number);
+    input.setAttribute("aria-invalid", wrong);
     $("complaint").hidden = !wrong;
-    if (wrong) $("complaint").textContent = `“${input.value}” is no number: ${own} stays ${format(state.leaves[leaf][i], 5)}.`;
-    else {
-      begin();
-      change(leaf, i, number);
-    }
+    if (wrong) return void ($("complaint").textContent = `“${input.value}” is no number: ${own} stays ${format(state.leaves[leaf][i], 5)}.`);
+    begin();
+    change(leaf, i, number);
   });
   input.addEventListener("blur", () => {
-    input.value = format(state.leaves[leaf][i], 5);
+    write(leaf, i, true);
     input.removeAttribute("aria-invalid");
     relabel();
   });
   input.addEventListener("keydown", (event) => {
-    const count = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
     if (event.key === "Enter") input.blur();
-    if (!count) return;
-    event.preventDefault();
-    begin();
-    const number = state.leaves[leaf][i];
-    change(leaf, i, moved(number, event.shiftKey ? 10 * count : count, unit(number)));
-    input.value = format(state.leaves[leaf][i], 5);
+    nudge(event, leaf, i, begin);
   });
   sideways(input, () => {
     const start = state.leaves[leaf][i], of = unit(start);
@@ -602,7 +589,7 @@ function sideways(element, begin) {
 
 function drawLeaves() {
   const groups = new Map(); // the single numbers x[0], x[1], … stand together, as those of an array do
-  view.inputs = data.leaves.map(({ key: name, symbol, shape, kind }, leaf) => {
+  return data.leaves.map(({ key: name, symbol, shape, kind }, leaf) => {
     const inputs = Array.from({ length: size(shape) }, (_, i) => field(leaf, i));
     const about = { upstream: "the upstream gradient", constant: "a constant of an equation", leaf: "" }[kind];
     const [, base, index] = flat(shape) ? /^([^[]+)\[(.+)\]$/.exec(symbol) ?? [] : [];
@@ -619,7 +606,6 @@ function drawLeaves() {
     if (grid.childElementCount > 20) grid.tabIndex = 0; // it scrolls
     return inputs;
   });
-  $("reset").disabled = $("undo").disabled = true;
 }
 
 function fields(symbol, about) {
@@ -628,60 +614,50 @@ function fields(symbol, about) {
   return set.appendChild(html("div", undefined, { class: "numbers" }));
 }
 
+const inputs = drawLeaves(); // the fields, of each leaf
+
 // ---- the points on number lines: an array that is given, and what has as many numbers and is computed of it
 
 const drawn = { range: null, rows: [] };
 
 function drawPlot() {
-  const differentiated = new Set(data.zooms[0].nodes.filter(({ kind, gradient }) => kind === "leaf" && gradient !== null).map(({ key }) => key));
-  const leaf = data.leaves.reduce((best, { key, shape }, i) =>
-    (differentiated.has(key) && size(shape) > 1 && (best < 0 || size(shape) > size(data.leaves[best].shape)) ? i : best), -1);
+  const nodes = data.zooms[0].nodes, differentiated = nodes.filter(({ kind, gradient }) => kind === "leaf" && gradient !== null).map(({ key }) => key);
+  const leaf = data.leaves.findIndex(({ key, shape }) => differentiated.includes(key) && size(shape) > 1); // the largest come first
   if (leaf < 0) return;
   const n = size(data.leaves[leaf].shape), { symbol, shape } = data.leaves[leaf];
-  const computed = data.zooms[0].nodes.filter(({ kind, value }) => kind === "computed" && String(data.quantities[value].shape) === String(shape));
-  const rows = [{ leaf, symbol }, ...computed.slice(0, 3).map(({ value, symbol }) => ({ q: value, symbol }))];
+  const computed = nodes.filter(({ kind, value }) => kind === "computed" && String(data.quantities[value].shape) === String(shape));
+  const rows = [{ symbol }, ...computed.slice(0, 3).map(({ value, symbol }) => ({ q: value, symbol }))];
   const picture = svg("svg", { viewBox: `0 0 300 ${rows.length * 52}`, role: "group", "aria-label": `The points of ${symbol} on number lines` });
+  drawn.leaf = leaf;
   drawn.lines = n <= 30 ? Array.from({ length: n }, () => picture.appendChild(svg("polyline", { class: "same", fill: "none" }))) : [];
   drawn.rows = rows.map((row, r) => {
     const y = r * 52 + 22;
     picture.append(svg("path", { class: "axis", d: `M 24 ${y} H 296` }), svg("text", { x: 0, y: y + 4 }, row.symbol));
     const ends = [svg("text", { x: 24, y: y + 22 }), svg("text", { x: 296, y: y + 22, "text-anchor": "end" })];
     picture.append(...ends);
-    const points = Array.from({ length: n }, (_, i) => {
-      const point = picture.appendChild(svg("circle", { cy: y, r: n > 30 ? 3 : row.leaf === undefined ? 4 : 6 }));
-      if (row.leaf !== undefined) movable(point, row.leaf, i);
-      return point;
-    });
+    const points = Array.from({ length: n }, (_, i) => picture.appendChild(row.q === undefined ? movable(leaf, i) : svg("circle", { cy: y, r: n > 30 ? 3 : 4 })));
     return { ...row, y, ends, points };
   });
   $("plot").replaceChildren(picture);
 }
 
-function movable(point, leaf, i) {
-  const own = key(data.leaves[leaf].key, data.leaves[leaf].shape, i);
-  for (const [name, value] of Object.entries({ tabindex: 0, role: "slider", "aria-label": own })) point.setAttribute(name, value);
+function movable(leaf, i) {
+  const { key: name, shape } = data.leaves[leaf];
+  const point = svg("circle", { cy: 22, r: size(shape) > 30 ? 3 : 6, tabindex: 0, role: "slider", "aria-label": key(name, shape, i) });
   sideways(point, () => {
     const start = state.leaves[leaf][i], { range: [[low, high]] } = drawn;
     keep();
     const scale = (high - low) / 272 * 300 / $("plot").clientWidth, of = 10 ** Math.floor(Math.log10(scale));
     return (pixels) => change(leaf, i, Number((Math.round((start + pixels * scale) / of) * of).toPrecision(12)));
   });
-  point.addEventListener("keydown", (event) => {
-    const count = { ArrowUp: 1, ArrowDown: -1 }[event.key];
-    if (!count) return;
-    event.preventDefault();
-    event.stopPropagation();
-    keep();
-    const number = state.leaves[leaf][i];
-    drawn.range = null;
-    change(leaf, i, moved(number, count, unit(number)));
-  });
+  point.addEventListener("keydown", (event) => nudge(event, leaf, i, keep));
+  return point;
 }
 
 function plot() {
   const { rows, lines } = drawn;
   if (!rows.length) return;
-  const all = rows.map(({ leaf, q }) => (leaf !== undefined ? state.leaves[leaf] : results[q]));
+  const all = rows.map(({ q }) => (q === undefined ? state.leaves[drawn.leaf] : results[q]));
   drawn.range ??= all.map((numbers) => {
     const finite = numbers.filter(Number.isFinite), low = Math.min(...finite), high = Math.max(...finite), more = (high - low || Math.abs(low) || 1) * 0.08;
     return [low - more, high + more];
@@ -694,7 +670,7 @@ function plot() {
       const there = Number.isFinite(part);
       point.style.display = there ? "" : "none";
       if (there) point.setAttribute("cx", x.toFixed(1));
-      if (row.leaf !== undefined) {
+      if (row.q === undefined) {
         point.setAttribute("aria-valuenow", all[r][i]);
         point.setAttribute("aria-valuetext", format(all[r][i]));
       }
@@ -740,7 +716,6 @@ function redraw() {
   drawGraph();
   drawSource();
   $("zooms").querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", i === state.zoom));
-  view.inputs = inputs;
   update();
   show();
   remember();
@@ -828,26 +803,24 @@ document.addEventListener("click", (event) => {
 data.examples.forEach(({ name }, i) => $("example").append(html("option", name, { value: i })));
 $("examples").hidden = data.examples.length < 2;
 $("whatif-label").hidden = !data.statistics.length;
-$("whatif-label").lastElementChild.textContent = `What if ${data.statistics.join(" and ")} ${data.statistics.length > 1 ? "were constants" : "were a constant"}?`;
-data.zooms.forEach(({ name }, i) => {
-  const button = $("zooms").appendChild(html("button", name, { type: "button", "aria-pressed": false }));
-  button.addEventListener("click", () => setZoom(i));
-});
+$("constants").textContent = `${data.statistics.join(" and ")} ${data.statistics.length > 1 ? "were constants" : "were a constant"}`;
+data.zooms.forEach(({ name }, i) => $("zooms").appendChild(html("button", name, { type: "button" })).addEventListener("click", () => setZoom(i)));
 $("zooms").hidden = data.zooms.length < 2;
-for (const [of, text] of [["leaf", "given"], ["", "computed"], ["constant", "a constant, without gradient"], ["more", "a positive gradient"], ["less", "a negative one"]]) {
-  $("legend").appendChild(html("li", text)).prepend(html("span", undefined, { class: `swatch ${of}` }));
-}
-$("legend").append(html("li", "at an arrow: the term that goes back along it"), html("li", "≈ 0: no more than rounding can make of the terms that are added up"), html("li", "of a large array: its first numbers, and its size with a bar for each"));
+$("missing").textContent = data.missing;
 $("address").hidden = INLINE;
-drawLeaves();
-const inputs = view.inputs;
-if (INLINE) new ResizeObserver(() => parent.postMessage({ page: document.documentElement.offsetHeight }, "*")).observe(document.documentElement);
+$("undo").disabled = true;
 fromAddress();
 compute();
 drawPlot();
-view.inputs = inputs;
-inputs.forEach((own, leaf) => own.forEach((input, i) => {
-  input.value = format(state.leaves[leaf][i], 5);
-  input.dataset.number = state.leaves[leaf][i];
-}));
+inputs.forEach((own, leaf) => own.forEach((_, i) => write(leaf, i)));
 redraw();
+if (INLINE) { // a frame out of sight observes nothing, and may be laid out only later
+  const tell = () => {
+    const page = document.documentElement.offsetHeight;
+    if (page) parent.postMessage({ page }, "*");
+    else setTimeout(() => { fit(); tell(); }, 50);
+  };
+  tell();
+  window.addEventListener("resize", tell);
+  new ResizeObserver(tell).observe(document.documentElement);
+}

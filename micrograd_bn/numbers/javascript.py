@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..dispatch import ArrayLike
 from ..kinds import apply
-from ..shapes import axes
+from ..primitives import Primitive
+from ..shapes import Shape, axes
 from .name import Name, Tape, behind
 from .program import Program, identifiers
 from .python import ARITHMETIC, FUNCTIONS, operands
@@ -53,16 +55,19 @@ def source(p: Program, errors: bool = False) -> str:
     given = [a for a in (*p.inputs, p.upstream, *p.constants) if a is not None]
     count = sum(math.prod(a.shape) for a in (*given, *p.statements))
     if count > LARGEST:
-        raise ValueError(f"{count:,} numbers are too many to be written out one by one, {LARGEST:,} at most: trace a smaller batch")
+        raise ValueError(f"{count:,} numbers are too many to be written out one by one, {LARGEST:,} at most: take a smaller batch")
     tape, texts, values = Tape(), {}, {}
     labels = identifiers([a.label or "" for a in given], "x", RESERVED)
     for a, label in zip(given, labels):
         array = values[a] = np.empty(a.shape, dtype=object)
         for i, index in enumerate(np.ndindex(a.shape)):
-            name = array[index] = tape.given(0.5, "")
+            name = array[index] = tape.given(True if a.dtype == np.bool_ else 0.5, "")
             texts[name] = f"{label}[{i}]"
     for a in p.statements:
-        values[a] = _numbers(tape, a, [values[b] if isinstance(b, Name) else b for b in a.inputs])
+        assert a.primitive is not None
+        inputs = [values[b] if isinstance(b, Name) else b for b in a.inputs]
+        params = {key: _plain(value) for key, value in a.params.items()}
+        values[a] = number_by_number(tape.write, a.primitive, params, a.shape, inputs)
     lists = [np.ravel(np.asarray(values[a] if isinstance(a, Name) else a, dtype=object)).tolist() for a in (p.result, *p.gradient)]
     if errors:
         bounds = _bounds(tape)
@@ -96,20 +101,27 @@ def _bounds(tape: Tape) -> dict[Name, Any]:
         carried = [(i, bounds[b]) for i, b in enumerate(a.inputs) if isinstance(b, Name) and b in bounds]
         slopes = a.primitive.vjp(1.0, a, *a.inputs, **a.params) if carried else ()
         for i, bound in carried:
-            own = own + (bound if type(slopes[i]) is float else abs(slopes[i]) * bound)
+            if slopes[i] is not None:  # as a condition has none
+                own = own + (bound if type(slopes[i]) is float else abs(slopes[i]) * bound)
         bounds[a] = own
     return bounds
 
 
-def _numbers(tape: Tape, a: Name, inputs: Sequence[Any]) -> Any:
-    """What a statement makes of arrays of numbers, each of them a Name."""
-    assert a.primitive is not None
-    of, params = a.primitive.name, dict(a.params)
+def _plain(value: Any) -> Any:
+    """A parameter as NumPy takes it: of an index, the places."""
+    return tuple(map(_plain, value)) if type(value) is tuple else value.value if isinstance(value, Name) else value
+
+
+def number_by_number(
+    record: Callable[..., Any], primitive: Primitive, params: Mapping[str, Any], to: Shape, inputs: Sequence[Any]
+) -> Any:
+    """What a primitive makes of arrays of Names, or of Tensors: an array of shape ``to`` of others, each recorded."""
+    of = primitive.name
 
     def each(*numbers: Any) -> Any:
-        if any(isinstance(number, Name) for number in numbers):
-            return tape.write(a.primitive, numbers, params)  # type: ignore[arg-type]
-        return apply(a.primitive.forward, numbers, params)  # type: ignore[union-attr]
+        if any(isinstance(number, ArrayLike) for number in numbers):
+            return record(primitive, numbers, params)
+        return apply(primitive.forward, numbers, params)
 
     if of in RIGHT:
         found = np.frompyfunc(each, len(inputs), 1)(*inputs)
@@ -118,13 +130,13 @@ def _numbers(tape: Tape, a: Name, inputs: Sequence[Any]) -> Any:
         over = axes(inputs[0].ndim, params["axis"])
         found = larger.reduce(inputs[0], axis=over, keepdims=params["keepdims"]) if over else inputs[0]
     elif of == "mean":
-        found = inputs[0].sum(**params) / (inputs[0].size // max(1, math.prod(a.shape)))
-    elif of == "astype":
-        found = inputs[0]
+        found = inputs[0].sum(**params) / (inputs[0].size // max(1, math.prod(to)))
+    elif of in ("astype", "full"):
+        found = inputs[0] if inputs else params["value"]
     else:
-        found = a.primitive.forward(*[np.asarray(b, dtype=object) for b in inputs], **params)
-    array = np.empty(a.shape, dtype=object)
-    array[... if a.shape else ()] = found
+        found = primitive.forward(*[np.asarray(b, dtype=object) for b in inputs], **params)
+    array = np.empty(to, dtype=object)
+    array[... if to else ()] = found
     return array
 
 
