@@ -493,3 +493,9 @@ def test_sizes_that_are_numbers_are_said():
 
     paper = derive(Derivation("first", [times_the_first]))
     assert (paper.equations[0].text, paper.scope) == ("times_the_first(x)", "m = 2, 3")
+
+
+def test_lines_go_on_behind_a_root_of_any_degree():
+    cubed = equation(1, "s")(lambda x: (x**2).sum(keepdims=True)), equation(2, "r")(lambda s: s ** Fraction(1, 3))
+    d = Derivation("cube root", [*cubed, equation(3, "y")(lambda x, r: x / r)], shapes={"x": ("k",)})
+    assert derive(d).gradients[-1].steps[-1].text == "(3 dy s^(2/3) + 2 x r dr) / (3 r s^(2/3))"
