@@ -3,6 +3,7 @@
 import re
 import runpy
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -292,6 +293,15 @@ c = written.Written(written.Symbol("c"))
         ((c * (x + c)).sqrt(), "√(c (x + c))", r"\sqrt{c (x_i + c)}"),
         (1 + c, "1 + c", "1 + c"),
         (c + 1, "c + 1", "c + 1"),
+        ((c * x + c * x**2).sum(), "c Σᵢ x (1 + x)", r"c \, \sum_{i=1}^m x_i (1 + x_i)"),  # of a maximum c may be negative
+        ((c * x + c * x**2).max(), "max (c x + c x²)", r"\max_i (c \, x_i + c \, x_i^2)"),
+        (written.Written(written.collected((-x - c).e), (m,)), "−(x + c)", "-(x_i + c)"),
+        (np.cos(c) * np.cos(c), "(cos c)²", r"(\cos c)^2"),
+        (np.log(np.exp(c) * c), "log c + c", r"\log c + c"),
+        (np.cos(x) * np.exp(c), "(cos x) exp c", r"\left( \cos x_i \right) \, e^{c}"),
+        ((x + c) / (2 * c), "(x + c) / (2 c)", r"\frac{x_i + c}{2 c}"),
+        (c * x.sum() ** 2, "c (Σᵢ x)²", r"c \left( \sum_{i=1}^m x_i \right)^2"),
+        (c**0.25, "c^(1/4)", "c^{1/4}"),
     ],
 )
 def test_a_formula_keeps_its_form(value, text, latex):
