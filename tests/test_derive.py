@@ -509,3 +509,17 @@ def test_lines_go_on_behind_a_root_of_any_degree():
     cubed = equation(1, "s")(lambda x: (x**2).sum(keepdims=True)), equation(2, "r")(lambda s: s ** Fraction(1, 3))
     d = Derivation("cube root", [*cubed, equation(3, "y")(lambda x, r: x / r)], shapes={"x": ("k",)})
     assert derive(d).gradients[-1].steps[-1].text == "(3 dy s^(2/3) + 2 x r dr) / (3 r s^(2/3))"
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (lambda x, w: x * w, "w dy"),
+        (lambda x, w: x * w**2, "dy · w²"),
+        (lambda x, w: -x * w, "dy · −w"),
+        (lambda x, w: x * (w + 1), "dy · (w + 1)"),
+    ],
+)
+def test_a_local_derivative_that_is_more_than_a_product_stands_behind_a_dot(function, text):
+    d = Derivation("d", [equation(1, "y")(function)], shapes={"x": ("k",), "w": ("k",)})
+    assert next(g.text for g in d.gradients if g.variable == "x") == text
