@@ -430,3 +430,12 @@ def test_a_program_is_for_one_kind_of_number():
     assert program(Decimal(3)) == 10
     with pytest.raises(TypeError, match="written for Decimal, and this is Fraction"):
         program(Fraction(3))
+    for own, other in ((np.float32, np.float64), (np.float64, np.float32)):
+        with pytest.raises(TypeError, match=f"written for {own.__name__}, and this is {other.__name__}"):
+            trace(lambda x: x * x, np.ones(2, own))(np.ones(2, other))
+
+
+def test_several_arguments_of_one_name_are_numbered_from_1_and_a_statement_is_a_box():
+    program = trace(lambda x, *ws: x * ws[0] + ws[1], 1.0, 2.0, 3.0)
+    assert "def forward(x, ws1, ws2):" in str(program)
+    assert '[label="t1 = x * ws1"]' in program.dot()
