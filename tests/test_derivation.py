@@ -54,6 +54,12 @@ def test_each_packaged_derivation_is_the_engines(name):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_equations_and_edges_are_numbered_one_after_the_other(name):
+    numbers = [entry.number for entry in (*ALL[name].equations, *ALL[name].edges)]
+    assert numbers == [*range(1, len(numbers) + 1)]
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_in_fifty_digits(name):
     x = np.vectorize(lambda number: Decimal(repr(float(number))), otypes=[object])(FIRST[name])
     with localcontext() as context:

@@ -3,6 +3,7 @@
 import re
 import runpy
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -292,6 +293,15 @@ c = written.Written(written.Symbol("c"))
         ((c * (x + c)).sqrt(), "√(c (x + c))", r"\sqrt{c (x_i + c)}"),
         (1 + c, "1 + c", "1 + c"),
         (c + 1, "c + 1", "c + 1"),
+        ((c * x + c * x**2).sum(), "c Σᵢ x (1 + x)", r"c \, \sum_{i=1}^m x_i (1 + x_i)"),  # of a maximum c may be negative
+        ((c * x + c * x**2).max(), "max (c x + c x²)", r"\max_i (c \, x_i + c \, x_i^2)"),
+        (written.Written(written.collected((-x - c).e), (m,)), "−(x + c)", "-(x_i + c)"),
+        (np.cos(c) * np.cos(c), "(cos c)²", r"(\cos c)^2"),
+        (np.log(np.exp(c) * c), "log c + c", r"\log c + c"),
+        (np.cos(x) * np.exp(c), "(cos x) exp c", r"\left( \cos x_i \right) \, e^{c}"),
+        ((x + c) / (2 * c), "(x + c) / (2 c)", r"\frac{x_i + c}{2 c}"),
+        (c * x.sum() ** 2, "c (Σᵢ x)²", r"c \left( \sum_{i=1}^m x_i \right)^2"),
+        (c**0.25, "c^(1/4)", "c^{1/4}"),
     ],
 )
 def test_a_formula_keeps_its_form(value, text, latex):
@@ -493,3 +503,23 @@ def test_sizes_that_are_numbers_are_said():
 
     paper = derive(Derivation("first", [times_the_first]))
     assert (paper.equations[0].text, paper.scope) == ("times_the_first(x)", "m = 2, 3")
+
+
+def test_lines_go_on_behind_a_root_of_any_degree():
+    cubed = equation(1, "s")(lambda x: (x**2).sum(keepdims=True)), equation(2, "r")(lambda s: s ** Fraction(1, 3))
+    d = Derivation("cube root", [*cubed, equation(3, "y")(lambda x, r: x / r)], shapes={"x": ("k",)})
+    assert derive(d).gradients[-1].steps[-1].text == "(3 dy s^(2/3) + 2 x r dr) / (3 r s^(2/3))"
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (lambda x, w: x * w, "w dy"),
+        (lambda x, w: x * w**2, "dy · w²"),
+        (lambda x, w: -x * w, "dy · −w"),
+        (lambda x, w: x * (w + 1), "dy · (w + 1)"),
+    ],
+)
+def test_a_local_derivative_that_is_more_than_a_product_stands_behind_a_dot(function, text):
+    d = Derivation("d", [equation(1, "y")(function)], shapes={"x": ("k",), "w": ("k",)})
+    assert next(g.text for g in d.gradients if g.variable == "x") == text

@@ -29,6 +29,7 @@ PLANTED = [
     ("-0.5 *", "-1 *", "var", "the ½ is missing in ∂x̂/∂σ², equation (8)"),
     ("-0.5 *", "0.5 *", "var", "the sign is wrong in ∂x̂/∂σ², equation (8)"),
     ("-1.5", "-0.5", "var", "the power is −½, not −3/2, in ∂x̂/∂σ², equation (8)"),
+    ("-1.5", "-1.0", "var", "the power is −1, not −3/2, in ∂x̂/∂σ², equation (8)"),
     ("(var + eps) ** -1.5", "var ** -1.5", "var", "ε is forgotten in ∂x̂/∂σ², equation (8)"),
     ("-0.5 * (x - mu)", "-0.5 * x_hat", "var", "x̂ stands for x − μ in ∂x̂/∂σ², equation (8)"),
     ("-0.5 * (x - mu)", "-0.5 * x", "var", "x stands for x − μ in ∂x̂/∂σ², equation (8)"),
@@ -59,6 +60,13 @@ def test_a_planted_mistake_is_explained_by_its_own_cause(old, new, variable, wor
     assert "with the same numbers" not in row.why
     for later in check.rows:  # what comes after is either right, or right given what came before, or wrong for the same cause
         assert later.ok or later.variable in (variable, "beta") or "is right given your" in later.why or words in later.why
+
+
+def test_an_epsilon_after_the_root_with_the_derivatives_that_follow_from_it_is_one_mistake():
+    away = "np.sqrt(var + eps)", "(np.sqrt(var) + eps)", "(var + eps) ** -1.5", "(np.sqrt(var) + eps) ** -2 / np.sqrt(var)"
+    others = '"dx_hat": dx_hat, "dgamma": dgamma, "dbeta": dbeta, "dvar": dvar, "dmu": dmu, '
+    (dx,) = [row for row in check_backward(edited(derived, *away, others, "")).rows if row.variable == "x"]
+    assert "ε is added to σ, after the root, in equation (3) and in its derivatives" in dx.why
 
 
 OVER_EVERYTHING = [

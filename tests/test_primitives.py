@@ -235,3 +235,10 @@ def test_of_two_the_larger_or_the_smaller_gets_the_gradient_and_equals_share_it(
         a, b = Tensor([1.0, 2.0, 3.0]), Tensor([1.0, 5.0, 0.0])
         choose(a, b).backward(np.array([8.0, 10.0, 20.0]))
         assert [a.grad.tolist(), b.grad.tolist()] == expected
+
+
+@pytest.mark.parametrize("m", [2048, 2049])
+def test_each_of_more_float16_than_it_can_count_has_its_share_of_a_mean(m):
+    x = Tensor(np.ones(m, np.float16))
+    x.mean().backward()
+    assert x.grad.tolist() == [np.float16(1 / m)] * m

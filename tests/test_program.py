@@ -420,3 +420,15 @@ def test_the_command_line_writes_it(tmp_path, capsys):
     ):
         assert main(["write", *arguments]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "name"), [(np.nan, "np.nan"), (np.inf, "np.inf"), (-np.inf, "(-np.inf)")])
+def test_constants_that_are_no_numbers_have_numpys_names(value, name):
+    assert f"x * {name}\n" in str(trace(lambda x: x * float(value), 1.0))
+
+
+def test_a_program_is_for_one_kind_of_number():
+    program = trace(lambda x: x * x + 1, Decimal(2))
+    assert program(Decimal(3)) == 10
+    with pytest.raises(TypeError, match="written for Decimal, and this is Fraction"):
+        program(Fraction(3))

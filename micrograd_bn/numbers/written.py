@@ -302,12 +302,10 @@ def computed(e: Expression, values: Mapping[str, Value], total: Callable[[Value,
 
     result: Value = 0
     for term in e.terms:
-        value: Value = term.number.numerator
+        value: Value = term.number
         for base, n in term.factors:
-            root = value_of(base)
-            root = root if n.denominator == 1 else np.sqrt(root) if n.denominator == 2 else root ** (1 / n.denominator)
-            value = value * root**n.numerator if n > 0 else value / root**-n.numerator
-        result = result + value / term.number.denominator
+            value = value * value_of(base) ** n
+        result = result + value
     return result
 
 
