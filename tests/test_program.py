@@ -206,6 +206,8 @@ def test_bad_input():
         trace(lambda a: a, "one")
     with pytest.raises(TypeError, match="returns tuple: which of them is the result"):
         trace(lambda a: (a, a), 1.0)
+    with pytest.raises(TypeError, match=r"trace takes a function of Tensors, .* and this is 'batch_norm'"):
+        trace("batch_norm", 1.0)
     with pytest.raises(TypeError, match="returns NoneType"):
         trace(lambda a: None, 1.0)
     with pytest.raises(TypeError, match="as comparisons are"):
@@ -412,7 +414,7 @@ def test_the_command_line_writes_it(tmp_path, capsys):
     for arguments, said in (
         (["layernorm", "--shape", "3"], "one of your own is FILE.py:NAME"),
         ([f"{mine}:none", "--shape", "3"], "there is no function 'none'"),
-        ([f"{mine}:bad", "--shape", "3"], "line 5: return x if x.data[0] > 0 else -x\nlooks inside a number"),
+        ([f"{mine}:bad", "--shape", "3"], "line 5: return x if x.data[0] > 0 else -x looks inside a number"),
         ([f"{mine}:layer", "--shape", "4,3", "--shape", "4"], "matmul"),
         (["batch_norm", "--shape", "4,3", "-o", "no/such/b.py"], "there is no folder"),
     ):

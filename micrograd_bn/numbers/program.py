@@ -51,8 +51,8 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
     reuse     write the NumPy program with buffers for what is as large as the largest array, kept from call to call: faster where
               memory is what takes the time. Such a program is for one thread at a time; its results are arrays of their own.
 
-    Raises TypeError for an f that returns anything but one Tensor, for an example that is no number, and for an f that looks inside
-    a number (``if t.data > 0``, ``float(t)``), with the line that does.
+    Raises TypeError for an f that cannot be called or returns anything but one Tensor, for an example that is no number, and for an
+    f that looks inside a number (``if t.data > 0``, ``float(t)``), with the line that does.
 
     >>> def area(width, height):
     ...     return width * height
@@ -70,6 +70,8 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
         examples, labels = tuple(a.data for a in leaves), [a.label or called.get(a, "") for a in leaves]
     else:
         f = _by_position(f) if isinstance(f, Derivation) else f
+        if not callable(f):
+            raise TypeError(f"trace takes a function of Tensors, a derivation or a Tensor with a history, and this is {f!r}")
         title, labels = getattr(f, "__name__", "the function").strip("<>"), _parameters(f, len(examples))
     numbers = [as_data(a.data if isinstance(a, Tensor) else a) for a in examples]
     tensors = [_tensor(tape.given(a, label)) for a, label in zip(numbers, identifiers(labels, "x"))]
