@@ -7,6 +7,7 @@ from micrograd_bn import Tensor, grad, scalars
 from micrograd_bn import primitives as P
 from micrograd_bn.batchnorm import mean
 from micrograd_bn.engine import in_order
+from micrograd_bn.shapes import axes, shape, total
 
 
 def test_micrograds_published_example():
@@ -430,3 +431,19 @@ def test_what_leads_to_several_results_comes_in_the_order_in_which_python_comput
     a = Tensor(1.0)
     b, c = a + 1, a * 3
     assert [in_order([b, c]), in_order([c, b])] == [[a, b, c], [a, c, b]]
+
+
+def test_a_gradient_has_its_inputs_shape_where_axes_were_added_and_repeated_and_where_there_is_nothing():
+    x = Tensor(np.ones((1, 3)))
+    (x * np.ones((2, 4, 3))).sum().backward()
+    assert x.grad.tolist() == [[8, 8, 8]]
+    none = Tensor(np.empty((0, 3)))
+    none.sum(axis=0).backward(np.ones(3))
+    assert none.grad.shape == (0, 3)
+
+
+def test_axes_that_are_not_there_are_refused_and_a_sum_over_all_is_one_number():
+    for axis in (2, 3, -3, (0, 5)):
+        with pytest.raises(ValueError, match="out of bounds for array of dimension 2"):
+            axes(2, axis)
+    assert shape(total(np.ones((2, 3)))) == ()
