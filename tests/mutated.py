@@ -6,6 +6,7 @@ import sys
 import pytest
 
 DERIVATIONS = "equations derivation prove derive"
+PROGRAMS = "program program_properties"
 TESTS = {  # of each room besides its doctests, those that notice most first
     "shapes": "engine edges batchnorm primitives orders",
     "primitives": "primitives edges exact orders engine properties",
@@ -20,9 +21,15 @@ TESTS = {  # of each room besides its doctests, those that notice most first
     "derivations/softmax_cross_entropy": DERIVATIONS,
     "prove": "prove derive batch",
     "derive": "derive",
+    "writer": "derive derivation",
     "numbers/batch": "batch prove derive",
     "numbers/generic": "batch prove derive",
     "numbers/running": "running verify properties",
+    "numbers/written": "derive",
+    "numbers/printed": "derive prove",
+    "numbers/name": PROGRAMS,
+    "numbers/program": PROGRAMS,
+    "numbers/python": PROGRAMS,
 }
 
 if __name__ == "__main__":

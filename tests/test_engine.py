@@ -7,7 +7,7 @@ from micrograd_bn import Tensor, grad, scalars
 from micrograd_bn import primitives as P
 from micrograd_bn.batchnorm import mean
 from micrograd_bn.engine import in_order
-from micrograd_bn.shapes import axes, shape, total
+from micrograd_bn.shapes import axes, broadcast_shape, shape, total
 
 
 def test_micrograds_published_example():
@@ -447,3 +447,4 @@ def test_axes_that_are_not_there_are_refused_and_a_sum_over_all_is_one_number():
         with pytest.raises(ValueError, match="out of bounds for array of dimension 2"):
             axes(2, axis)
     assert shape(total(np.ones((2, 3)))) == ()
+    assert broadcast_shape((int("1000"), 1), (int("1000"),)) == (1000, 1000)

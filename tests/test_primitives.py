@@ -242,3 +242,9 @@ def test_each_of_more_float16_than_it_can_count_has_its_share_of_a_mean(m):
     x = Tensor(np.ones(m, np.float16))
     x.mean().backward()
     assert x.grad.tolist() == [np.float16(1 / m)] * m
+
+
+def test_an_absolute_value_has_no_slope_at_0_and_a_sign_elsewhere():
+    x = Tensor([-2.0, -1.0, 0.0, 1.0, 3.0])
+    abs(x).backward(np.array([1.0, 2.0, 4.0, 8.0, 16.0]))
+    assert x.grad.tolist() == [-1, -2, 0, 8, 16]

@@ -441,3 +441,14 @@ def test_several_arguments_of_one_name_are_numbered_from_1_and_a_statement_is_a_
     program = trace(lambda x, *ws: x * ws[0] + ws[1], 1.0, 2.0, 3.0)
     assert "def forward(x, ws1, ws2):" in str(program)
     assert '[label="t1 = x * ws1"]' in program.dot()
+
+
+def test_of_two_zeros_the_program_takes_the_engines():
+    for f in (F.relu, lambda x: np.maximum(x, 0.0), lambda x: np.maximum(0.0, x)):
+        for zero in (-0.0, 0.0):
+            assert repr(trace(f, 1.0)(zero)) == repr(f(Tensor(zero)).data)
+
+
+def test_what_is_repeated_along_a_new_axis_has_that_axis():
+    program = trace(lambda x: np.broadcast_to(x, (1, 3)) + 1.0, np.ones(3))
+    assert program(np.arange(3.0)).tolist() == [[1, 2, 3]]
