@@ -302,6 +302,7 @@ c = written.Written(written.Symbol("c"))
         ((x + c) / (2 * c), "(x + c) / (2 c)", r"\frac{x_i + c}{2 c}"),
         (c * x.sum() ** 2, "c (Σᵢ x)²", r"c \left( \sum_{i=1}^m x_i \right)^2"),
         (c**0.25, "c^(1/4)", "c^{1/4}"),
+        (np.tanh(c) * (x + c).sqrt() ** -3, "(x + c)^(−3/2) tanh c", r"(x_i + c)^{-3/2} \, \tanh c"),
     ],
 )
 def test_a_formula_keeps_its_form(value, text, latex):
