@@ -30,6 +30,9 @@ TESTS = {  # of each room besides its doctests, those that notice most first
     "numbers/name": PROGRAMS,
     "numbers/program": PROGRAMS,
     "numbers/python": PROGRAMS,
+    "numbers/loops": "program_compiled",
+    "numbers/compile": "program_compiled",
+    "numbers/machine": "program_compiled",
 }
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def _right(name: Name) -> str:
             if of == "sum" and half:
                 return f"{args[0]}.sum({', '.join([*over, 'dtype=np.float32'])}).astype(np.float16)"
             if of == "mean" and first.size and first.dtype.kind == "f" and not half:  # as ``primitives`` does it
-                return f"{args[0]}.sum({', '.join(over)}) / {float(first.size // max(1, math.prod(name.shape)))}"
+                return f"{args[0]}.sum({', '.join(over)}) / {first.size / max(1, math.prod(name.shape))}"
             return f"{args[0]}.{of}({', '.join(over)})"
         case "astype":
             return f"{args[0]}.astype({p['dtype']})" if whole else f"np.asarray({args[0]}, {p['dtype']})[()]"
