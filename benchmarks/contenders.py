@@ -102,8 +102,8 @@ def fused_layer(given: Case) -> Run | None:
     return None
 
 
-def program(given: Case, compiled: bool = False) -> Run:
-    made = trace(composed(given), *given.leaves)
+def program(given: Case, compiled: bool = False, reuse: bool = False) -> Run:
+    made = trace(composed(given), *given.leaves, reuse=reuse)
     made = made.compile() if compiled else made
     dy = () if given.layer == "softmax cross-entropy" else (given.dy,)
 
@@ -239,6 +239,7 @@ LAYERS: dict[str, Callable[[Case], Run | None]] = {  # in the order in which tab
     "this project, engine": lambda given: engine(composed(given), given),
     FUSED: fused_layer,
     PROGRAM: program,
+    "this project, program with buffers": lambda given: program(given, reuse=True),
     COMPILED: lambda given: program(given, compiled=True),
     REFERENCE: torch_kernel,
     "PyTorch composed": torch_composed,

@@ -16,7 +16,7 @@ from functools import cache, cached_property, wraps
 from itertools import count
 from numbers import Number
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -140,7 +140,7 @@ def equation(
                 t.label, t.equation = output + place, step
             return result
 
-        entry = numbered.entry = Equation(number, output, text, latex, numbered)  # type: ignore[attr-defined]
+        entry = cast(Any, numbered).entry = Equation(number, output, text, latex, numbered)
         names, inputs, defaults = tuple(parameters(numbered)), entry.inputs, entry.constants  # once, not at every call
         return numbered
 
@@ -218,7 +218,7 @@ class Derivation:
         defaults: Mapping[str, Any] | None = None,
         check: Callable[[dict[str, Value]], None] | None = None,
     ):
-        functions = list(equations)
+        functions: list[Any] = list(equations)
         for function in functions:
             if not hasattr(function, "entry"):
                 what = getattr(function, "__name__", repr(function))
@@ -240,8 +240,7 @@ class Derivation:
         self._others: dict[Any, Derivation] = {}
         self.name, self._symbols, self._check = name, dict(symbols or {}), check
         self.equations: tuple[Equation, ...] = tuple(
-            replace(function.entry, name=self.symbol(function.entry.output)[0])  # type: ignore[attr-defined]
-            for function in functions
+            replace(function.entry, name=self.symbol(function.entry.output)[0]) for function in functions
         )
         self._check_equations()
         self.inputs = tuple(dict.fromkeys(a for e in self.equations for a in e.inputs if a not in self.outputs))
@@ -267,8 +266,7 @@ class Derivation:
         self.forms, self.mistakes = dict(forms or {}), tuple(mistakes)
         for function in functions:
             if not hasattr(function, "derivation"):  # a bare call of an equation belongs to the first that was built from it
-                text = self.equation_of(function.entry.output).text  # type: ignore[attr-defined]
-                function.derivation, function.text = self, text  # type: ignore[attr-defined]
+                function.derivation, function.text = self, self.equation_of(function.entry.output).text
 
     def __repr__(self) -> str:
         return f"<Derivation {self.name}: {len(self.equations)} equations, {len(self.edges)} edges>"
@@ -660,8 +658,8 @@ def evaluate(function: Formula, values: Mapping[str, Any]) -> Value:
 
 def with_parameters(names: Iterable[str], function: Formula) -> Formula:
     """A function of any number of values, as one of parameters with these names."""
-    kind = inspect.Parameter.POSITIONAL_ONLY
-    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
+    kind, named = inspect.Parameter.POSITIONAL_ONLY, cast(Any, function)
+    named.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
     return function
 
 

@@ -311,10 +311,12 @@ def all_zero(case: Case) -> list[str]:
 
 def another_gradient(case: Case) -> list[str]:
     """Right numbers, under a wrong name."""
-    for other, name in case.names.items():
-        if other != case.name and case.agrees(lambda trial: trial.truth[other]):  # noqa: B023, called at once
-            return [f"this is {name}: are the names, or the order of the tuple, mixed up?"]
-    return []
+
+    def is_it(other: str) -> bool:
+        return other != case.name and case.agrees(lambda trial: trial.truth[other])
+
+    found = next((name for other, name in case.names.items() if is_it(other)), None)
+    return [f"this is {found}: are the names, or the order of the tuple, mixed up?"] if found else []
 
 
 def one_mistake(case: Case) -> list[str]:
