@@ -304,7 +304,7 @@ class View:
         labelled = len(entries) <= LABELLED
         arrows = [(index[e.start], index[e.end], _label(e, self.numbered) if labelled else (0, 0)) for e in self.edges]
         placed = layout(
-            boxes, [*groups.values()], arrows, self.zoom == "primitives", self._siblings(entries) if self.zoom == "scalars" else ()
+            boxes, [*groups.values()], arrows, self.zoom == "primitives", self._siblings(index) if self.zoom == "scalars" else ()
         )
         for shown, at in zip(nodes, placed["boxes"]):
             shown["at"] = at
@@ -317,16 +317,15 @@ class View:
             "groups": [{"title": title, "box": box} for title, box in zip(groups.values(), placed["groups"])],
         }
 
-    def _siblings(self, entries: list[Entry]) -> list[list[int]]:
+    def _siblings(self, index: dict[Entry, int]) -> list[list[int]]:
         """The places of an array's numbers, in order, if none is computed of another."""
-        found: dict[str, list[Entry]] = {}
-        for entry in entries:
-            base, bracket, _ = entry.key.partition("[")
-            found.setdefault(base, []).extend([entry] if bracket else [])
+        arrays: dict[str, list[tuple[list[int], int]]] = {}  # of each number, where it stands in its array and in the picture
+        for entry, i in index.items():
+            base, bracket, own = entry.key.partition("[")
+            if bracket:
+                arrays.setdefault(base, []).append(([int(n) for n in own[:-1].split(",")], i))
         linked = {(edge.start.key.partition("[")[0], edge.end.key.partition("[")[0]) for edge in self.edges}
-        place = {entry: i for i, entry in enumerate(entries)}
-        rows = [[place[entry] for entry in numbers] for base, numbers in found.items() if numbers and (base, base) not in linked]
-        return [sorted(row, key=lambda i: [int(n) for n in entries[i].key.partition("[")[2][:-1].split(",")]) for row in rows]
+        return [[i for _, i in sorted(numbers)] for base, numbers in arrays.items() if (base, base) not in linked]
 
     def _arrow(self, e: Edge, numbers: dict[int, int]) -> dict[str, Any]:
         goes = e.term is not None
