@@ -8,17 +8,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
+from functools import cache
 from itertools import combinations
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from .derivation import Derivation, Formula, Mistake, with_parameters
 from .engine import Tensor
 from .kinds import Value, apply
-from .recorded import Change, Changed, Recorded, Values, formula, recorded
+from .recorded import Change, Changed, Recorded, Values, recorded
 from .shapes import Shape, array, axes, count, shape
 
 # ---- What may be wrong with a step: what its inputs a and b then give, which of them is gone, and the words if that is not all
@@ -62,7 +62,8 @@ WORDS: dict[str, tuple[str, int, tuple[int, ...]]] = {  # with the tightness tha
     "transpose": ("{}ᵀ", 3, (3,)),
 }
 POWERS = {0.5: "√{}", 2: "{}²", 3: "{}³"}
-PRIMES = (7, 11, 13, 5, 3)  # sizes by which a number in a formula is known for a count: 77 for two axes together
+# Sizes by which a number in a formula is known for a count: 77 for two axes together.
+PRIMES = (7, 11, 13, 5, 3, *[n for n in range(17, 100, 2) if all(n % i for i in range(3, n, 2))])
 REDUCTIONS = ("sum", "mean", "max")
 NAMES_OF_AXES = {"m": "the batch", "k": "the features"}
 
@@ -141,7 +142,7 @@ class _Table:
         self.axes = NAMES_OF_AXES | {d.shapes[a][-1]: "the classes" for a, what in d.domains.items() if what == "probabilities"}
         self.equations = [self._place(e.number, f"{e.name}, equation ({e.number})", e.function, e.output) for e in d.equations]
         self.edges = [
-            self._place(edge.number, f"{edge.name}, equation ({edge.number})", formula(d, edge), f"d{edge.output}", 1)
+            self._place(edge.number, f"{edge.name}, equation ({edge.number})", d.formula(edge), f"d{edge.output}", 1)
             for edge in d.edges
         ]
         inputs = {edge.number: edge.input for edge in d.edges}
@@ -220,7 +221,7 @@ class _Table:
             over = tuple(i for i, n in enumerate(sizes) if n > 1 and to[i] == 1)
             if over and edge.function is not None:
                 for what, change in self._reductions(sizes, over, "sum"):
-                    yield Mistake(f"{what} in {place.where}", sums={edge.number: partial(change, {})})
+                    yield Mistake(f"{what} in {place.where}", sums={edge.number: lambda term, change=change: change({}, term)})
         for g, edges in several:
             yield Mistake(f"the sign is wrong in all of {g.name}", {edge.number: lambda term: -term for edge in edges})
 
@@ -228,16 +229,14 @@ class _Table:
         self, sizes: Shape, over: tuple[int, ...], operation: str, keepdims: bool = True
     ) -> Iterator[tuple[str, Change]]:
         """What can be wrong with a sum or a mean over some axes."""
-        briefly = self._axes(sizes, over, full=False)
+        briefly, share = self._axes(sizes, over, full=False), self._number(math.prod([sizes[i] for i in over]), inverse=True)
+        other, words = "sum", f"the {share} is missing"
         if operation == "sum":
             yield f"there is no sum over {briefly}", lambda v, a: a
-        for axis, words in self._other_axes(sizes, over):
-            yield f"the {operation} is {words}", partial(_reduced, operation, axis, keepdims)
-        share = self._number(math.prod([sizes[i] for i in over]), inverse=True)
-        other = (
-            f"there is a {share} too many (a mean for the sum over {briefly})" if operation == "sum" else f"the {share} is missing"
-        )
-        yield other, partial(_reduced, "mean" if operation == "sum" else "sum", over, keepdims)
+            other, words = "mean", f"there is a {share} too many (a mean for the sum over {briefly})"
+        for axis, where in self._other_axes(sizes, over):
+            yield f"the {operation} is {where}", lambda v, a, axis=axis: getattr(array(a), operation)(axis=axis, keepdims=keepdims)
+        yield words, lambda v, a: getattr(array(a), other)(axis=over, keepdims=keepdims)
 
     def _other_axes(self, sizes: Shape, over: tuple[int, ...]) -> Iterator[tuple[int | None, str]]:
         """What somebody may have taken for these axes, and how to say so."""
@@ -261,11 +260,11 @@ class _Table:
         for (sizes, over), group in along.items():
             for axis, words in self._other_axes(sizes, over):
                 if len(group) > 1:
-                    yield place.mistake(
-                        f"everything is taken {words}", {i: partial(_along, axis, node) for i, node in group.items()}
+                    yield place.mistake(f"everything is taken {words}", {i: _along(axis, node) for i, node in group.items()})
+                if place in self.forms:  # the mean over others, where a sum stands that is divided by how many numbers it is of
+                    means: dict[int, Change] = dict.fromkeys(
+                        group, lambda v, a, axis=axis, over=over: array(a).mean(axis=axis, keepdims=True) * count(a, over)
                     )
-                if place in self.forms:
-                    means: dict[int, Change] = dict.fromkeys(group, partial(_as_mean, axis, over))
                     for i, node in group.items():
                         yield place.mistake(f"the mean of {self._known(node.inputs[0], known)[0]} is {words}", {i: means[i]})
                     yield place.mistake(f"all means are {words}", means)
@@ -277,7 +276,7 @@ class _Table:
         largest = [i for i, node in enumerate(nodes) if shifts and node.primitive and node.primitive.name == "max"]
         for what, changes in (
             ("is not subtracted before it", dict.fromkeys(shifts, lambda v, a, shift: a)),
-            ("that is subtracted before it is the largest of all", {i: partial(_along, None, nodes[i]) for i in largest}),
+            ("that is subtracted before it is the largest of all", {i: _along(None, nodes[i]) for i in largest}),
         ):
             if changes:
                 what = f"right while exp stays in the range of floats: the largest number {what},"
@@ -340,13 +339,14 @@ class _Table:
             yield lambda v, a: a, None, "the square root is forgotten" if n == 0.5 else "{a} stands for {whole}"
             for other in (n + 1, n - 1, n + 0.5, n - 0.5):
                 words = f"the power is {self._number(other)}, not {self._number(n)}," if other else "{whole} is missing"
-                yield partial(_to_the, other), None, words
+                yield lambda v, a, other=other: a**other, None, words
         if operation == "div" and not shape(m := node.inputs[1]) and not isinstance(m, Tensor) and abs(m) in self.counts:
             right = self.counts[abs(m)]
             yield lambda v, a, m: a / (m - 1), None, f"there is {right} − 1 for {right}"
             for name in self.sizes:
                 if self.sizes[name] != m:
-                    yield partial(_divided_by, name), None, f"there is {self.counts[self.sizes[name]]} for {right}"
+                    words = f"there is {self.counts[self.sizes[name]]} for {right}"
+                    yield lambda v, a, m, name=name: a / v["sizes"][name], None, words
         if operation in ("sum", "mean"):
             sizes = shape(node.inputs[0])
             over = axes(len(sizes), node.params["axis"])
@@ -403,7 +403,7 @@ class _Table:
                     )
                     if fits and q.text != place.parts[i][0] and what not in seen:
                         seen.add(what)
-                        yield place.mistake(what, {i: partial(_value_of, q)})
+                        yield place.mistake(what, {i: lambda v, *inputs, q=q: q.of(v)})
 
     def _quantities(self) -> Iterator[_Quantity]:
         for name, rank in self.ranks.items():
@@ -412,38 +412,10 @@ class _Table:
         for place in self.equations:
             for i, node in enumerate(place.steps.nodes[:-1]):
                 if node.primitive and node.shape and "max" not in place.parts[i][0]:
-                    yield _Quantity(place.parts[i][0], node.shape, place.rank, False, partial(_at_step, place.function, i))
+                    text, f = place.parts[i][0], place.function
+                    yield _Quantity(text, node.shape, place.rank, False, lambda v, f=f, i=i: recorded(f, v).run(v, {}, i))
 
 
-def _reduced(operation: str, axis: Any, keepdims: bool, values: Values, a: Value) -> Value:
-    return getattr(array(a), operation)(axis=axis, keepdims=keepdims)
-
-
-def _along(axis: int | None, node: Tensor, values: Values, a: Value) -> Value:
-    assert node.primitive
-    return apply(node.primitive.forward, [a], {**node.params, "axis": axis})
-
-
-def _as_mean(axis: int | None, over: tuple[int, ...], values: Values, a: Value) -> Value:
-    """The mean over other axes, where a sum stands that is divided by how many numbers it is of."""
-    return array(a).mean(axis=axis, keepdims=True) * count(a, over)
-
-
-def _divided_by(name: str, values: Values, a: Value, m: Value) -> Value:
-    return a / values["sizes"][name]
-
-
-def _unshifted(values: Values, a: Value, shift: Value) -> Value:
-    return a
-
-
-def _to_the(exponent: float, values: Values, a: Value) -> Value:
-    return a**exponent
-
-
-def _value_of(quantity: _Quantity, values: Values, *inputs: Value) -> Value:
-    return quantity.of(values)
-
-
-def _at_step(function: Formula, i: int, values: Values) -> Value:
-    return recorded(function, values).run(values, {}, i)
+def _along(axis: int | None, node: Tensor) -> Change:
+    """A reduction along another axis."""
+    return lambda v, a: apply(cast(Any, node.primitive).forward, [a], {**node.params, "axis": axis})

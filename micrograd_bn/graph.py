@@ -82,7 +82,8 @@ class _Graph:
         step = value.equation if isinstance(value, Tensor) else None
         label = value.label if isinstance(value, Tensor) else None
         wanted = [label, step.output if step else None, *NAMES]
-        free = [name for name in wanted if name and name.isidentifier() and name not in self.values]
+        taken = {*self.values, *[f"d{a}" for a in self.values], "term", "sizes"}  # see ``validation``
+        free = [name for name in wanted if name and name.isidentifier() and name not in taken and f"d{name}" not in self.values]
         name = free[0] if free else f"v_{len(self.values)}"
         self.names[id(value)], self.values[name] = name, value
 
