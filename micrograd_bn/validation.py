@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 # What an input's numbers may be, where they are not any: near 1; greater than 0; shares of 1 along the last axis.
 DOMAINS = ("scale", "positive", "probabilities")
 
+# What a Mistake may name besides variables, constants and gradients.
+RESERVED = {"term": "what the right formula gives, in a Mistake", "sizes": "those of the axes, in a Mistake"}
+
 
 def complaints(d: Derivation, edges: list[Edge], texts: Mapping[str | int, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with a table that is made of these arguments, the most basic first: it may be what leads to the others."""
@@ -43,7 +46,7 @@ def _of_equations(d: Derivation, defaults: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_names(d: Derivation) -> Iterator[str]:
     meanings = {f"d{a}": f"the gradient of {a!r}" for a in d.variables if a not in d.no_gradient}
-    meanings |= {"term": "what the right formula gives, in a Mistake", "sizes": "those of the axes, in a Mistake"}
+    meanings |= RESERVED
     for name, times in Counter([*d.variables, *d.constants]).items():
         if name in meanings or times > 1:
             yield f"{name!r} is also {meanings.get(name, 'a constant, with a default')}: it needs another name"
