@@ -406,8 +406,9 @@ class Derivation:
         pairs = [(e.output, a) for e in reversed(self.equations) for a in e.inputs if a not in self.no_gradient]
         written = {(edge.output, edge.input): edge for edge in given}
         edges = [written.get(pair, Edge(0, *pair)) for pair in pairs]
-        taken = {entry.number for entry in (*self.equations, *edges)}
-        free = (n for n in count(max(e.number for e in self.equations)) if n not in taken)
+        numbers = [e.number for e in self.equations]
+        taken = {*numbers, *[edge.number for edge in edges]}
+        free = (n for n in count(max(numbers)) if n not in taken)
         named = [
             replace(edge, number=edge.number or next(free), name=f"∂{self.symbol(edge.output)[0]}/∂{self.symbol(edge.input)[0]}")
             for edge in edges

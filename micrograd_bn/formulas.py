@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -221,7 +221,7 @@ class _Table:
             over = tuple(i for i, n in enumerate(sizes) if n > 1 and to[i] == 1)
             if over and edge.function is not None:
                 for what, change in self._reductions(sizes, over, "sum"):
-                    yield Mistake(f"{what} in {place.where}", sums={edge.number: lambda term, change=change: change({}, term)})
+                    yield Mistake(f"{what} in {place.where}", sums={edge.number: partial(change, {})})
         for g, edges in several:
             yield Mistake(f"the sign is wrong in all of {g.name}", {edge.number: lambda term: -term for edge in edges})
 
@@ -229,14 +229,16 @@ class _Table:
         self, sizes: Shape, over: tuple[int, ...], operation: str, keepdims: bool = True
     ) -> Iterator[tuple[str, Change]]:
         """What can be wrong with a sum or a mean over some axes."""
-        briefly, share = self._axes(sizes, over, full=False), self._number(math.prod([sizes[i] for i in over]), inverse=True)
-        other, words = "sum", f"the {share} is missing"
+        briefly = self._axes(sizes, over, full=False)
         if operation == "sum":
             yield f"there is no sum over {briefly}", lambda v, a: a
-            other, words = "mean", f"there is a {share} too many (a mean for the sum over {briefly})"
-        for axis, where in self._other_axes(sizes, over):
-            yield f"the {operation} is {where}", lambda v, a, axis=axis: getattr(array(a), operation)(axis=axis, keepdims=keepdims)
-        yield words, lambda v, a: getattr(array(a), other)(axis=over, keepdims=keepdims)
+        for axis, words in self._other_axes(sizes, over):
+            yield f"the {operation} is {words}", partial(_reduced, operation, axis, keepdims)
+        share = self._number(math.prod([sizes[i] for i in over]), inverse=True)
+        other = (
+            f"there is a {share} too many (a mean for the sum over {briefly})" if operation == "sum" else f"the {share} is missing"
+        )
+        yield other, partial(_reduced, "mean" if operation == "sum" else "sum", over, keepdims)
 
     def _other_axes(self, sizes: Shape, over: tuple[int, ...]) -> Iterator[tuple[int | None, str]]:
         """What somebody may have taken for these axes, and how to say so."""
@@ -260,11 +262,11 @@ class _Table:
         for (sizes, over), group in along.items():
             for axis, words in self._other_axes(sizes, over):
                 if len(group) > 1:
-                    yield place.mistake(f"everything is taken {words}", {i: _along(axis, node) for i, node in group.items()})
-                if place in self.forms:  # the mean over others, where a sum stands that is divided by how many numbers it is of
-                    means: dict[int, Change] = dict.fromkeys(
-                        group, lambda v, a, axis=axis, over=over: array(a).mean(axis=axis, keepdims=True) * count(a, over)
+                    yield place.mistake(
+                        f"everything is taken {words}", {i: partial(_along, axis, node) for i, node in group.items()}
                     )
+                if place in self.forms:
+                    means: dict[int, Change] = dict.fromkeys(group, partial(_as_mean, axis, over))
                     for i, node in group.items():
                         yield place.mistake(f"the mean of {self._known(node.inputs[0], known)[0]} is {words}", {i: means[i]})
                     yield place.mistake(f"all means are {words}", means)
@@ -276,7 +278,7 @@ class _Table:
         largest = [i for i, node in enumerate(nodes) if shifts and node.primitive and node.primitive.name == "max"]
         for what, changes in (
             ("is not subtracted before it", dict.fromkeys(shifts, lambda v, a, shift: a)),
-            ("that is subtracted before it is the largest of all", {i: _along(None, nodes[i]) for i in largest}),
+            ("that is subtracted before it is the largest of all", {i: partial(_along, None, nodes[i]) for i in largest}),
         ):
             if changes:
                 what = f"right while exp stays in the range of floats: the largest number {what},"
@@ -339,14 +341,13 @@ class _Table:
             yield lambda v, a: a, None, "the square root is forgotten" if n == 0.5 else "{a} stands for {whole}"
             for other in (n + 1, n - 1, n + 0.5, n - 0.5):
                 words = f"the power is {self._number(other)}, not {self._number(n)}," if other else "{whole} is missing"
-                yield lambda v, a, other=other: a**other, None, words
+                yield partial(_to_the, other), None, words
         if operation == "div" and not shape(m := node.inputs[1]) and not isinstance(m, Tensor) and abs(m) in self.counts:
             right = self.counts[abs(m)]
             yield lambda v, a, m: a / (m - 1), None, f"there is {right} − 1 for {right}"
             for name in self.sizes:
                 if self.sizes[name] != m:
-                    words = f"there is {self.counts[self.sizes[name]]} for {right}"
-                    yield lambda v, a, m, name=name: a / v["sizes"][name], None, words
+                    yield partial(_divided_by, name), None, f"there is {self.counts[self.sizes[name]]} for {right}"
         if operation in ("sum", "mean"):
             sizes = shape(node.inputs[0])
             over = axes(len(sizes), node.params["axis"])
@@ -403,7 +404,7 @@ class _Table:
                     )
                     if fits and q.text != place.parts[i][0] and what not in seen:
                         seen.add(what)
-                        yield place.mistake(what, {i: lambda v, *inputs, q=q: q.of(v)})
+                        yield place.mistake(what, {i: partial(_value_of, q)})
 
     def _quantities(self) -> Iterator[_Quantity]:
         for name, rank in self.ranks.items():
@@ -412,10 +413,38 @@ class _Table:
         for place in self.equations:
             for i, node in enumerate(place.steps.nodes[:-1]):
                 if node.primitive and node.shape and "max" not in place.parts[i][0]:
-                    text, f = place.parts[i][0], place.function
-                    yield _Quantity(text, node.shape, place.rank, False, lambda v, f=f, i=i: recorded(f, v).run(v, {}, i))
+                    yield _Quantity(place.parts[i][0], node.shape, place.rank, False, partial(_at_step, place.function, i))
 
 
-def _along(axis: int | None, node: Tensor) -> Change:
-    """A reduction along another axis."""
-    return lambda v, a: apply(cast(Any, node.primitive).forward, [a], {**node.params, "axis": axis})
+def _reduced(operation: str, axis: Any, keepdims: bool, values: Values, a: Value) -> Value:
+    return getattr(array(a), operation)(axis=axis, keepdims=keepdims)
+
+
+def _along(axis: int | None, node: Tensor, values: Values, a: Value) -> Value:
+    assert node.primitive
+    return apply(node.primitive.forward, [a], {**node.params, "axis": axis})
+
+
+def _as_mean(axis: int | None, over: tuple[int, ...], values: Values, a: Value) -> Value:
+    """The mean over other axes, where a sum stands that is divided by how many numbers it is of."""
+    return array(a).mean(axis=axis, keepdims=True) * count(a, over)
+
+
+def _divided_by(name: str, values: Values, a: Value, m: Value) -> Value:
+    return a / values["sizes"][name]
+
+
+def _unshifted(values: Values, a: Value, shift: Value) -> Value:
+    return a
+
+
+def _to_the(exponent: float, values: Values, a: Value) -> Value:
+    return a**exponent
+
+
+def _value_of(quantity: _Quantity, values: Values, *inputs: Value) -> Value:
+    return quantity.of(values)
+
+
+def _at_step(function: Formula, i: int, values: Values) -> Value:
+    return recorded(function, values).run(values, {}, i)

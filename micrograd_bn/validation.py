@@ -60,7 +60,7 @@ def _of_edges(d: Derivation, given: list[Edge]) -> Iterator[str]:
             yield f"{what}, and no equation computes the one from the other"
         if pairs[edge.output, edge.input] > 1:
             yield f"{what}, and another one, too: one each"
-    for number, times in Counter(entry.number for entry in (*d.equations, *d.edges)).items():
+    for number, times in Counter([e.number for e in d.equations] + [edge.number for edge in d.edges]).items():
         if times > 1:
             yield f"number {number} is used twice: each equation and each edge has its own"
 
@@ -79,7 +79,7 @@ def _of_arguments(d: Derivation, texts: Mapping[str | int, Any], defaults: Mappi
         ("defaults", defaults, "constants", constants),
         ("texts", texts, "variables and edges", [*d.variables, *edges]),
         ("condensed", condensed, "variables with a gradient", differentiated),
-        ("forms", replaced, "edges", edges),
+        ("forms", replaced, "edges and variables with a gradient", [*edges, *differentiated]),
         ("mistakes", changed, "equations, edges and condensed forms", [*equations, *edges, *condensed]),
     ):
         for name in names:

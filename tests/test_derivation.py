@@ -250,7 +250,10 @@ def number(n, output, function=lambda x: x):
             lambda: Derivation("d", [number(1, "a")], condensed=[Gradient((2,), "a", function=lambda da: da)]),
             "condensed names 'a', and the variables with a gradient are x",
         ),
-        (lambda: Derivation("d", [number(1, "a")], forms={"": {1: lambda da: da}}), "forms names 1, and the edges are 2"),
+        (
+            lambda: Derivation("d", [number(1, "a")], forms={"": {1: lambda da: da}}),
+            "forms names 1, and the edges and variables with a gradient are 2, x",
+        ),
         (
             lambda: Derivation("d", [number(1, "a")], mistakes=[Mistake("", {1: lambda term: 0}, {"x": lambda term: 0})]),
             "mistakes names 'x', and the equations, edges and condensed forms are 1, 2",
