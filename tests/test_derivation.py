@@ -315,6 +315,10 @@ def test_of_a_graph_with_a_variable_and_its_differential_each_has_its_gradient()
 def test_a_default_that_equations_do_not_share_is_decided_by_the_table():
     d = Derivation("d", [number(1, "a", lambda x, n=2: x * n), number(2, "y", lambda a, n=3: a * n)], defaults={"n": 4})
     assert d(1.0) == 16
+    with pytest.raises(ValueError, match=r"'n' is 3 in equation \(1\) and 2 further on"):
+        Derivation("d", [number(1, "a", lambda x, n=3: x * n), number(2, "y", lambda a, n=2: a * n)])
+    shared = [lambda x, n=float("2"), none=np.nan: x * n, lambda a, n=float("2"): a * n]  # equal ones, and one that equals nothing
+    assert Derivation("d", [number(1, "a", shared[0]), number(2, "y", shared[1])])(1.0) == 4
 
 
 def test_an_equation_of_constants_alone_and_one_without_a_form_on_paper_have_a_text():
@@ -361,6 +365,7 @@ def test_an_equation_that_gives_back_what_it_is_given_leaves_it_alone():
     assert (numbers[1].label, largest.label, largest.data) == ("x[1]", "y", 2)
     d(numbers)
     assert numbers[0].label == "x[0]"
+    assert Derivation("d", [number(1, "y", lambda x: x + 1)])(x).inputs[0] is x  # and nothing comes between, where it is not
 
 
 def test_an_axis_that_is_written_otherwise_is_still_the_tables_own():
@@ -370,6 +375,11 @@ def test_an_axis_that_is_written_otherwise_is_still_the_tables_own():
     assert batch.with_constants({"axis": 1}) is batch.with_constants({"axis": 1}) is not batch
     x = [[1.0, 2.0], [3.0, 5.0]]
     assert [row.formula for row in verify(x, axis=(0,)).rows] == [row.formula for row in verify(x).rows]
+
+
+def test_what_comes_after_the_first_input_may_be_of_the_shape_that_a_mean_of_it_keeps():
+    d = Derivation("d", [number(1, "y", lambda x, z, axis=0: (x * z).sum(axis=axis))], shapes={"z": "kept"})
+    assert d.dimensions() == {"x": ("m", "k"), "z": ("1", "k")}
 
 
 def test_a_title_begins_with_a_capital_and_keeps_the_others():
