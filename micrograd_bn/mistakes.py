@@ -30,7 +30,7 @@ from .faults import listed
 from .formulas import mistakes_in
 from .kinds import Array, Value
 from .numbers.running import Running, running
-from .recorded import PLAIN, Changed
+from .recorded import NOT_NUMBERS, Changed
 from .shapes import Shape, shape
 
 # The derivation's own way to compute is within its bound; another right one, as the condensed form, rounds in other places.
@@ -175,7 +175,7 @@ def predict(
 ) -> dict[str, Prediction]:
     """Gradients with these mistakes made, for numbers of ``dtype``; ``given`` are gradients to go on with."""
     number = running(dtype, np.longdouble)
-    exact = {a: v if isinstance(v, PLAIN) else number(v) for a, v in values.items()}
+    exact = {a: v if isinstance(v, NOT_NUMBERS) else number(v) for a, v in values.items()}
     computed = Computed(d, exact | {f"d{a}": number(g) for a, g in given.items()}, mistakes, form, shapes=shapes)
     found = {}
     for name in names:

@@ -15,7 +15,7 @@ from .shapes import shape
 
 Values: TypeAlias = Mapping[str, Value]
 Change: TypeAlias = Callable[..., Value]
-PLAIN = (int, tuple, str, dict, type(None))  # what is no number to compute with: an axis, say
+NOT_NUMBERS = (int, tuple, str, dict, type(None))  # what is no number to compute with: an axis, say
 
 
 class Recorded:
@@ -49,7 +49,7 @@ _recorded = lru_cache(maxsize=4096)(Recorded)
 def recorded(function: Formula, values: Values) -> Recorded:
     """The steps of a function, on values of these shapes."""
     given = [(name, values[name]) for name in parameters(function)]
-    return _recorded(function, tuple([(a, False, v) if isinstance(v, PLAIN) else (a, True, shape(v)) for a, v in given]))
+    return _recorded(function, tuple([(a, False, v) if isinstance(v, NOT_NUMBERS) else (a, True, shape(v)) for a, v in given]))
 
 
 def size(function: Formula, values: Values) -> Value:
