@@ -7,7 +7,7 @@ from typing import Any
 
 from .engine import Tensor
 from .kinds import Value, as_data
-from .shapes import Axis, Shape, axes, shape
+from .shapes import Axis, Shape, axes, broadcasts, shape
 
 
 def checked(x: Value, gamma: Value, beta: Value, eps: Value, axis: Axis) -> tuple[Value, Value, Value]:
@@ -34,14 +34,6 @@ def _check_shapes(sizes: Shape, gamma: Shape, beta: Shape, axis: Any) -> None:
     for name, small in (("gamma", gamma), ("beta", beta)):
         if not broadcasts(small, sizes):
             raise ValueError(f"{name} of shape {small} does not broadcast to x's shape {sizes}")
-
-
-def broadcasts(small: Shape, large: Shape) -> bool:
-    """Whether a value of shape ``small`` can be repeated to shape ``large``."""
-    if len(small) > len(large):
-        return False
-    last = large[len(large) - len(small) :]
-    return small == last or all(a in (1, b) for a, b in zip(small, last))
 
 
 def _check_eps(eps: Value) -> None:

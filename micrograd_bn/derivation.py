@@ -24,7 +24,7 @@ import numpy as np
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
 from .kinds import Value, as_data, explains_kinds
-from .shapes import Shape, axes, broadcast_shape, shape, unbroadcast
+from .shapes import Shape, axes, broadcast_shape, shape, subscript, unbroadcast
 from .validation import complaints
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def equation(
             constants = {name: named.get(name, default) for name, default in defaults.items()}
             about = getattr(numbered, "text", text), getattr(numbered, "derivation", None), constants
             step = Step(number, output, inputs, values, *about)
-            for place, t in _tensors(result):  # one step for all numbers of an array
+            for place, t in tensors_in(result):  # one step for all numbers of an array
                 t.label, t.equation = output + place, step
             return cast(_Result, result)
 
@@ -165,18 +165,18 @@ def equation(
 def _holds_one_of(result: Any, values: Iterable[Any]) -> bool:
     """Whether a Tensor of the result is one of these values, or in one of them: an equation may give back what it is given."""
     for value in values:
-        if value is result or (holds_tensors(value) and not {id(t) for _, t in _tensors(result)}.isdisjoint(map(id, value.flat))):
+        if value is result or (holds_tensors(value) and not {id(t) for _, t in tensors_in(result)}.isdisjoint(map(id, value.flat))):
             return True
     return False
 
 
-def _tensors(result: Any) -> list[tuple[str, Tensor]]:
+def tensors_in(result: Any) -> list[tuple[str, Tensor]]:
     """A Tensor, or each of an array of scalar Tensors, with its place: "", or "[0,1]"."""
     if isinstance(result, Tensor):
         return [("", result)]
     if not holds_tensors(result):
         return []
-    return [(f"[{','.join(map(str, i))}]", t) for i, t in np.ndenumerate(result) if isinstance(t, Tensor)]
+    return [(subscript(i), t) for i, t in np.ndenumerate(result) if isinstance(t, Tensor)]
 
 
 _Entry = TypeVar("_Entry", Equation, Edge, Gradient)
@@ -497,9 +497,9 @@ class Derivation:
                 if not (misfit := self._misfit(found)):
                     raise
                 raise ValueError(f"{self.name}: {misfit} (equation ({e.number}): {error})") from error
-            if any(_tensors(found[a]) for a in e.inputs):
+            if any(tensors_in(found[a]) for a in e.inputs):
                 self._check_history(e, result)
-            for _, t in _tensors(result):
+            for _, t in tensors_in(result):
                 if t.equation is not None:
                     read = read or self.with_constants(found)
                     t.equation = t.equation._replace(derivation=read, text=read.equation_of(e.output).text)
@@ -507,7 +507,7 @@ class Derivation:
         return found
 
     def _check_history(self, e: Equation, result: Value) -> None:
-        if not _tensors(result):
+        if not tensors_in(result):
             what = f"equation ({e.number}) makes {type(result).__name__} of Tensors, without a history"
             raise TypeError(f"{self.name}: {what}: compose it of its inputs, and not of their .data or len()")
 
@@ -563,7 +563,7 @@ class Derivation:
         node = evaluate(e.function, {**self.constants, **values, **leaves})
         self._check_history(e, node)
         recorded = isinstance(values[f"d{e.output}"], Tensor) or any(isinstance(values[a], Tensor) for a in e.inputs)
-        found = adjoints(node, values[f"d{e.output}"], differentiable=recorded, stop=set(leaves.values()))
+        found = adjoints({node: values[f"d{e.output}"]}, differentiable=recorded, stop=set(leaves.values()))
         return {a: found.get(leaf, leaf.data * 0) for a, leaf in leaves.items()}
 
 
@@ -591,7 +591,7 @@ def made_by(nodes: Iterable[Tensor]) -> dict[Tensor, Step]:
         if step is None:
             continue
         if id(step.values) not in variables:
-            variables[id(step.values)] = {t for value in step.values for _, t in _tensors(value)}
+            variables[id(step.values)] = {t for value in step.values for _, t in tensors_in(value)}
         inner = [node]
         while inner:
             a = inner.pop()

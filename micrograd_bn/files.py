@@ -33,7 +33,7 @@ def write_whole(path: AnyPath, content: bytes) -> Path:
 
 def write_by_ending(path: AnyPath, what: str, writers: Mapping[str, Callable[[], str | bytes]]) -> Path:
     """``write_whole`` what the ending of ``path`` stands for. ValueError, which says how ``what`` is saved, for another."""
-    ending = Path(path).suffix
+    ending = Path(path).suffix.lower()
     if ending not in writers:
         raise ValueError(f"{path} ends with {ending or 'nothing'}: {what} is saved as {', '.join(writers)}")
     content = writers[ending]()

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import broadcasts, checked
+from .arguments import checked
 from .batchnorm import batch_norm, normalized
 from .derivations.batch_norm import d_x_condensed
 from .engine import Tensor, data_of
 from .kinds import Array, Value
 from .numbers.compile import folder
 from .primitives import Primitive
-from .shapes import Axis, Shape, axes, shape
+from .shapes import Axis, Shape, axes, broadcasts, shape
 
 THREADS = min(os.cpu_count() or 1, 8)
 LARGE = 1 << 16  # numbers in a batch that is worth waking other threads for

@@ -23,6 +23,11 @@ def array(a: Any) -> Any:
     return a if hasattr(a, "shape") else np.asarray(a)
 
 
+def subscript(index: tuple[int, ...]) -> str:
+    """Where a number stands in an array, as its name says it: x[0,1]; nothing, for a single number."""
+    return f"[{','.join(map(str, index))}]" if index else ""
+
+
 @lru_cache
 def axes(ndim: int, axis: Axis) -> tuple[int, ...]:
     """``axis`` as a tuple of non-negative ints: None is all of them, negative ones count from the end.
@@ -81,6 +86,14 @@ def unbroadcast(g: Any, to: Shape) -> Any:
     repeated, keepdims = _repeated(sizes, to)
     summed = total(g, repeated, keepdims)
     return summed if keepdims or shape(summed) == to else np.reshape(summed, to)
+
+
+def broadcasts(small: Shape, large: Shape) -> bool:
+    """Whether a value of shape ``small`` can be repeated to shape ``large``."""
+    if len(small) > len(large):
+        return False
+    last = large[len(large) - len(small) :]
+    return small == last or all(a in (1, b) for a, b in zip(small, last))
 
 
 def broadcast_shape(a: Shape, b: Shape) -> Shape:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
-from .derivation import made_by
+from .derivation import made_by, tensors_in
 from .dispatch import holds_tensors
-from .engine import Step, Tensor
+from .engine import Step, Tensor, adjoints
 from .kinds import Value
 from .shapes import shape
 
@@ -48,12 +46,12 @@ class Zoomed:
 
     def inputs(self, node: Tensor) -> list[tuple[int | None, Value]]:
         """What a Tensor was computed from at this zoom, each with the number of its local derivative where it has one."""
-        step = self._step(node)
+        step = self.step_of(node)
         if step is not None:
             return [(_number_of(step, name), value) for name, value in step.inputs.items()]
         return [(None, value) for value in node.inputs]
 
-    def _step(self, node: Tensor) -> Step | None:
+    def step_of(self, node: Tensor) -> Step | None:
         """The numbered equation that a Tensor is shown as the result of, its primitives left out; None if it is not."""
         step = node.equation
         if self.zoom != "equations" or step is None:
@@ -70,9 +68,8 @@ class Zoomed:
         parts = {node: node.equation for node in self.nodes if node.equation is not None}
         for step in {id(step.values): step for step in self.groups.values()}.values():
             for name, value in step.inputs.items():
-                elements = [((), value)] if isinstance(value, Tensor) else np.ndenumerate(value) if holds_tensors(value) else ()
-                for index, element in elements:
-                    names[element] = symbol_in(step, name) + (f"[{','.join(map(str, index))}]" if index else "")
+                for place, element in tensors_in(value):
+                    names[element] = symbol_in(step, name) + place
                     parts.setdefault(element, step)
         for node in self.nodes:
             if node.label:
@@ -114,6 +111,16 @@ class Zoomed:
         run = self.runs.get(id(step.values), "")
         text = f" = {step.text}" if step.text else ""
         return (f"{run}  " if run else "") + f"({step.number})  {symbol_in(step, step.output)}{text}"
+
+
+def carried(node: Tensor | None, tensors: list[Any], step: Step | None) -> list[Any]:
+    """What a node's gradient carries back to the Tensors that it was computed from, in one equation or by one primitive."""
+    if node is None or node.grad is None or not node.inputs:
+        return [None] * len(tensors)
+    if step is not None:
+        found = adjoints({node: node.grad}, stop=set(tensors))
+        return [found.get(a) for a in tensors]
+    return list(node.contributions())
 
 
 def symbol_in(step: Step, name: str) -> str:

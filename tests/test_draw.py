@@ -11,7 +11,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, draw, fused_batch_norm, scalars
+from micrograd_bn import Tensor, batch_norm, draw, fused_batch_norm, scalars, trace
 from micrograd_bn.derivations import BATCH_NORM
 from micrograd_bn.draw import RED, TINT
 from tests.conftest import optional
@@ -270,6 +270,17 @@ def test_a_thousand_numbers_take_the_quick_layout():
     assert "splines=line" in graph.source
 
 
+def test_no_two_boxes_are_one_whatever_the_labels_are():
+    """A box without a name, a primitive's node and a constant's box are called by their places: no label is one of these."""
+    x = Tensor(2.0, "n1") * Tensor(3.0, "n0") + 1.0
+    assert len(groups(draw(x, "primitives"), "node")) == 4 + 2
+    y = Tensor(2.0, "z ←") * 3.0
+    y.label = "z"
+    assert len(groups(draw(y, "primitives"), "node")) == 2 + 1
+    y = batch_norm(Tensor([1.0, 2.0]), 1.0, Tensor(1.0, "y 1"))  # γ, the second variable of (4), is a constant
+    assert len(groups(draw(y), "node")) == len(groups(draw(batch_norm(Tensor([1.0, 2.0]), 1.0, Tensor(1.0))), "node"))
+
+
 def test_any_graph_can_be_drawn():
     a, w = Tensor(2.0, "a"), Tensor(-3.0, "w")
     neuron = (2 - a * w + 1 / w).tanh()
@@ -333,10 +344,11 @@ def test_saving(tmp_path):
     graph = draw(batch())
     assert graph.save(tmp_path / "g.svg").read_text(encoding="utf-8") == graph.svg
     assert graph.save(tmp_path / "g.dot").read_text(encoding="utf-8") == graph.source
+    assert graph.save(tmp_path / "H.SVG").read_text(encoding="utf-8") == graph.svg
     with pytest.raises(ValueError, match=r"\.svg, \.dot, \.png, \.pdf"):
         graph.save(tmp_path / "g.bmp")
     assert graph._repr_mimebundle_() == {"image/svg+xml": graph.svg}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.dot", "g.svg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["H.SVG", "g.dot", "g.svg"]
 
 
 def test_without_dot_on_path_only_png_and_pdf_are_missing(tmp_path):
@@ -367,6 +379,7 @@ for ending in ("png", "pdf"):
         (lambda: draw(batch(), show="all"), ValueError, "'neither'"),
         (lambda: draw(batch(), zoom="scalars"), ValueError, r"scalars\(x\)"),
         (lambda: draw(3.0), TypeError, "needs a Tensor"),
+        (lambda: draw(trace(lambda x: x * 2, 1.0), show="values"), TypeError, "a program is drawn as it stands"),
         (lambda: draw(batch(), zoom="primitives", max_nodes=5), ValueError, "more than 5 nodes.*zoom='equations'.*max_nodes="),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from micrograd_bn import Tensor, grad, scalars
 from micrograd_bn import primitives as P
 from micrograd_bn.batchnorm import mean
-from micrograd_bn.engine import in_order
+from micrograd_bn.engine import adjoints, in_order
 from micrograd_bn.shapes import axes, broadcast_shape, shape, total
 
 
@@ -43,6 +43,17 @@ def test_a_tensor_used_many_times():
         total = total + a * i
     total.backward()
     assert a.grad == sum(range(100))
+
+
+def test_adjoints_of_several_outputs_are_their_sum():
+    a = Tensor(2.0)
+    b = a * 3
+    c = b * b
+    d = c + b
+    outputs = {c: 1.0, b: 10.0, d: 100.0, a: 1000.0}
+    alone = [adjoints({node: g}) for node, g in outputs.items()]
+    assert adjoints(outputs) == {node: sum(found.get(node, 0) for found in alone) for node in (a, b, c, d)}
+    assert adjoints(outputs, stop={b}) == {d: 100, c: 101, b: 110 + 12 * 101, a: 1000}
 
 
 def test_two_passes_give_exactly_twice_on_every_node():

@@ -128,7 +128,7 @@ def expected(function, numbers, zooms):
     for zoom in zooms:
         nodes = arrays
         if zoom["name"] == "scalars" and any(node.shape for node in order):
-            pieces, numbers_in_order = singles(called)
+            pieces, numbers_in_order, _ = singles(called)
             ends = [(pieces[y][i], y.grad[i] if y.shape else y.grad) for i in np.ndindex(y.shape)]
             sum((end * g for end, g in ends[1:]), start=ends[0][0] * ends[0][1]).backward()
             nodes = {key: node for node, key in keys(numbers_in_order, made_by(numbers_in_order), None, arrays).items()}
@@ -145,7 +145,7 @@ def expected(function, numbers, zooms):
                 start, end = nodes[edge["from"]], nodes[edge["to"]]
                 if zoom["name"] == "equations":
                     inputs = {a for a in end.equation.values if isinstance(a, Tensor)}
-                    term = adjoints(end, end.grad, stop=inputs)[start]
+                    term = adjoints({end: end.grad}, stop=inputs)[start]
                 else:
                     terms = [term for a, term in zip(end.parents, end.contributions()) if a is start]
                     used[start, end] = used.get((start, end), -1) + 1
@@ -952,9 +952,26 @@ def test_a_page_is_written_to_a_path_of_html(tmp_path):
     assert [explore(tmp_path / name, y).name for name in ("page.HTM", "page")] == ["page.HTM", "page"]
 
 
-def test_a_graph_takes_none_of_batch_norms_arguments(tmp_path):
+@pytest.mark.parametrize("given", [{"gamma": np.ones(2)}, {"eps": 1e-3}, {"seed": 1}])
+def test_a_graph_takes_none_of_batch_norms_arguments(tmp_path, given):
     with pytest.raises(TypeError, match="belong to batch norm's page"):
-        explore(tmp_path / "page.html", Tensor(1.0) * 2, gamma=1.0)
+        explore(tmp_path / "page.html", Tensor(1.0) * 2, **given)
+
+
+def test_a_title_is_the_derivations_name_and_no_mark(tmp_path):
+    page = explore(tmp_path / "page.html", derivations.RMS_NORM(Tensor([1.0, 2.0]), 1.0).sum(), title="{{data}} of {{about}}")
+    assert "<title>{{data}} of {{about}}</title>" in page.read_text(encoding="utf-8")
+    y = derivations.RMS_NORM(Tensor([1.0, 2.0]), 1.0)
+    y.backward([1.0, 1.0])
+    assert "<title>RMS norm, step by step</title>" in explore(page, y).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("label", ["x[a]", "x[0]", "[", "x[1][0]"])
+def test_a_label_may_look_like_a_numbers(tmp_path, label):
+    y = (Tensor([1.0, 2.0], "x") * Tensor([3.0, 4.0], label) * Tensor(2.0, label)).sum()
+    singles = data_of(explore(tmp_path / "page.html", y))["zooms"][-1]
+    at = {node["key"]: node["at"] for node in singles["nodes"]}
+    assert singles["name"] == "scalars" and at["x[0]"][1] == at["x[1]"][1]
 
 
 def test_the_irises_columns_may_be_renamed(tmp_path):

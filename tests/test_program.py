@@ -16,6 +16,7 @@ import pytest
 from micrograd_bn import Tensor, batch_norm, derivations, draw, grad, scalars, trace
 from micrograd_bn import functions as F
 from micrograd_bn.cli import main
+from micrograd_bn.numbers import javascript
 
 SHAPES = ((32, 10), (10,), (10,), (32, 10))
 
@@ -340,21 +341,17 @@ def test_buffers_are_reused_and_never_given_away(dtype):
         np.testing.assert_array_equal(c, d)
 
 
-def test_as_plain_data_in_colours_and_as_a_graph():
+def test_in_colours_and_as_a_graph():
     p = trace(batch_norm, *batch()[:3])
-    data = json.loads(json.dumps(p.to_dict()))
-    assert [a["name"] for a in data["inputs"]] == ["x", "gamma", "beta"] and data["upstream"]["shape"] == [32, 10]
-    (x_hat,) = [a for a in data["statements"] if a["name"] == "x_hat"]
-    assert (x_hat["operation"], x_hat["equation"], x_hat["backward"], x_hat["text"]) == ("div", 3, False, ["x_hat = t1 / t4"])
     shown = p._repr_mimebundle_()
     assert shown["text/plain"] == str(p) and '<span style="color: #6a737d"># (1): mu</span>' in shown["text/html"]
     assert '"t1" -> "x_hat"' in p.dot() and draw(p).svg.count("<title>") > 60
 
 
-def evaluated(javascript, *arguments):
+def evaluated(source, *arguments):
     """What JavaScript's statements give, as Python computes them: the two write arithmetic alike."""
-    *lines, last = [line.strip().rstrip(";").removeprefix("const ") for line in javascript.splitlines()[1:-1]]
-    head = javascript.splitlines()[0]
+    *lines, last = [line.strip().rstrip(";").removeprefix("const ") for line in source.splitlines()[1:-1]]
+    head = source.splitlines()[0]
     scope = dict(zip(head[head.index("(") + 1 : head.index(")")].split(", "), arguments))
     functions = SimpleNamespace(**{name: getattr(math, name) for name in ("sqrt", "exp", "tanh", "log")}, max=max, abs=abs)
     scope |= {"Math": functions, "true": True, "false": False}
@@ -374,12 +371,12 @@ def test_javascript_number_by_number():
     random = np.random.default_rng(0)
     values = random.normal(size=(3, 2)), random.normal(size=(2, 2))
     y, gradients = by_engine(network, values)
-    found, of_inputs = evaluated(trace(network, *values).javascript, *[a.ravel().tolist() for a in values])
+    found, of_inputs = evaluated(javascript.source(trace(network, *values)), *[a.ravel().tolist() for a in values])
     np.testing.assert_allclose(found, [y], rtol=1e-12)
     for a, b in zip(of_inputs, gradients):
         np.testing.assert_allclose(a, b.ravel(), rtol=1e-12)
     with pytest.raises(ValueError, match="too many to be written out"):
-        trace(batch_norm, np.ones((4000, 2)), np.ones(2), np.ones(2)).javascript  # noqa: B018
+        javascript.source(trace(batch_norm, np.ones((4000, 2)), np.ones(2), np.ones(2)))
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no JavaScript here but a browser's")
@@ -388,7 +385,7 @@ def test_javascript_in_javascript():
     y, gradients = by_engine(batch_norm, values[:3], values[3])
     order = [values[0], values[1], values[2], values[3]]
     call = f"console.log(JSON.stringify(gradients({', '.join(json.dumps(a.ravel().tolist()) for a in order)})))"
-    program = trace(batch_norm, *values[:3]).javascript + "\n" + call
+    program = javascript.source(trace(batch_norm, *values[:3])) + "\n" + call
     done = subprocess.run(["node", "-e", program], check=True, capture_output=True, text=True)
     found, of_inputs = json.loads(done.stdout)
     for a, b in zip((found, *of_inputs), (y, *gradients)):
@@ -447,6 +444,28 @@ def test_of_two_zeros_the_program_takes_the_engines():
     for f in (F.relu, lambda x: np.maximum(x, 0.0), lambda x: np.maximum(0.0, x)):
         for zero in (-0.0, 0.0):
             assert repr(trace(f, 1.0)(zero)) == repr(f(Tensor(zero)).data)
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "written"),
+    [
+        (lambda x: x * 2, np.ones(3), "t1 = x * 2.0\ndx = dy * 2.0"),  # with floats NumPy is faster
+        (lambda x: x * 2, 1.0, "t1 = x * 2"),
+        (lambda x: x[..., 0] * 1.5, np.ones((2, 3)), "dx = np.zeros((2, 3), np.float64)\ndx[..., 0] += "),
+        (lambda x: x[[0, 0]] * 1.5, np.ones(3), "np.add.at(dx, [0, 0], "),
+        (lambda x: x[0] * x[1], np.array([Decimal(1), Decimal(2)]), "np.zeros((2,), object)"),
+        (lambda x: (x.reshape((1, 1)) * 2).sum(), 1.0, "t1 = np.reshape(x, (1, 1))"),
+        (lambda x: x.reshape((1, 2)) * 2, np.ones(2), "t1 = x.reshape((1, 2))"),
+    ],
+)
+def test_a_statement_is_written_as_a_person_would(f, x, written):
+    assert written in trace(f, x).body(backward=True)
+
+
+def test_of_many_arguments_the_docstring_has_the_first_and_counts_the_others():
+    for n, said in ((1, "v1: a single float64"), (21, "v21: a single float64"), (22, "v20: a single float64\n    … and 2 more\n")):
+        program = str(trace(lambda *v: sum(v), *[1.0] * n))
+        assert said in program and (" more" in program) == (n > 21)
 
 
 def test_what_is_repeated_along_a_new_axis_has_that_axis():

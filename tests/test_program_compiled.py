@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from types import SimpleNamespace
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from micrograd_bn import Tensor, batch_norm, trace
 from micrograd_bn import functions as F
+from micrograd_bn import primitives as P
 from micrograd_bn.numbers import loops
+from micrograd_bn.numbers.compile import folder
 from tests.conftest import optional
 from tests.running import assert_within, running
 from tests.strategies import programs, prop
@@ -89,6 +92,35 @@ def test_loops_store_nothing_as_large_as_the_batch_but_results():
     assert "x_hat = t1 / t4[c]" in backward
     rows = trace(layer_norm, *values).compile().source
     assert rows[rows.index("def gradients_1") :].count("for r in range(32):") == 1
+
+
+def test_what_is_repeated_or_reduced_is_in_the_loops_too():
+    """A number for each row, whether its axis is left or not; what is repeated; and of rows, those of the first axis."""
+    x = np.ones((4, 3))
+    for f, given, within in (
+        (lambda x, v: (x.sum(axis=1) * v).exp(), (x, np.ones(4)), "v = v_rows[r]"),
+        (lambda x, b: np.where(x > 0, np.broadcast_to(b, (4, 3)), x), (x, np.ones(3)), "t2 = b[c]"),
+        (lambda x: (x * x).exp(), (np.ones((4, 8, 6), np.float32),), "for r in range(4):\n        for c in range(48):"),
+        (lambda x: x.exp(), (x.astype(np.float32),), " = exp32(x[r, c])"),
+    ):
+        source = loops.source(trace(f, *given))
+        assert within in source, source
+        forward = source[source.index("def forward(") : source.index("def gradients(")]
+        assert "np." not in forward.replace("np.empty(", "").replace("np.ascontiguousarray(", "").replace("np.float", "")
+
+
+def test_a_large_batch_has_a_tile_for_so_many_numbers_and_no_narrow_ones():
+    for f, sizes, tiles in (
+        (layer_norm, (1024, 4096), "16, 1024"),
+        (layer_norm, (256, 4096), "4, 256"),
+        (layer_norm, (3, 2**18), "3, 3"),
+        (batch_norm, (2000, 4096), "8, 4096"),
+        (batch_norm, (20_000, 800), None),
+        (batch_norm, (128, 2048), None),
+    ):
+        source = loops.source(trace(f, *[np.ones(n, np.float32) for n in (sizes, sizes[1], sizes[1])]))
+        assert (f"    tiled(gradients_1, {tiles}, " in source) == (tiles is not None)
+        assert "tiled(" not in source or tiles
 
 
 SMALL_TILES = {"TILE": 1, "NARROW": 1}
@@ -170,6 +202,22 @@ def test_names_that_the_loops_have_themselves():
             np.testing.assert_allclose(a, b, rtol=1e-15 * (function is g), atol=1e-15 * (function is g))
 
 
+def test_names_that_a_call_of_the_loops_has_itself(monkeypatch):
+    def f(forward_1, gradients_1, dgamma_tiles, gamma):
+        x = forward_1 * gradients_1 + dgamma_tiles
+        return (x - x.mean(axis=1, keepdims=True)) * gamma * dgamma_tiles
+
+    monkeypatch.setattr(loops, "TILE", 1)
+    monkeypatch.setattr(loops, "NARROW", 1)
+    values = [np.arange(12.0).reshape(4, 3) / 12, np.ones((4, 3)), np.arange(3.0), np.array([1.0, 2.0, 4.0])]
+    y, gradients = by_engine(f, values, values[0])
+    compiled = trace(f, *values).compile()
+    assert "dgamma_tiles = np.empty(" in compiled.source and "tiled(gradients_1, " in compiled.source
+    found, of_inputs = as_python(compiled).gradients(*values, values[0])
+    for a, b in zip((found, *of_inputs), (y, *gradients)):
+        np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14)
+
+
 def test_what_does_not_fit_into_loops_is_numpy_between_them():
     *values, _ = batch()
     source = trace(relu_network, *values).compile().source
@@ -240,6 +288,8 @@ def test_single_numbers_come_as_numbers_or_as_an_array():
         compiled(np.ones(39))
     assert trace(lambda a: a / 0.0, 1.0).compile()(1.0) == np.inf
     assert trace(lambda a: a * 2, 1.0).compile().gradients(4.0) == (8.0, (2.0,))
+    cast = trace(lambda a: a * P.astype(a > 0, dtype=np.dtype(float)) + P.astype(a, dtype=np.dtype(float)), 1.0).compile()
+    assert [cast.gradients(a) for a in (3.0, -3.0)] == [(6.0, (2.0,)), (-3.0, (1.0,))]
 
 
 def test_bad_input_is_refused_as_the_program_does():
@@ -253,6 +303,8 @@ def test_bad_input_is_refused_as_the_program_does():
 
     with pytest.raises(TypeError, match=r"compile.. is for floats, and .* is of object"):
         trace(lambda a: a * 2, Decimal(1)).compile()
+    with pytest.raises(TypeError, match=r"compile.. is for floats, and .* is of (longdouble|float128|float96)"):
+        trace(lambda a: a * 2, np.ones(2, np.longdouble)).compile()
 
 
 def test_a_layout_does_not_matter():
@@ -280,6 +332,15 @@ def test_the_second_process_does_not_compile(tmp_path):
             env={"XDG_CACHE_HOME": str(tmp_path), "HOME": "/"},
         )
         assert done.stdout.strip() == found
+
+
+def test_the_cache_is_the_users_or_temporary(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no" / "such"))
+    assert folder() == tmp_path / "no" / "such" / "micrograd_bn" and folder().is_dir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert folder().parent == tmp_path and folder().is_dir()
 
 
 def test_without_numba_compile_says_how_to_get_it(monkeypatch):

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from micrograd_bn import Derivation, derivations, verify
+from micrograd_bn import Derivation, derivations, equation, verify
+from micrograd_bn import primitives as P
 from micrograd_bn.numbers.running import FUNCTION, running
 from tests.running import EXACT
 from tests.running import running as witness
@@ -57,6 +58,19 @@ def test_a_product_rounds_at_every_factor_and_a_change_of_type_once():
     assert_roundings(Float64([0.0, 4.0]) ** 1.5, FUNCTION, [0, 8])
     with np.errstate(invalid="ignore"):
         assert np.sqrt(Float64([0.0])).error < 1e-300
+
+
+def test_what_is_cast_to_a_narrower_float_is_rounded_as_that_is_from_then_on():
+    x = Float64(X).astype(np.float32)
+    np.testing.assert_allclose(x.error.astype(float), X * np.finfo(np.float32).eps / 2, rtol=1e-2)
+    np.testing.assert_allclose((x * Float32(X)).error.astype(float), X * X * np.finfo(np.float32).eps, rtol=1e-2)
+    assert_roundings(Float32(X).astype(np.float64), 2**29, X)  # its own, as those of a gradient are, cast back
+
+    @equation(1, "y", "x in float32")
+    def narrowed(x, w):
+        return P.astype(x, dtype=np.dtype(np.float32)) * w
+
+    assert verify(np.array([0.1, 0.2, 0.7]), w=1.1, derivation=Derivation("narrowed", [narrowed], shapes={"x": ("m",), "w": ()})).ok
 
 
 def test_what_is_put_together_keeps_its_errors_and_what_has_no_rule_says_so():

@@ -10,13 +10,14 @@ import hashlib
 import html
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..arguments import broadcasts, checked
+from ..arguments import checked
 from ..batches import drawn
 from ..batchnorm import batch_norm
 from ..dispatch import holds_tensors
@@ -24,6 +25,7 @@ from ..engine import Tensor
 from ..files import AnyPath, write_whole
 from ..kinds import Array, Value, as_data
 from ..notebook import Page
+from ..shapes import broadcasts
 from ..verify import values_on_paper
 from .model import Model
 
@@ -71,14 +73,16 @@ def explore(
             f"{str(path)!r} does not end with .html: the page is HTML, for a browser; a picture, as .svg or .png, is drawn by draw"
         )
     if isinstance(x, Tensor):
-        if any(given is not None for given in (gamma, beta, dy, columns)):
-            raise TypeError("gamma, beta, dy and columns belong to batch norm's page of a batch, and this is the page of a graph")
+        if any(given is not None for given in (gamma, beta, dy, columns)) or (eps, seed) != (1e-5, 0):
+            raise TypeError("gamma, beta, dy, eps, columns and seed belong to batch norm's page of a batch, and this is a graph's")
         model = Model(x)
         data = model.data()
         examples = [{"name": "", "numbers": model.numbers()}]
         derivation = x.equation and x.equation.derivation
-        called = title or f"{derivation.name.capitalize() if derivation else x.label or 'A function'}, step by step"
-        return _write(path, called, f"A graph of {len(model.graph.order):,} nodes", data, examples)
+        name = derivation.title if derivation else x.label
+        return _write(
+            path, title or f"{name or 'A function'}, step by step", f"A graph of {len(model.graph.order):,} nodes", data, examples
+        )
     if callable(x) or isinstance(x, (str, dict)):
         raise TypeError(
             f"the page is of a result, y in y = f(Tensor(x)), or of a batch of numbers, and this is {type(x).__name__} {x!r:.60}"
@@ -145,15 +149,15 @@ def _write(path: AnyPath, title: str, about: str, data: dict[str, Any], examples
     payload = payload.replace("<", "\\u003c")
     script = f"\n{program}\n{(HERE / 'page.js').read_text(encoding='utf-8')}"
     page = (HERE / "page.html").read_text(encoding="utf-8")
-    for mark, content in (
-        ("{{script's hash}}", base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()),
-        ("/* page.css */", (HERE / "page.css").read_text(encoding="utf-8")),
-        ("/* page.js */", script),
-        ("{{title}}", html.escape(title)),
-        ("{{about}}", html.escape(about)),
-        ("{{data}}", payload),
-    ):
-        page = page.replace(mark, content)
+    parts = {
+        "{{script's hash}}": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "/* page.css */": (HERE / "page.css").read_text(encoding="utf-8"),
+        "/* page.js */": script,
+        "{{title}}": html.escape(title),
+        "{{about}}": html.escape(about),
+        "{{data}}": payload,
+    }
+    page = re.sub("|".join(map(re.escape, parts)), lambda mark: parts[mark.group()], page)  # at once, for a title may look like one
     written = Page(write_whole(path, page.encode()))
     written.written = True
     return written

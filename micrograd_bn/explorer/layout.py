@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..draw import LARGE, QUICKLY, rendered
+from ..dot import LARGE, QUICKLY, rendered
 
 CHARACTER = 6.67  # the width of an X in Graphviz's Arial of 10 points, by which a label's place is kept free
 

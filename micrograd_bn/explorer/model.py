@@ -6,25 +6,24 @@ each arrow at each zoom. In JavaScript, that program is how the page computes th
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..derivation import made_by
+from ..derivation import made_by, tensors_in
 from ..dispatch import holds_tensors
-from ..draw import Picture
 from ..engine import Step, Tensor, adjoints, in_order
+from ..faults import not_finite_at
 from ..kinds import Value
 from ..numbers.javascript import source
-from ..numbers.name import Name, Tape, behind
+from ..numbers.name import Name, Tape, behind, unused
 from ..numbers.program import Program, identifiers
 from ..numbers.python import statement
-from ..primitives import Primitive
 from ..shapes import Shape, shape
+from ..zoom import Zoomed, symbol_in
 from .singles import singles
 from .view import Moment, View
 
@@ -55,26 +54,30 @@ class Entry:
         return math.prod(self.shape)
 
 
-class Graph:
-    """A graph on Names: what stands at each of its Tensors, and the gradients that ``upstream`` gives, one for each root."""
+class OnNames:
+    """A graph on Names: what stands at each of its Tensors, and the gradients that its roots' are pulled back to.
+
+    upstream    the roots, with the gradient of each.
+    rows        of a graph of single numbers, those that are an array's.
+    """
 
     def __init__(
         self,
-        roots: list[Tensor],
-        upstream: list[Any],
+        upstream: Mapping[Tensor, Any],
         called: dict[Tensor, str],
         constants: dict[Name, Entry],
         statistics: Iterable[Tensor] | None = None,
+        rows: Iterable[list[Tensor]] = (),
     ):
-        self.roots, self.order = roots, list(called)
+        self.roots, self.order, self.rows = list(upstream), list(called), rows
         self.steps = made_by(self.order)
         self.constants = constants
-        symbols = Picture(roots, "primitives", "TB", 4, "neither", MAX_NODES).names
+        symbols = Zoomed(self.roots, "primitives", MAX_NODES).names
         self.entries = {node: Entry(key, symbols.get(node, key), node.data, node) for node, key in called.items()}
         found = self._statistics() if statistics is None else statistics
         self.statistics = {node: self.entries[node] for node in found if node in self.entries}
-        gradients = _pulled_back(roots, upstream)
-        without = _pulled_back(roots, upstream, {*self.statistics}) if self.statistics else {}
+        gradients = adjoints(upstream)
+        without = adjoints(upstream, stop={*self.statistics}) if self.statistics else {}
         for node, entry in self.entries.items():
             entry.gradient = gradients.get(node)
             entry.without = None if node in self.statistics else without.get(node)
@@ -90,15 +93,6 @@ class Graph:
     def named(self, a: Value) -> Entry | None:
         """The entry of a Tensor, or of a constant that has one."""
         return self.entries[a] if isinstance(a, Tensor) else self.constants.get(a) if isinstance(a, Name) else None
-
-
-def _pulled_back(roots: list[Tensor], upstream: list[Any], stop: Collection[Tensor] = ()) -> dict[Tensor, Any]:
-    """The gradients of several roots at once: those of one that they all lead to."""
-    if len(roots) == 1:
-        return adjoints(roots[0], upstream[0], stop=stop)
-    end = Tensor(0.0)
-    end.primitive, end.inputs = Primitive("end", "", lambda *_: 0.0, lambda *_: tuple(upstream)), tuple(roots)
-    return adjoints(end, 1.0, stop=stop)
 
 
 class Model:
@@ -121,7 +115,7 @@ class Model:
 
     # ---- the graph on Names
 
-    def _on_names(self, y: Tensor, order: list[Tensor]) -> Graph:
+    def _on_names(self, y: Tensor, order: list[Tensor]) -> OnNames:
         steps = made_by(order)
         called = keys(order, steps, y)
         taken = set(called.values())
@@ -161,7 +155,7 @@ class Model:
         key = f"d{called[y]}"
         self.upstream = Entry(_free(key, taken), key, self.tape.given(given, key), None, given)
         named = {entry.value: entry for entry in self._constants.values()}
-        graph = Graph([root], [self.upstream.value], {new[node]: key for node, key in called.items()}, named)
+        graph = OnNames({root: self.upstream.value}, {new[node]: key for node, key in called.items()}, named)
         self.upstream.symbol = f"d{graph.entries[root].symbol}"
         for node in order:
             if not node.inputs:
@@ -173,32 +167,35 @@ class Model:
 
     def _constant(self, step: Step | None, value: Value, taken: set[str]) -> Value:
         """A constant that an equation names is an input of the page; another one stays what it is."""
-        for name, named in {**step.constants, **step.inputs}.items() if step is not None else ():
+        if step is None:
+            return value
+        for name, named in {**step.constants, **step.inputs}.items():
             if type(named) is not float and not (isinstance(named, np.ndarray) and named.dtype == np.float64):
                 continue
             if named is value or (type(value) is float and named == value):
                 key = _constant_key(name, value)
                 if key not in self._constants:
                     own = _free(name, taken)
-                    symbol = step.derivation.symbol(name)[0] if step and step.derivation else name
-                    self._constants[key] = Entry(own, symbol, self.tape.given(value, own), None, value)
+                    self._constants[key] = Entry(own, symbol_in(step, name), self.tape.given(value, own), None, value)
                 return self._constants[key].value
         return value
 
-    def _singles(self) -> tuple[Graph | None, str]:
+    def _singles(self) -> tuple[OnNames | None, str]:
         """The graph of arrays number by number; or why the page has none."""
         old = self.graph
         if not any(node.shape for node in old.order):
             return None, ""
         if sum(entry.size for entry in old.entries.values()) <= MAX_SINGLES:
-            pieces, order = singles({node: entry.key for node, entry in old.entries.items()})
+            pieces, order, rows = singles({node: entry.key for node, entry in old.entries.items()})
             if len(order) <= MAX_SINGLES:
-                (root,) = old.roots
-                ends = [(pieces[root][i], self.upstream.value[i]) for i in np.ndindex(root.shape)]
-                roots, upstream = zip(*[(a, g) for a, g in ends if isinstance(a, Tensor)])
+                upstream: dict[Tensor, Any] = {}
+                for index, a in np.ndenumerate(pieces[old.roots[0]]):
+                    if isinstance(a, Tensor):  # one for several places, if it is repeated
+                        g = self.upstream.value[index]
+                        upstream[a] = upstream[a] + g if a in upstream else g
                 called = keys(order, made_by(order), None, {entry.key for entry in old.entries.values()})
                 statistics = [a for node in old.statistics for a in pieces[node].flat]
-                return Graph([*roots], [*upstream], called, old.constants, statistics), ""
+                return OnNames(upstream, called, old.constants, statistics, rows), ""
         return None, f"Number by number, this graph has more than {MAX_SINGLES} nodes, too many to look at."
 
     # ---- what the program returns
@@ -255,7 +252,7 @@ class Model:
             "program": source(program, errors=True),
         }
 
-    def _program(self, graph: Graph, results: list[Any]) -> Program:
+    def _program(self, graph: OnNames, results: list[Any]) -> Program:
         """What a graph's results need, with the names that the graph has for them."""
         for name in self.tape.names:
             name.label = None
@@ -269,8 +266,7 @@ class Model:
                 a.label = self._first.setdefault(a, label)
         root = self.graph.roots[0]
         needed = behind([root.data, *results])
-        taken = {entry.key for entry in graph.entries.values()}
-        free = (label for i in itertools.count(1) if (label := f"t{i}") not in taken)
+        free = unused("t", {entry.key for entry in graph.entries.values()})
         for name in self.tape.names:
             if name in needed:
                 name.label = name.label or next(free)  # what the picture calls t2 is t2 here, or nothing is
@@ -284,7 +280,7 @@ class Model:
         """The leaves' numbers now, each flat."""
         return [_finite(entry.symbol, entry.given) for entry in self.leaves]
 
-    def _list(self, graph: Graph, views: list[View], results: list[Any]) -> None:
+    def _list(self, graph: OnNames, views: list[View], results: list[Any]) -> None:
         """Give each step of the views its lines, and each view its listing."""
         self._program(graph, results)
         place = {name: i for i, name in enumerate(self.tape.names)}
@@ -314,11 +310,12 @@ def _check(y: Tensor, order: list[Tensor]) -> None:
             "place of single numbers"
         )
     for node in order:
-        if node.dtype not in (np.float64, np.bool_):
-            what = type(node.data).__name__ if node.dtype == np.dtype(object) else node.dtype
-            raise _unfit(node, str(what))
-        if not isinstance(node.data, (bool, float, np.ndarray, np.generic)):
-            raise _unfit(node, type(node.data).__name__)
+        known = isinstance(node.data, (bool, float, np.ndarray, np.generic)) and node.dtype != np.dtype(object)
+        if not known or node.dtype not in (np.float64, np.bool_):
+            raise TypeError(
+                f"the page computes with float64 numbers, as a browser does, and {repr(node.label) if node.label else 'a node'} of "
+                f"this graph is of {node.dtype if known else type(node.data).__name__}: build it on floats, or arrays of them"
+            )
     if y.dtype.kind != "f":
         raise TypeError(f"the result is of {y.dtype}, as comparisons are, and has no gradient: end with a computation on floats")
     if y.grad is None and y.size != 1:
@@ -328,24 +325,14 @@ def _check(y: Tensor, order: list[Tensor]) -> None:
         )
 
 
-def _unfit(node: Tensor, what: str) -> TypeError:
-    name = repr(node.label) if node.label else "a node"
-    return TypeError(
-        f"the page computes with float64 numbers, as a browser does, and {name} of this graph is of {what}: build it on floats, or "
-        "arrays of them"
-    )
-
-
 def _finite(called: str, value: Value) -> list[float]:
     """The numbers, flat. Raises ValueError for NaN and infinity, which JSON does not have."""
-    array = np.asarray(value)
-    for index in np.argwhere(~np.isfinite(array)):
-        element = f"{called}[{', '.join(map(str, index))}]" if array.shape else called
+    if (at := not_finite_at(value)) is not None:
         raise ValueError(
-            f"{element} is {array[tuple(index)]}, and the page starts from finite numbers, each of which a reader can change: "
-            "replace it, or leave its row out"
+            f"{called}{list(at) or ''} is {np.asarray(value)[at]}, and the page starts from finite numbers, each of which a reader "
+            "can change: replace it, or leave its row out"
         )
-    found: list[float] = np.ravel(array).tolist()
+    found: list[float] = np.ravel(value).tolist()
     return found
 
 
@@ -358,12 +345,11 @@ def keys(order: list[Tensor], steps: dict[Tensor, Step], root: Tensor | None, ot
     called: dict[Tensor, str] = {}
     for step in {id(step.values): step for step in steps.values()}.values():
         for name, value in step.inputs.items():
-            elements = [((), value)] if isinstance(value, Tensor) else np.ndenumerate(value) if holds_tensors(value) else ()
-            for index, a in elements:
-                called.setdefault(a, name + (f"[{','.join(map(str, index))}]" if index else ""))
+            for place, a in tensors_in(value):
+                called.setdefault(a, name + place)
     taken = {label for node in order if (label := node.label or called.get(node))}.union(others)
     found, used = dict[Tensor, str](), set[str]()
-    unnamed = (key for i in range(1, 10**9) if (key := f"t{i}") not in taken)
+    unnamed = unused("t", taken)
     for node in order:
         key = node.label or called.get(node) or ("y" if node is root and "y" not in taken else next(unnamed))
         found[node] = _free(key, used)
@@ -372,10 +358,7 @@ def keys(order: list[Tensor], steps: dict[Tensor, Step], root: Tensor | None, ot
 
 def _free(key: str, taken: set[str]) -> str:
     """The key, or with a number if it is taken; from now on it is."""
-    i, own = 1, key
-    while own in taken:
-        i += 1
-        own = f"{key}_{i}"
+    own = key if key not in taken else next(unused(f"{key}_", taken, 2))
     taken.add(own)
     return own
 

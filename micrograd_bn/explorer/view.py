@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -11,25 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..derivation import evaluate, parameters
-from ..draw import Picture, text
-from ..engine import Step, Tensor, adjoints
+from ..draw import WRITTEN_OUT, text
+from ..engine import Step, Tensor
+from ..faults import listed
 from ..kinds import Value
 from ..numbers.name import FULL, Name
-from ..shapes import Shape, shape
-from .formulas import ELEMENTWISE, formulas
-from .layout import Box, layout
+from ..shapes import Shape, broadcasts, shape
+from ..zoom import Zoomed, carried, symbol_in
+from .layout import CHARACTER, Box, layout
+from .words import ELEMENTWISE, formulas
 
 if TYPE_CHECKING:
-    from .model import Entry, Graph, Model
+    from .model import Entry, Model, OnNames
 
 LABELLED = 24  # pictures of more boxes have no numbers at their arrows: those stand beside the picture
-WRITTEN_OUT, SAMPLE = 6, 3  # arrays of up to so many numbers are written out in a box; of larger ones, the first few
-LINE, SLOT, CHARACTER, MARGIN, GRAD = 17, 54, 6.6, 8, 30  # pixels: a line, a number, a character, a box's margin, the word before
+SAMPLE = 3  # of an array that is too large to be written out in a box, the first few
+LINE, SLOT, LETTER, MARGIN, GRAD = 17, 54, 6.6, 8, 30  # pixels: a line, a number, a letter, a box's margin, the word before
 INNER = 6  # an equation of up to so many primitives is shown with what they compute
 
 
 @dataclass(eq=False)
-class Edge:
+class Arrow:
     """An arrow at a zoom: from what is used to what is computed of it. Its term goes back."""
 
     start: Entry
@@ -50,7 +51,7 @@ class Edge:
     @property
     def repeats(self) -> bool:
         """Whether what is used is repeated on the way forward."""
-        return self.start.size < self.end.size and _repeats(self.start.shape, self.end.shape)
+        return self.start.size < self.end.size and broadcasts(self.start.shape, self.end.shape)
 
 
 @dataclass
@@ -66,63 +67,66 @@ class Moment:
 class View:
     """A graph at a zoom. ``data`` is for the page, but for what the program adds: the listing, and each step's lines."""
 
-    def __init__(self, model: Model, graph: Graph, zoom: str):
+    def __init__(self, model: Model, graph: OnNames, zoom: str):
         self.model, self.graph, self.zoom = model, graph, zoom
-        self.picture = Picture(graph.roots, zoom, "TB", 4, "neither", 1000)
-        visible = set(self.picture.nodes)
+        self.zoomed = Zoomed(graph.roots, zoom, len(graph.order))
+        visible = set(self.zoomed.nodes)
         self.order = [node for node in graph.order if node in visible]
         self.computed = [node for node in self.order if node.inputs]
-        self.whole = {node: step for node in self.computed if (step := self.picture._step(node)) is not None}
+        self.whole = {node: step for node in self.computed if (step := self.zoomed.step_of(node)) is not None}
         self.is_one = zoom != "equations" or bool(self.whole)
         if self.is_one:
             self._build()
 
     def _build(self) -> None:
-        edges = {node: self._edges(node) for node in self.computed}
-        self.edges = [edge for node in self.computed for edge in edges[node]]
-        backward = [edge for node in self._backward(edges) for edge in edges[node] if edge.term is not None]
+        arrows = {node: self._arrows(node) for node in self.computed}
+        self.arrows = [arrow for node in self.computed for arrow in arrows[node]]
+        backward = [arrow for node in self._backward(arrows) for arrow in arrows[node] if arrow.term is not None]
         numbers = [self.whole[node].number if node in self.whole else None for node in self.computed]
-        numbers += [edge.number for edge in backward]
+        numbers += [arrow.number for arrow in backward]
         self.numbered = None not in numbers and len(set(numbers)) == len(numbers)
         if self.numbered:
             backward = _by_number(backward)
-        for i, edge in enumerate(backward, len(self.computed) + 1):
-            edge.own = edge.number if self.numbered and edge.number else i
+        for i, arrow in enumerate(backward, len(self.computed) + 1):
+            arrow.own = arrow.number if self.numbered and arrow.number else i
         self.noted: set[int] = set()
-        self.moments = [self._forward(node, edges[node]) for node in self.computed]
-        for i, edge in enumerate(backward):
-            complete = all(later.start is not edge.start for later in backward[i + 1 :])
-            self.moments.append(self._back(edge, [e for e in backward if e.start is edge.start] if complete else []))
+        self.moments = [self._forward(node, arrows[node]) for node in self.computed]
+        for i, arrow in enumerate(backward):
+            complete = all(later.start is not arrow.start for later in backward[i + 1 :])
+            self.moments.append(self._back(arrow, [e for e in backward if e.start is arrow.start] if complete else []))
         self.data = self._placed()
 
     # ---- arrows
 
-    def _edges(self, node: Tensor) -> list[Edge]:
+    def _arrows(self, node: Tensor) -> list[Arrow]:
         """The arrows into a node, with what the gradient carries back along them."""
-        end, step, inputs = self.graph.entries[node], self.whole.get(node), self.picture.inputs(node)
+        end, step, inputs = self.graph.entries[node], self.whole.get(node), self.zoomed.inputs(node)
         tensors = [a for _, a in inputs if isinstance(a, Tensor)]
-        terms, without = (iter(_terms(node, g, tensors, step is not None)) for g in (end.gradient, end.without))
+        node.grad = end.gradient
+        terms = iter(carried(node, tensors, step))
+        node.grad = end.without
+        without = iter(carried(node, tensors, step))
         words, locals_ = ([], []) if step else (formulas(node, end.symbol, map(self._symbol, node.inputs))[1:], _locals(node))
-        edges = []
+        arrows = []
         for i, (number, a) in enumerate(inputs):
             start = self.graph.named(a)
             if start is None:
                 continue
-            edge = Edge(start, end, number)
-            edges.append(edge)
+            arrow = Arrow(start, end, number)
+            arrows.append(arrow)
             if not isinstance(a, Tensor):
                 continue
-            edge.term, edge.without = next(terms), next(without)
+            arrow.term, arrow.without = next(terms), next(without)
             if a in self.graph.statistics:
-                edge.without = None
+                arrow.without = None
             if step is None:
-                edge.formula, edge.local = next(iter(words[i : i + 1]), ""), locals_[i]
+                arrow.formula, arrow.local = next(iter(words[i : i + 1]), ""), locals_[i]
             elif step.derivation and number is None:
-                edge.term = None  # it says itself that there is no gradient here
+                arrow.term = None  # it says itself that there is no gradient here
             elif step.derivation:
                 entry = step.derivation.edge(step.output, step.names[i])
-                edge.formula, edge.latex, edge.local = entry.text, entry.latex, self._by_formula(entry.function, step, end)
-        return edges
+                arrow.formula, arrow.latex, arrow.local = entry.text, entry.latex, self._by_formula(entry.function, step, end)
+        return arrows
 
     def _by_formula(self, function: Any, step: Step, end: Entry) -> Any:
         """The local derivative by the derivation's formula, of the equation's variables, if it is a number for each gradient."""
@@ -136,7 +140,7 @@ class View:
         random = np.random.default_rng(0).uniform(1, 2, end.shape)
         with np.errstate(all="ignore"):
             once, other = (np.asarray(evaluate(function, {**example, upstream: g})) for g in (ones, random))
-        if not _repeats(end.shape, once.shape) or not np.allclose(other, once * random, equal_nan=True):
+        if not broadcasts(end.shape, once.shape) or not np.allclose(other, once * random, equal_nan=True):
             return None
         local = evaluate(function, {**values, upstream: self.model.tape.constant(ones)})
         return local if isinstance(local, Name) and local.primitive is not FULL else None
@@ -145,38 +149,38 @@ class View:
         named = self.graph.named(a)
         return named.symbol if named else "a constant" if shape(a) else text(a, 4)
 
-    def _backward(self, edges: dict[Tensor, list[Edge]]) -> list[Tensor]:
+    def _backward(self, arrows: dict[Tensor, list[Arrow]]) -> list[Tensor]:
         """The computed nodes in the order in which the engine completes their gradients."""
         waiting: dict[Tensor | None, int] = {}
-        for edge in self.edges:
-            waiting[edge.start.tensor] = waiting.get(edge.start.tensor, 0) + 1
+        for arrow in self.arrows:
+            waiting[arrow.start.tensor] = waiting.get(arrow.start.tensor, 0) + 1
         ready, order = [root for root in dict.fromkeys(self.graph.roots) if not waiting.get(root)], []
         while ready:
             node = ready.pop()
             order.append(node)
-            for edge in edges.get(node, ()):
-                start = edge.start.tensor
+            for arrow in arrows.get(node, ()):
+                start = arrow.start.tensor
                 waiting[start] -= 1
-                if not waiting[start] and start in edges:
+                if not waiting[start] and start in arrows:
                     ready.append(start)
-        return [node for node in order if node in edges]
+        return [node for node in order if node in arrows]
 
     # ---- steps
 
-    def _forward(self, node: Tensor, edges: list[Edge]) -> Moment:
+    def _forward(self, node: Tensor, arrows: list[Arrow]) -> Moment:
         entry, step, group = self.graph.entries[node], self.whole.get(node), self.graph.steps.get(node)
-        used = list(dict.fromkeys(edge.start for edge in edges))
+        used = list(dict.fromkeys(arrow.start for arrow in arrows))
         constants = map(self.graph.named, step.constants.values()) if step else ()
         inner = self._inner(node, step) if step else []
         columns = [self._column(a) for a in dict.fromkeys([*used, *filter(None, constants)])]
         columns += [self._column(self.graph.entries[a]) | {"head": self._formula(a)} for a in inner]
-        small = [edge.start.symbol for edge in dict.fromkeys(edges) if edge.repeats]
-        repeated = f" {_listed(dict.fromkeys(small))}: repeated over {_times(entry.shape)}." if small else ""
+        small = dict.fromkeys(arrow.start.symbol for arrow in arrows if arrow.repeats)
+        repeated = f" {listed(small)}: repeated over {_times(entry.shape)}." if small else ""
         math_ = mathml(step.derivation.equation_of(step.output).latex) if step and step.derivation else ""
         data = {
             "title": f"({step.number}) {entry.symbol}" if step else entry.symbol,
             "formula": "" if math_ else self._title(node),
-            "sentence": f"Forward: {entry.symbol} is computed of {_listed(a.symbol for a in used)}.{repeated}",
+            "sentence": f"Forward: {entry.symbol} is computed of {listed(a.symbol for a in used)}.{repeated}",
             "math": [math_] if math_ else [],
             "back": False,
             "node": entry.key,
@@ -193,30 +197,30 @@ class View:
     def _gradient(self, entry: Entry) -> dict[str, Any]:
         return {"q": self.model.gradient(entry), "head": f"d{entry.symbol}"}
 
-    def _back(self, edge: Edge, terms: list[Edge]) -> Moment:
-        """Back along an edge; ``terms`` are all edges from its start, if that has its gradient now."""
-        start, end, name = edge.start, edge.end, edge.name
+    def _back(self, arrow: Arrow, terms: list[Arrow]) -> Moment:
+        """Back along an arrow; ``terms`` are all arrows from its start, if that has its gradient now."""
+        start, end, name = arrow.start, arrow.end, arrow.name
         assert end.tensor is not None
         step = self.whole.get(end.tensor)
-        derivation = step.derivation if step and edge.number is not None else None
+        derivation = step.derivation if step and arrow.number is not None else None
         sentence = f"Back from {end.symbol} to {start.symbol}: what arrives, times the local derivative."
-        if edge.repeats:
+        if arrow.repeats:
             one = "is one number" if start.size == 1 else f"are {start.size} numbers"
             sentence += (
                 f" {start.symbol} {one}, repeated over {_times(end.shape)} on the way forward: on the way back that is a sum."
             )
-        constants = _listed(entry.symbol for entry in self.graph.statistics.values()) if self.graph.statistics else ""
+        constants = listed(entry.symbol for entry in self.graph.statistics.values()) if self.graph.statistics else ""
         nothing = f"Nothing goes back from {end.symbol} to {start.symbol}: {constants} count as constants."
-        cut, kept = edge.without is None, sum(e.without is not None for e in terms)
+        cut, kept = arrow.without is None, sum(e.without is not None for e in terms)
         columns = [self._gradient(end)]
-        if isinstance(edge.local, Name):
-            columns.append({"q": self.model.quantity("local", edge, "", edge.local), "head": name})
-        columns.append({"q": self._term(edge), "head": "term", "result": True})
+        if isinstance(arrow.local, Name):
+            columns.append({"q": self.model.quantity("local", arrow, "", arrow.local), "head": name})
+        columns.append({"q": self._term(arrow), "head": "term", "result": True})
         tables = [columns]
         if terms:
             tables += [[{"q": self._term(e), "head": f"({e.own}) from {e.end.symbol}"} for e in terms]] if len(terms) > 1 else []
             tables[-1].append(self._gradient(start) | {"result": True})
-        math_, notes = [edge.latex], [f"{f'({edge.own}) ' * self.numbered}{name} = {edge.formula}"] if edge.formula else []
+        math_, notes = [arrow.latex], [f"{f'({arrow.own}) ' * self.numbered}{name} = {arrow.formula}"] if arrow.formula else []
         if terms and derivation and self.numbered:
             variable = next(a for a, value in step.inputs.items() if value is start.tensor) if step else ""
             forms = [g for g in (*derivation.gradients, *derivation.condensed) if g.variable == variable]
@@ -224,25 +228,25 @@ class View:
             notes += [f"{g.name} = {g.text}" for g in forms if g.text]
         math_ = list(filter(None, map(mathml, math_)))
         data = {
-            "title": f"({edge.number}) {name}" if step and edge.number is not None else name,
-            "formula": f"{name} = {edge.formula}" if edge.formula and not math_ else "",
+            "title": f"({arrow.number}) {name}" if step and arrow.number is not None else name,
+            "formula": f"{name} = {arrow.formula}" if arrow.formula and not math_ else "",
             "sentence": sentence + _complete(start, len(terms), True),
             "without": (nothing if cut else sentence) + _complete(start, kept, not cut) if constants else None,
             "math": math_,
             "back": True,
-            "number": edge.own,
+            "number": arrow.own,
             "complete": start.key if terms else None,
             "tables": [{"columns": columns} for columns in tables],
             "group": self._group(end.tensor),
         }
-        return Moment(data, notes, [start.gradient] if terms else [], edge.term)
+        return Moment(data, notes, [start.gradient] if terms else [], arrow.term)
 
-    def _term(self, edge: Edge) -> int:
-        return self.model.quantity("term", edge, f"{edge.own}:{edge.start.key}", edge.term, edge.without)
+    def _term(self, arrow: Arrow) -> int:
+        return self.model.quantity("term", arrow, f"{arrow.own}:{arrow.start.key}", arrow.term, arrow.without)
 
     def _title(self, node: Tensor) -> str:
         if node in self.whole:
-            return self.picture.formula(self.whole[node])
+            return self.zoomed.formula(self.whole[node])
         symbol = self.graph.entries[node].symbol
         return f"{symbol} = {formulas(node, symbol, map(self._symbol, node.inputs))[0]}"
 
@@ -264,7 +268,7 @@ class View:
     # ---- the picture
 
     def _placed(self) -> dict[str, Any]:
-        entries = list(dict.fromkeys([self.graph.entries[node] for node in self.order] + [edge.start for edge in self.edges]))
+        entries = list(dict.fromkeys([self.graph.entries[node] for node in self.order] + [arrow.start for arrow in self.arrows]))
         index = {entry: i for i, entry in enumerate(entries)}
         groups: dict[int, str] = {}
         for node in self.order if self.zoom != "equations" else ():
@@ -282,7 +286,7 @@ class View:
             rows, bars = _rows(entry.shape, SAMPLE if self.zoom == "equations" else SAMPLE - 1)
             known = entry.key in complete
             step = self.graph.steps.get(entry.tensor) if groups and entry.tensor is not None else None
-            width = max(len(title) * CHARACTER, GRAD + max(map(len, rows), default=1) * SLOT) + 2 * MARGIN
+            width = max(len(title) * LETTER, GRAD + max(map(len, rows), default=1) * SLOT) + 2 * MARGIN
             height = (1 + (len(rows) + bars) * (1 + known)) * LINE + 2 * MARGIN
             boxes.append(Box(width, height, clusters.index(id(step.values)) if step else None))
             nodes.append(
@@ -302,7 +306,7 @@ class View:
                 }
             )
         labelled = len(entries) <= LABELLED
-        arrows = [(index[e.start], index[e.end], _label(e, self.numbered) if labelled else (0, 0)) for e in self.edges]
+        arrows = [(index[e.start], index[e.end], _label(e, self.numbered) if labelled else (0, 0)) for e in self.arrows]
         placed = layout(
             boxes, [*groups.values()], arrows, self.zoom == "primitives", self._siblings(index) if self.zoom == "scalars" else ()
         )
@@ -313,21 +317,19 @@ class View:
             "numbered": self.numbered,
             "size": placed["size"],
             "nodes": nodes,
-            "edges": [self._arrow(e, numbers) | where for e, where in zip(self.edges, placed["arrows"])],
+            "edges": [self._as_data(e, numbers) | where for e, where in zip(self.arrows, placed["arrows"])],
             "groups": [{"title": title, "box": box} for title, box in zip(groups.values(), placed["groups"])],
         }
 
     def _siblings(self, index: dict[Entry, int]) -> list[list[int]]:
         """The places of an array's numbers, in order, if none is computed of another."""
-        arrays: dict[str, list[tuple[list[int], int]]] = {}  # of each number, where it stands in its array and in the picture
-        for entry, i in index.items():
-            base, bracket, own = entry.key.partition("[")
-            if bracket:
-                arrays.setdefault(base, []).append(([int(n) for n in own[:-1].split(",")], i))
-        linked = {(edge.start.key.partition("[")[0], edge.end.key.partition("[")[0]) for edge in self.edges}
-        return [[i for _, i in sorted(numbers)] for base, numbers in arrays.items() if (base, base) not in linked]
+        rows = [[index[e] for a in row if (e := self.graph.entries.get(a)) in index] for row in self.graph.rows]
+        row_of = {i: n for n, row in enumerate(rows) for i in row}
+        ends = [[row_of.get(index[e]) for e in (arrow.start, arrow.end)] for arrow in self.arrows]
+        linked = {start for start, end in ends if start == end}
+        return [row for n, row in enumerate(rows) if len(row) > 1 and n not in linked]
 
-    def _arrow(self, e: Edge, numbers: dict[int, int]) -> dict[str, Any]:
+    def _as_data(self, e: Arrow, numbers: dict[int, int]) -> dict[str, Any]:
         goes = e.term is not None
         return {
             "from": e.start.key,
@@ -343,18 +345,7 @@ class View:
 
 
 def _output(step: Step) -> str:
-    return f"({step.number}) {step.derivation.symbol(step.output)[0] if step.derivation else step.output}"
-
-
-def _terms(node: Tensor, g: Any, tensors: list[Tensor], whole: bool) -> list[Any]:
-    """What the gradient ``g`` of a node carries back to what it was computed of, in one equation or by one primitive."""
-    if g is None:
-        return [None] * len(tensors)
-    if whole:
-        found = adjoints(node, g, stop=set(tensors))
-        return [found.get(a) for a in tensors]
-    node.grad = g
-    return list(node.contributions())
+    return f"({step.number}) {symbol_in(step, step.output)}"
 
 
 def _locals(node: Tensor) -> list[Any]:
@@ -367,23 +358,15 @@ def _locals(node: Tensor) -> list[Any]:
     return list(primitive.vjp(1.0, node.data, *values, **node.params))
 
 
-def _by_number(edges: list[Edge]) -> list[Edge]:
-    """The edges in the order of their numbers, as far as each gradient is complete before it goes on."""
-    order: list[Edge] = []
-    left = sorted(edges, key=lambda edge: edge.number or 0)
+def _by_number(arrows: list[Arrow]) -> list[Arrow]:
+    """The arrows in the order of their numbers, as far as each gradient is complete before it goes on."""
+    order: list[Arrow] = []
+    left = sorted(arrows, key=lambda arrow: arrow.number or 0)
     while left:
-        edge = next(e for e in left if all(other.start is not e.end for other in left))
-        left.remove(edge)
-        order.append(edge)
+        arrow = next(e for e in left if all(other.start is not e.end for other in left))
+        left.remove(arrow)
+        order.append(arrow)
     return order
-
-
-def _repeats(small: Shape, large: Shape) -> bool:
-    """Whether broadcasting makes the one of the other."""
-    try:
-        return np.broadcast_shapes(small, large) == large
-    except ValueError:
-        return False
 
 
 def _times(sizes: Shape) -> str:
@@ -397,11 +380,6 @@ def _complete(entry: Entry, terms: int, last: bool) -> str:
     return f" With{'' if last else 'out'} it d{entry.symbol} is complete" + (f", the sum of {terms} terms." if terms > 1 else ".")
 
 
-def _listed(words: Iterable[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _rows(sizes: Shape, sample: int) -> tuple[list[list[int]], bool]:
     """Which numbers of an array stand in its box, row by row, and whether a picture of all goes with them."""
     n = math.prod(sizes)
@@ -411,12 +389,12 @@ def _rows(sizes: Shape, sample: int) -> tuple[list[list[int]], bool]:
     return [list(range(i, min(i + across, n))) for i in range(0, n, across)], False
 
 
-def _label(edge: Edge, numbered: bool) -> tuple[int, int]:
+def _label(arrow: Arrow, numbered: bool) -> tuple[int, int]:
     """The characters and lines to keep free at an arrow."""
-    if edge.term is None:
+    if arrow.term is None:
         return 0, 0
-    numbers = min(edge.start.size, 2)
-    return math.ceil(numbers * SLOT / 6.67), 1 + numbered
+    numbers = min(arrow.start.size, 2)
+    return math.ceil(numbers * SLOT / CHARACTER), 1 + numbered
 
 
 @cache

@@ -13,7 +13,7 @@ from ..dispatch import ArrayLike
 from ..kinds import apply
 from ..primitives import Primitive
 from ..shapes import Shape, axes
-from .name import Name, Tape, behind
+from .name import Name, Tape, behind, unused
 from .program import Program, identifiers
 from .python import ARITHMETIC, FUNCTIONS, operands
 
@@ -38,13 +38,13 @@ RESERVED = {
 
 def source(p: Program, errors: bool = False) -> str:
     """A function of the values and their upstream gradient, all as flat arrays of numbers, that returns the result and the
-    gradients of the inputs, flat as well: ``[y, [dx, …]]``; with ``errors`` also, for each number of the gradients, a bound on what
-    rounding may have made of it, as ``running`` gives it: ``[y, [dx, …], [error of dx, …]]``.
+    gradients of the inputs, flat as well: ``[y, [dx, …]]``; with ``errors`` also, for each number of the gradients, what rounding
+    may have made of it, to first order: ``[y, [dx, …], [error of dx, …]]``.
 
     Numbers are float64, and a sum is taken from left to right. Raises ValueError where they are too many to be written out.
 
     >>> from micrograd_bn import trace
-    >>> print(trace(lambda a, b: (a * b).sum(), np.zeros(2), np.zeros(2)).javascript)
+    >>> print(source(trace(lambda a, b: (a * b).sum(), np.zeros(2), np.zeros(2))))
     function gradients(a, b) {
       const t1 = a[0] * b[0];
       const t2 = a[1] * b[1];
@@ -74,7 +74,7 @@ def source(p: Program, errors: bool = False) -> str:
         lists += [[bounds.get(a, 0.0) if isinstance(a, Name) else 0.0 for a in numbers] for numbers in lists[1:]]
     needed = behind(itertools.chain(*lists))
     lines: list[str] = []
-    free = (label for i in itertools.count(1) if (label := f"t{i}") not in labels)
+    free = unused("t", labels)
     for a in tape.names:
         if a in needed:
             texts[a] = next(free)
@@ -87,8 +87,12 @@ def source(p: Program, errors: bool = False) -> str:
 
 
 def _bounds(tape: Tape) -> dict[Name, Any]:
-    """A bound on the rounding error of each number, as one more: what its slopes make of the errors of its inputs, and its own.
-    What is given counts as rounded, too, for 0.1 is no float."""
+    """How large the rounding error of each number can be, as one more: what its slopes make of the errors of its inputs, and its
+    own. What is given counts as rounded, too, for 0.1 is no float.
+
+    That is a bound to first order, where ``running`` has one that holds in any case, for as many operations again: the page
+    computes these while a number is dragged.
+    """
     bounds: dict[Name, Any] = {}
     for a in [*tape.names]:
         assert a.primitive is not None

@@ -5,9 +5,10 @@ The engine, which never looks inside a number, runs on Names as on any other; wh
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -218,6 +219,11 @@ def _key(value: Any) -> Any:
 
 def _uniform(value: Any) -> bool:
     return value.dtype.kind in "fbiu" and value.size > 0 and bool((value == value.flat[0]).all())
+
+
+def unused(stem: str, taken: Container[str], first: int = 1) -> Iterator[str]:
+    """The stem with a number, from the first on, but for those that are taken."""
+    return (label for i in itertools.count(first) if (label := f"{stem}{i}") not in taken)
 
 
 def behind(targets: Iterable[Any]) -> set[Name]:

@@ -7,10 +7,10 @@ they have written. ``python``, ``javascript``, ``loops`` and ``machine`` write i
 from __future__ import annotations
 
 import inspect
-import itertools
 import json
 import keyword
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import primitives as P
-from ..derivation import Derivation, made_by, with_parameters
+from ..derivation import Derivation, made_by
 from ..engine import Step, Tensor, adjoints, as_single, in_order
 from ..files import AnyPath, write_whole
 from ..kinds import Value, as_data, zeros
 from ..shapes import Shape, shape
 from . import python
-from .name import Name, Tape, behind, kind
+from .name import Name, Tape, behind, kind, unused
 
 if TYPE_CHECKING:
     from .compile import Compiled
@@ -37,6 +37,7 @@ TAKEN = {  # in the modules that are written
     *("np", "forward", "gradients", "check", "SHAPES", "buffers", "max", "abs", "float", "range", "Decimal", "Fraction"),
     *("tiled", "exp32", "row_sum", "row_max", "row_min", *keyword.kwlist),
 }
+LOOPS = re.compile(r"(forward|gradients)_\d+|.*_tiles")  # what loops are called, and their results
 
 
 # ---- Tracing
@@ -69,10 +70,10 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
         called = {a: name for step in made_by(order).values() for name, a in step.inputs.items() if isinstance(a, Tensor)}
         examples, labels = tuple(a.data for a in leaves), [a.label or called.get(a, "") for a in leaves]
     else:
-        f = _by_position(f) if isinstance(f, Derivation) else f
         if not callable(f):
             raise TypeError(f"trace takes a function of Tensors, a derivation or a Tensor with a history, and this is {f!r}")
-        title, labels = getattr(f, "__name__", "the function").strip("<>"), _parameters(f, len(examples))
+        title = f.name if isinstance(f, Derivation) else getattr(f, "__name__", "the function").strip("<>")
+        labels = _parameters(f, len(examples))
     numbers = [as_data(a.data if isinstance(a, Tensor) else a) for a in examples]
     tensors = [_tensor(tape.given(a, label)) for a, label in zip(numbers, identifiers(labels, "x"))]
     y = f if isinstance(f, Tensor) else f(*tensors)
@@ -106,15 +107,10 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
     return Program(title, inputs, upstream, tape.constant(y.data), tuple(gradients), tuple(tape.names), y, tuple(tensors), reuse)
 
 
-def _by_position(derivation: Derivation) -> Callable[..., Tensor]:
-    """A derivation as a function of its inputs, in order."""
-    function = with_parameters(derivation.inputs, lambda *values: derivation(**dict(zip(derivation.inputs, values))))
-    function.__name__ = derivation.name
-    return function
-
-
 def _parameters(f: Callable[..., Any], n: int) -> list[str]:
     """What f calls its first n arguments. Raises TypeError if it does not take so many."""
+    if isinstance(f, Derivation):
+        return [*f.inputs, *[""] * n][:n]  # it says itself if that is not what it takes
     try:
         signature = inspect.signature(f)
     except (TypeError, ValueError):
@@ -136,11 +132,8 @@ def identifiers(labels: Iterable[str], otherwise: str, taken: Iterable[str] = ()
     for label in labels:
         label = unicodedata.normalize("NFKC", label)  # as Python reads a name: ª is a
         plain = "_".join("".join(c if c.isalnum() or c == "_" else " " for c in label).split())
-        stem, name = (f"{plain}_", plain) if plain.isidentifier() else (otherwise, f"{otherwise}1")
-        for i in itertools.count(2 if stem == otherwise else 1):
-            if name not in used:
-                break
-            name = f"{stem}{i}"
+        free = plain.isidentifier() and plain not in used and not LOOPS.fullmatch(plain)
+        name = plain if free else next(unused(f"{plain}_" if plain.isidentifier() else otherwise, used))
         used.add(name)
         found.append(name)
     return found
@@ -192,7 +185,7 @@ def _pulled_back(tape: Tape, y: Tensor, seed: Any, steps: Mapping[Tensor, Step],
         node.primitive = replace(primitive, vjp=marked(primitive.vjp, (steps[node], True) if node in steps else None))
     try:
         with np.errstate(all="ignore"):  # examples need not have a gradient
-            return adjoints(y, seed, stop=stop)
+            return adjoints({y: seed}, stop=stop)
     finally:
         for node, primitive in primitives.items():  # the graph is kept, to differentiate the program again
             node.primitive = primitive
@@ -233,8 +226,7 @@ class Program:
         named = [name for name in (*self.given[len(inputs) :], *self.statements) if name.label or not name.primitive]
         for name, label in zip(named, identifiers([name.label or "" for name in named], "c", inputs)):
             name.label = label
-        taken = {*inputs, *[name.label for name in named]}
-        free = (label for i in itertools.count(1) if (label := f"t{i}") not in taken)
+        free = unused("t", {*inputs, *[name.label or "" for name in named]})
         for name in self.statements:
             name.label = name.label or next(free)
 
@@ -288,13 +280,6 @@ class Program:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": python.highlighted(str(self))}
 
-    @property
-    def javascript(self) -> str:
-        """The program in JavaScript, number by number: see ``javascript.source``."""
-        from .javascript import source
-
-        return source(self)
-
     def dot(self) -> str:
         """The program as a graph in DOT: a box for each statement, an arrow from each of its arguments."""
         lines = [f'"{a.label}" [style="filled", fillcolor="#eef3f9"]' for a in self.given]
@@ -303,34 +288,6 @@ class Program:
             lines.append(f'"{a.label}" [label="{text}"]')
             lines += [f'"{b.label}" -> "{a.label}"' for b in dict.fromkeys(a.uses())]
         return "\n    ".join(["digraph {", 'node [shape=box, fontname="Courier", fontsize="10"]', *lines]) + "\n}\n"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The program as plain data, for JSON: what is given, the statements in order, and what is returned."""
-
-        def entry(name: Name) -> dict[str, Any]:
-            sizes, of = kind(name.value)
-            return {"name": name.label, "shape": list(sizes), "dtype": of.__name__ if isinstance(of, type) else of.name}
-
-        return {
-            "name": self.name,
-            "inputs": [entry(a) for a in self.inputs],
-            "upstream": None if self.upstream is None else entry(self.upstream),
-            "constants": [entry(a) for a in self.constants],
-            "statements": [
-                {
-                    **entry(a),
-                    "operation": a.operation,
-                    "arguments": [python.literal(b) for b in a.inputs],
-                    "parameters": {key: python.literal(value) for key, value in a.params.items()},
-                    "equation": a.group[0].number if a.group else None,
-                    "backward": bool(a.group and a.group[1]),
-                    "text": python.statement(a),
-                }
-                for a in self.statements
-            ],
-            "result": python.literal(self.result),
-            "gradients": [python.literal(a) for a in self.gradient],
-        }
 
     # ---- running it
 
@@ -406,7 +363,7 @@ class Program:
             given = [a if isinstance(a, Tensor) else Tensor(a) for a in inputs]
             captured = {a: Tensor(a.data.value) for a in in_order([self.graph]) if not a.inputs and isinstance(a.data, Name)}
             again = replayed(self.graph, {**captured, **dict(zip(self.leaves, given))})[self.graph]
-            found = adjoints(again, g, differentiable=recorded, stop=set(given))
+            found = adjoints({again: g}, differentiable=recorded, stop=set(given))
             return tuple([found.get(a) for a in given])
 
         return P.Primitive(self.name, self.name, lambda *values: self(*values), vjp)

@@ -25,7 +25,7 @@ import numpy as np
 from .. import functions as F
 from .. import primitives as P
 from ..dispatch import FUNCTIONS, UFUNCS
-from ..engine import Tensor, in_order
+from ..engine import Tensor, adjoints, in_order
 from ..kinds import Array, Value, by_kind, is_tensor, zero
 from ..shapes import Axis, Shape, count, total
 
@@ -113,8 +113,9 @@ class Running(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("a Running number does not turn into an array by itself, for its error would be lost: take its .value")
 
     def astype(self, dtype: Any) -> Running:
-        """Rounded once more."""
-        return self._rounded(self.value, self.error)
+        """Rounded once more, to the narrower of the two."""
+        wider = self.narrow is object or np.dtype(dtype).kind != "f" or np.finfo(dtype).eps <= np.finfo(self.narrow).eps
+        return (self if wider else running(dtype, self.wide))._rounded(self.value, self.error)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Running:
         """The sum over ``axis``, in any order; a single row in NumPy's: pairs of pairs of eight sums each of up to 128 numbers, and
@@ -254,9 +255,7 @@ def twins(roots: list[Tensor]) -> dict[Tensor, Tensor]:
                 inputs = tuple(twins[a] if isinstance(a, Tensor) else a for a in node.inputs)
                 twins[node] = Tensor.record(node.primitive, inputs, node.params)
     ends = {twins[root]: number(root.grad) for root in roots if root.grad is not None}
-    if ends:
-        end = Tensor(0.0)
-        end.primitive, end.inputs = P.Primitive("end", "", lambda *_: 0.0, lambda *_: tuple(ends.values())), tuple(ends)
-        with suppress(TypeError, AttributeError):
-            end.backward()
+    with suppress(TypeError, AttributeError):
+        for node, g in adjoints(ends).items():
+            node.grad = g
     return twins
