@@ -33,7 +33,7 @@ _Result = TypeVar("_Result")
 Formula: TypeAlias = Callable[..., Value]
 
 # What a variable is called on the terminal and in LaTeX.
-Symbol: TypeAlias = tuple[str, str]
+Notation: TypeAlias = tuple[str, str]
 
 
 # ---- The entries of the table
@@ -210,8 +210,8 @@ class Derivation:
         shapes: Mapping[str, tuple[str, ...] | str] | None = None,
         domains: Mapping[str, str] | None = None,
         no_gradient: Iterable[str] = (),
-        symbols: Mapping[str, Symbol] | None = None,
-        texts: Mapping[str | int, Symbol] | None = None,
+        symbols: Mapping[str, Notation] | None = None,
+        texts: Mapping[str | int, Notation] | None = None,
         condensed: Iterable[Gradient] = (),
         forms: Mapping[str, Mapping[int, Formula]] | None = None,
         mistakes: Iterable[Mistake] = (),
@@ -258,7 +258,7 @@ class Derivation:
         self.edges = self._all_edges(edges)
         self._check_names("texts", texts or (), "variables and edges", (*self.variables, *[edge.number for edge in self.edges]))
         self.equations = tuple(self._with_text(e, "equation") for e in self.equations)
-        given: dict[str | int, Symbol] = dict(texts or {})
+        given: dict[str | int, Notation] = dict(texts or {})
         written = [replace(e, text=given[e.number][0], latex=given[e.number][1]) if e.number in given else e for e in self.edges]
         self.edges = tuple(self._with_text(e, "edge") for e in written)
         self.gradients = tuple(self._gradient(variable, given) for variable in self._order())
@@ -281,7 +281,7 @@ class Derivation:
         """All variables: the inputs, and what is computed."""
         return (*self.inputs, *self.outputs)
 
-    def symbol(self, variable: str) -> Symbol:
+    def symbol(self, variable: str) -> Notation:
         """What a variable is called on the terminal and in LaTeX."""
         if variable in self._symbols:
             return self._symbols[variable]
@@ -338,7 +338,7 @@ class Derivation:
         """The names of the sizes that its inputs have: "m", "k"."""
         return list(dict.fromkeys(n for dims in self.dimensions().values() for n in dims if not n.isdigit()))
 
-    def called(self, name: str) -> Symbol:
+    def called(self, name: str) -> Notation:
         """What a variable, a constant, or a gradient ("d" + its name) is called on the terminal and in LaTeX."""
         if name in self.variables or not (name.startswith("d") and name[1:] in self.variables):
             return self.symbol(name)
@@ -366,7 +366,7 @@ class Derivation:
             text, latex = self._unwritten(entry)
         return replace(entry, text=entry.text or text, latex=entry.latex or latex)
 
-    def _unwritten(self, entry: Equation | Edge | Gradient) -> Symbol:
+    def _unwritten(self, entry: Equation | Edge | Gradient) -> Notation:
         """What stands for a step that has no form on paper: its function's name, applied to its inputs, or a derivative of that."""
         if isinstance(entry, Gradient):
             return "", ""
@@ -460,7 +460,7 @@ class Derivation:
         order = {output: i for i, output in enumerate(self.outputs)}
         return sorted((edge for edge in self.edges if edge.input == variable), key=lambda edge: -order[edge.output])
 
-    def _gradient(self, variable: str, texts: Mapping[str | int, Symbol]) -> Gradient:
+    def _gradient(self, variable: str, texts: Mapping[str | int, Notation]) -> Gradient:
         edges, symbol = self.leaving(variable), self.symbol(variable)[0]
         named = [name for edge in edges for name in self._needs(edge)]
         names = list(dict.fromkeys([*named, variable]))
