@@ -157,13 +157,12 @@ def _for_numbers(d: Derivation, sizes: Sequence[Mapping[str, int]], scope: str) 
     """The rows for sizes that are numbers; where numbers are compared, near several points."""
     from .numbers.batch import POINTS, Batch
 
-    compared = Batch.compared
-    found = [list(Prover(d, each, point).rows(scope)) for point, each in enumerate(sizes)]
-    if Batch.compared > compared:
-        scope += f", near {POINTS} points"
-        found += [list(Prover(d, sizes[point % len(sizes)], point).rows(scope)) for point in range(len(sizes), POINTS)]
-    differences = [[row.difference for row in rows if row.difference is not None] for rows in zip(*found)]
-    return tuple(row._replace(scope=scope, difference=rest[0] if rest else None) for row, rest in zip(found[0], differences))
+    compared, rows = Batch.compared, ()
+    for point in range(POINTS):
+        if point < len(sizes) or Batch.compared > compared:
+            rows = tuple(Prover(d, sizes[point % len(sizes)], point).rows(scope, rows))
+    scope += f", near {POINTS} points" * (Batch.compared > compared)
+    return tuple(row._replace(scope=scope) for row in rows)
 
 
 def _refuted(proof: Proof) -> Proof:
@@ -307,9 +306,12 @@ class Prover:
         nodes[self.d.result].backward(self.upstream)
         return nodes
 
-    def rows(self, scope: str) -> Iterator[ProofRow]:
-        """All rows: of the equations, the edges, the gradients and the condensed forms."""
-        for number, entry, difference in self.differences():
+    def rows(self, scope: str, before: Sequence[ProofRow] = ()) -> Iterator[ProofRow]:
+        """All rows: of the equations, the edges, the gradients and the condensed forms; those that differ ``before``, as they are."""
+        for i, (number, entry, difference) in enumerate(self.differences()):
+            if before and before[i].difference is not None:
+                yield before[i]
+                continue
             rest = difference()
             yield ProofRow(number, entry.name, entry.text, scope, None if rest is None else self.text(rest))
 
