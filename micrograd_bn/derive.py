@@ -47,7 +47,7 @@ def derive(source: Derivation | Tensor) -> Paper:
     gradients = tuple(_derived(d, gradient, chains.get(gradient.variable, [])) for gradient in d.gradients)
     letters = d.writer.letters if d.writer is not None else {}
     ranges = tuple((f"{letter} = 1 … {n}", rf"{letter} = 1, \dots, {n}") for n, letter in letters.items())
-    return Paper(d.name[:1].upper() + d.name[1:], proof.rows[0].scope, numbered, gradients, ranges)
+    return Paper(d.title, proof.rows[0].scope, numbered, gradients, ranges)
 
 
 def _numbered(entry: Equation | Edge) -> Numbered:

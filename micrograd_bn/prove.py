@@ -157,7 +157,8 @@ def _for_numbers(d: Derivation, sizes: Sequence[Mapping[str, int]], scope: str) 
     """The rows for sizes that are numbers; where numbers are compared, near several points."""
     from .numbers.batch import POINTS, Batch
 
-    compared, rows = Batch.compared, ()
+    compared = Batch.compared
+    rows: tuple[ProofRow, ...] = ()
     for point in range(POINTS):
         if point < len(sizes) or Batch.compared > compared:
             rows = tuple(Prover(d, sizes[point % len(sizes)], point).rows(scope, rows))
@@ -307,7 +308,7 @@ class Prover:
         return nodes
 
     def rows(self, scope: str, before: Sequence[ProofRow] = ()) -> Iterator[ProofRow]:
-        """All rows: of the equations, the edges, the gradients and the condensed forms; those that differ ``before``, as they are."""
+        """All rows: of the equations, the edges, the gradients and the condensed forms; what differs ``before`` stays."""
         for i, (number, entry, difference) in enumerate(self.differences()):
             if before and before[i].difference is not None:
                 yield before[i]
