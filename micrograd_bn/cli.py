@@ -392,9 +392,10 @@ def _read(options: argparse.Namespace, rows: int | None = None) -> _Given:
     if rows and not wanted and rows < len(batch.data):
         _note(batch, f"the first {rows} of {len(batch.data)} rows; --rows takes another number of them")
     rows = wanted or rows
-    if upstream is not None:
-        upstream = upstream.astype(dtype)[: rows or None] if upstream.ndim else upstream.astype(dtype)
-    batch = batch._replace(data=batch.data[:rows].astype(dtype))
+    with np.errstate(over="ignore"):  # verify says what is not finite
+        if upstream is not None:
+            upstream = upstream.astype(dtype)[: rows or None] if upstream.ndim else upstream.astype(dtype)
+        batch = batch._replace(data=batch.data[:rows].astype(dtype))
     constant = _constant(batch) if d is BATCH_NORM else ""  # others may have no variance
     if constant and eps == 0:
         raise Unusable(f"{batch.name}: {constant} and --eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an --eps > 0")

@@ -35,7 +35,7 @@ _Result = TypeVar("_Result")
 Formula: TypeAlias = Callable[..., Value]
 
 # What a variable is called on the terminal and in LaTeX.
-Symbol: TypeAlias = tuple[str, str]
+Notation: TypeAlias = tuple[str, str]
 
 # The letters that LaTeX has a command for.
 GREEK = dict(
@@ -234,8 +234,8 @@ class Derivation:
         shapes: Mapping[str, tuple[str, ...] | str] | None = None,
         domains: Mapping[str, str] | None = None,
         no_gradient: Iterable[str] = (),
-        symbols: Mapping[str, Symbol] | None = None,
-        texts: Mapping[str | int, Symbol] | None = None,
+        symbols: Mapping[str, Notation] | None = None,
+        texts: Mapping[str | int, Notation] | None = None,
         condensed: Iterable[Gradient] = (),
         forms: Mapping[str, Mapping[int, Formula]] | None = None,
         mistakes: Iterable[Mistake] = (),
@@ -287,7 +287,7 @@ class Derivation:
         """Its name as a title: "RMS norm", "Layer norm"."""
         return self.name[:1].upper() + self.name[1:]
 
-    def symbol(self, variable: str) -> Symbol:
+    def symbol(self, variable: str) -> Notation:
         """What a variable is called on the terminal and in LaTeX."""
         if variable in self._symbols:
             return self._symbols[variable]
@@ -353,7 +353,7 @@ class Derivation:
         """The names of the sizes that its inputs have: "m", "k"."""
         return list(dict.fromkeys(n for dims in self.dimensions().values() for n in dims if not n.isdigit()))
 
-    def called(self, name: str) -> Symbol:
+    def called(self, name: str) -> Notation:
         """What a variable, a constant, or a gradient ("d" + its name) is called on the terminal and in LaTeX."""
         if name in self.variables or not (name.startswith("d") and name[1:] in self.variables):
             return self.symbol(name)
@@ -372,7 +372,7 @@ class Derivation:
         except Exception:  # whatever an author's function says to a formula
             return None
 
-    def _with_text(self, entry: _Entry, kind: str, given: Symbol | None = None) -> _Entry:
+    def _with_text(self, entry: _Entry, kind: str, given: Notation | None = None) -> _Entry:
         text, latex = given or (entry.text, entry.latex)
         if not (text and latex):
             try:

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
 
-from .derivation import Derivation, Edge, Equation, Gradient
+from .derivation import Derivation, Edge, Equation, Gradient, Notation
 from .engine import Tensor
 from .graph import derivation_of
 from .numbers import written as W
 from .numbers.written import Expression, Reduction, Symbol, expression, replaced
-from .paper import Derived, Numbered, Paper, Step
+from .paper import Derived, Line, Numbered, Paper
 from .prove import Prover, prove
 from .shapes import shape
-from .writer import Text
+from .verify import gradient_of
 
 
 def derive(source: Derivation | Tensor) -> Paper:
@@ -47,31 +47,31 @@ def derive(source: Derivation | Tensor) -> Paper:
     gradients = tuple(_derived(d, gradient, chains.get(gradient.variable, [])) for gradient in d.gradients)
     letters = d.writer.letters if d.writer is not None else {}
     ranges = tuple((f"{letter} = 1 … {n}", rf"{letter} = 1, \dots, {n}") for n, letter in letters.items())
-    return Paper(d.name[0].upper() + d.name[1:], proof.rows[0].scope, numbered, gradients, ranges)
+    return Paper(d.title, proof.rows[0].scope, numbered, gradients, ranges)
 
 
 def _numbered(entry: Equation | Edge) -> Numbered:
     return Numbered(entry.number, entry.output, getattr(entry, "input", ""), entry.text, entry.latex, entry.name)
 
 
-def _derived(d: Derivation, gradient: Gradient, steps: list[Step]) -> Derived:
+def _derived(d: Derivation, gradient: Gradient, steps: list[Line]) -> Derived:
     """With the condensed forms of the table, where they have not been reached."""
     reached = {step.text for step in steps}
     for entry in d.condensed:
         if entry.variable == gradient.variable and entry.text and entry.text not in reached:
-            steps = [*steps, Step(entry.text, entry.latex.partition(" = ")[2], _words("condensed"))]
+            steps = [*steps, Line(entry.text, entry.latex.partition(" = ")[2], _words("condensed"))]
     numbers, text, latex, name = gradient.numbers, gradient.text, gradient.latex, gradient.name
     return Derived(gradient.variable, numbers, text, latex, name, tuple(steps))
 
 
-def _words(words: str) -> Text:
+def _words(words: str) -> Notation:
     return words, rf"\text{{{words}}}"
 
 
 # ---- What follows from a sum over edges
 
-_Line: TypeAlias = tuple[Expression, Text]  # a form, and why
-_Rule: TypeAlias = Callable[[Expression], Iterator[_Line]]
+_Form: TypeAlias = tuple[Expression, Notation]  # a form, and why
+_Rule: TypeAlias = Callable[[Expression], Iterator[_Form]]
 
 
 class _Simplifier:
@@ -80,8 +80,8 @@ class _Simplifier:
     def __init__(self, d: Derivation):
         assert d.writer is not None
         self.d, self.w = d, d.writer
-        self.prover = Prover(d, None)
-        self.engine = {g.variable: self.prover.nodes[g.variable].grad for g in d.gradients}
+        self.prover = Prover(d)
+        self.engine = {g.variable: gradient_of(self.prover.nodes[g.variable]) for g in d.gradients}
         kind = self.prover.kind.Batch
         known = self.prover.known | {f"d{a}": g for a, g in self.engine.items()} | {d.upstream: self.prover.upstream}
         self.values = {name: kind(value.e) for name, value in known.items() if isinstance(value, kind)}
@@ -89,7 +89,7 @@ class _Simplifier:
         self.short: dict[str, Expression] = {}  # the last form of each gradient
         self.sums: dict[Any, Expression] = {}  # a sum that is a gradient → its name
 
-    def chains(self) -> dict[str, list[Step]]:
+    def chains(self) -> dict[str, list[Line]]:
         """For each variable the lines that follow from the sum over its edges."""
         found = {}
         for gradient in self.d.gradients:
@@ -100,8 +100,8 @@ class _Simplifier:
                 self.sums[term.terms[0].factors[0][0]] = expression(self._upstream(v))
         return found
 
-    def _chain(self, v: str, term: Expression) -> tuple[list[Step], Expression]:
-        lines: list[_Line] = []
+    def _chain(self, v: str, term: Expression) -> tuple[list[Line], Expression]:
+        lines: list[_Form] = []
         if self._factored(v):
             lines.append((term, _words("what is the same for all stands before the sum")))
         e = self._go(lines, term, [self._valued])
@@ -115,7 +115,7 @@ class _Simplifier:
         for form, why in lines:
             if not self._is_gradient(v, form):
                 break  # what is not checked is not printed, nor what follows from it
-            steps.append(Step(*self._right(v, form), why))
+            steps.append(Line(*self._right(v, form), why))
             last = form
         return steps, last
 
@@ -127,7 +127,7 @@ class _Simplifier:
         found = [local for edge in self.d.leaving(v) if (local := self.w.local(edge)).axes and local.factor is not None]
         return any(not W.is_factor(local.term, (Reduction,)) and local.factor.as_term().factors for local in found if local.factor)
 
-    def _go(self, lines: list[_Line], e: Expression, rules: Iterable[_Rule]) -> Expression:
+    def _go(self, lines: list[_Form], e: Expression, rules: Iterable[_Rule]) -> Expression:
         """Apply rules one after the other, a line for each that changes something."""
         for rule in rules:
             for form, why in rule(e):
@@ -136,11 +136,11 @@ class _Simplifier:
                 e = form
         return e
 
-    def _better(self, lines: list[_Line], e: Expression, routes: Iterable[Iterable[_Rule]]) -> Expression:
+    def _better(self, lines: list[_Form], e: Expression, routes: Iterable[Iterable[_Rule]]) -> Expression:
         """The end of the best route, if it is shorter, or one product of more than a number where there was a sum."""
-        found: list[tuple[bool, int, int, list[_Line], Expression]] = []
+        found: list[tuple[bool, int, int, list[_Form], Expression]] = []
         for rules in routes:
-            trial: list[_Line] = []
+            trial: list[_Form] = []
             end = self._go(trial, e, rules)
             common = [base for base, n in end.as_term().factors if not (isinstance(base, Expression) and n == 1)]
             product = len(end.terms) == 1 < len(e.terms) and not all(isinstance(b, Symbol) and b.is_size for b in common)
@@ -153,10 +153,14 @@ class _Simplifier:
         return best
 
     def _is_gradient(self, v: str, e: Expression) -> bool:
-        got = W.computed(e, self.values, self._total)
-        return self.prover.difference(shape(self.prover.known[v]), [got.e], self.engine[v]) is None
+        return self.prover.difference(shape(self.prover.known[v]), [self._computed(e)], self.engine[v]) is None
 
-    def _right(self, v: str, e: Expression) -> Text:
+    def _computed(self, e: Expression) -> Any:
+        """A form in the algebra of the proof."""
+        (found,) = self.prover.flat(W.computed(e, self.values, self._total))
+        return found
+
+    def _right(self, v: str, e: Expression) -> Notation:
         text, latex = self.w.line(f"d{v}", e)
         return text, latex.partition(" = ")[2]
 
@@ -166,16 +170,16 @@ class _Simplifier:
 
     # ---- the rules: each gives a form and its reason
 
-    def _valued(self, e: Expression) -> Iterator[_Line]:
+    def _valued(self, e: Expression) -> Iterator[_Form]:
         """Sums whose value is known: Σ (x − μ) = 0, Σ t = 1."""
         for base in dict.fromkeys(W.factors_of(e)):
             if isinstance(base, Reduction) and base in set(W.factors_of(e)):
-                value = self.prover.kind.reduced(W.computed(expression(base), self.values, self._total).e)
+                value = self.prover.kind.normal_form(self._computed(expression(base)))
                 if value.is_Integer:
                     e, new = replaced(e, {base: expression(int(value))}), expression(int(value))
                     yield e, self._equality(expression(base), new)
 
-    def _renamed(self, e: Expression) -> Iterator[_Line]:
+    def _renamed(self, e: Expression) -> Iterator[_Form]:
         """What an equation divides or multiplies, by the name of the result: x − μ = x̂ √(σ² + ε)."""
         for equation in self.d.equations:
             o = equation.output
@@ -193,7 +197,7 @@ class _Simplifier:
                 e = form
                 yield e, (f"by ({number}), {text}", rf"\text{{by ({number}), }} {latex}")
 
-    def _inserted(self, variables: Iterable[str], e: Expression) -> Iterator[_Line]:
+    def _inserted(self, variables: Iterable[str], e: Expression) -> Iterator[_Form]:
         """Gradients that are known, by their last forms."""
         used = {base.name for base in W.factors_of(e) if isinstance(base, Symbol)}
         names = [a for a in variables if f"d{a}" in used]
@@ -202,18 +206,18 @@ class _Simplifier:
             text = ", ".join(self.d.called(f"d{a}")[0] for a in names)
             yield replaced(e, new), (f"with {text}", rf"\text{{with }} {', '.join(self.w.variable(f'd{a}') for a in names)}")
 
-    def _named(self, e: Expression) -> Iterator[_Line]:
+    def _named(self, e: Expression) -> Iterator[_Form]:
         """Sums that are gradients by their names."""
         for base, name in self.sums.items():
             if base in set(W.factors_of(e)):
                 e = replaced(e, {base: name})
                 yield e, self._equality(expression(base), name)
 
-    def _equality(self, left: Expression, right: Expression) -> Text:
+    def _equality(self, left: Expression, right: Expression) -> Notation:
         free = {n: letter for n, letter in self.w.letters.items() if n in W.axes_of(left)}
         (text, latex), (text_2, latex_2) = (self.w.printed(e, free) for e in (left, right))
         return f"{text} = {text_2}", f"{latex} = {latex_2}"
 
 
-def _gathered(e: Expression) -> Iterator[_Line]:
+def _gathered(e: Expression) -> Iterator[_Form]:
     yield W.gathered(e), _words("the terms collect")

@@ -8,6 +8,7 @@ from typing import Any
 from .derivation import Derivation, equation, made_by, with_parameters
 from .engine import Step, Tensor, data_of, in_order
 from .kinds import Value
+from .primitives import stop_gradient
 from .shapes import Shape, shape
 from .validation import RESERVED
 
@@ -27,7 +28,8 @@ def derivation_of(y: Tensor) -> Derivation:
     step = y.equation
     if step is not None and isinstance(step.derivation, Derivation) and step.output == step.derivation.result:
         return step.derivation.with_constants(_constants(step, step.derivation))
-    return _Graph(y).derivation()
+    found = _Graph(y).derivation()
+    return found if found.writer is not None else _Graph(y, by_size=True).derivation()  # as of x + xᵀ, which needs m = k
 
 
 def _constants(step: Step, d: Derivation) -> dict[str, Any]:
@@ -42,35 +44,52 @@ def _constants(step: Step, d: Derivation) -> dict[str, Any]:
 
 
 class _Graph:
-    """The nodes of a graph by name, and the steps that lead from one to the next."""
+    """The nodes of a graph by name, and the steps that lead from one to the next.
 
-    def __init__(self, y: Tensor):
-        self.y = y
+    Equal sizes have one name, but for those of one shape: a square array is (m, k). With ``by_size``, they all have.
+    """
+
+    def __init__(self, y: Tensor, by_size: bool = False):
+        self.y, self.by_size = y, by_size
         self.order = in_order([y])
         self.steps = made_by(reversed(self.order))
-        self.sizes: dict[int, str] = {}
+        self.sizes: dict[tuple[int, int], str] = {}
         self.names: dict[int, str] = {}  # by id: of Tensors, and of arrays that are constants
         self.values: dict[str, Value] = {}
 
     def derivation(self) -> Derivation:
         """A derivation whose equations run the same primitives."""
-        shown = [node for node in self.order if node.inputs and self._is_shown(node)]
+        shown = self._shown()
         for value in [a for node in shown for a in self._inputs(node)] + shown:
             self._name(value)
         numbers = [node.equation.number if node.equation else 0 for node in shown]
         if len(set(numbers)) < len(numbers) or 0 in numbers:
             numbers = list(range(1, len(shown) + 1))
         functions = [self._function(node, number) for node, number in zip(shown, numbers)]
-        inputs = [name for name, value in self.values.items() if not (isinstance(value, Tensor) and value.inputs)]
+        inputs = [name for name, value in self.values.items() if self._is_given(value)]
         return Derivation(
             self.names[id(self.y)] if self.y.label else "the graph",
             functions,
             shapes={name: self._dims(shape(self.values[name])) for name in inputs},
-            no_gradient=[name for name in inputs if not isinstance(self.values[name], Tensor)],
+            no_gradient=[name for name in inputs if not isinstance(self.values[name], Tensor) or self.values[name].inputs],
         )
 
-    def _is_shown(self, node: Tensor) -> bool:
-        return node.equation is not None or node not in self.steps
+    def _shown(self) -> list[Tensor]:
+        """The results of the steps, in the order of computation."""
+        wanted: set[Tensor] = set()
+        stack = [self.y]
+        while stack:
+            node = stack.pop()
+            if node not in wanted:
+                wanted.add(node)
+                stack += [a for a in self._inputs(node) if not self._is_given(a)]
+        return [node for node in self.order if node in wanted]
+
+    def _is_given(self, value: Value) -> bool:
+        """Whether no step leads to it that has a derivative."""
+        if not isinstance(value, Tensor) or not value.inputs:
+            return True
+        return value.primitive is stop_gradient and value not in self.steps and value is not self.y
 
     def _inputs(self, node: Tensor) -> list[Value]:
         """What a step's variables are: Tensors, and arrays of constants."""
@@ -89,12 +108,13 @@ class _Graph:
         self.names[id(value)], self.values[name] = name, value
 
     def _dims(self, to: Shape) -> tuple[str, ...]:
-        """A shape by the names of its sizes: equal ones have the same."""
-        for n in to:
-            if n != 1 and n not in self.sizes:
+        """A shape by the names of its sizes."""
+        keys = [(n, 0 if self.by_size else j) for n, j in _counted(to)]
+        for n, j in keys:
+            if n != 1 and (n, j) not in self.sizes:
                 free = [c for c in SIZES if c not in {*self.sizes.values(), *self.values}]
-                self.sizes[n] = free[0] if free else f"n{len(self.sizes)}"
-        return tuple("1" if n == 1 else self.sizes[n] for n in to)
+                self.sizes[n, j] = free[0] if free else f"n{len(self.sizes)}"
+        return tuple("1" if key[0] == 1 else self.sizes[key] for key in keys)
 
     # ---- a step as an equation
 
@@ -105,7 +125,8 @@ class _Graph:
 
         def function(*arguments: Value) -> Value:
             found = {id(a): value for a, value in zip(variables, arguments)}
-            sizes = {n: k for a, value in zip(variables, arguments) for n, k in zip(shape(a), shape(value)) if n != 1}
+            pairs = zip(variables, arguments)
+            sizes = {key: n for a, value in pairs for key, n in zip(_counted(shape(a)), shape(value)) if key[0] != 1}
             for each in inner:
                 assert each.primitive is not None
                 params = {name: _resized(value, sizes) if name == "to" else value for name, value in each.params.items()}
@@ -137,6 +158,11 @@ class _Graph:
         yield from [each for each in self.order if id(each) in wanted and each.inputs]
 
 
-def _resized(to: Shape, sizes: dict[int, Any]) -> tuple[Any, ...]:
+def _counted(to: Shape) -> list[tuple[int, int]]:
+    """The sizes of a shape, each with how many equal ones stand before it."""
+    return [(n, to[:i].count(n)) for i, n in enumerate(to)]
+
+
+def _resized(to: Shape, sizes: dict[tuple[int, int], Any]) -> tuple[Any, ...]:
     """A shape that a primitive is given, by the sizes of what the function is called on."""
-    return tuple([sizes.get(n, n) for n in to])
+    return tuple([sizes.get((n, j), sizes.get((n, 0), n)) for n, j in _counted(to)])

@@ -28,9 +28,11 @@ def as_table(title: str, caption: str | Text, *columns: Column | str, expand: bo
     """A report's table, still without its rows."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
+    head, foot = Text(title, "table.title"), caption if isinstance(caption, Text) else Text(caption, "table.caption")
     how: dict[str, Any] = {"title_justify": "left", "caption_justify": "left", "expand": expand}
-    return Table(*columns, box=box.SIMPLE_HEAD, title=title, caption=caption, **how)
+    return Table(*columns, box=box.SIMPLE_HEAD, title=head, caption=foot, **how)
 
 
 def as_text(report: Tabular) -> str:

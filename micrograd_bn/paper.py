@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from .derivation import Notation
 from .files import AnyPath, write_by_ending
-from .writer import Text
 
 
 class Numbered(NamedTuple):
@@ -23,12 +23,12 @@ class Numbered(NamedTuple):
     name: str  # the left-hand side as on the terminal
 
 
-class Step(NamedTuple):
+class Line(NamedTuple):
     """A line that follows from the one before, and why, each as text and in LaTeX; of the line it is the right-hand side."""
 
     text: str
     latex: str
-    why: Text
+    why: Notation
 
 
 class Derived(NamedTuple):
@@ -39,7 +39,7 @@ class Derived(NamedTuple):
     text: str
     latex: str
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[Line, ...]
 
 
 class Paper(NamedTuple):
@@ -57,7 +57,7 @@ class Paper(NamedTuple):
     scope: str  # "every m"
     equations: tuple[Numbered, ...]  # the forward equations, and the local derivatives
     gradients: tuple[Derived, ...]
-    ranges: tuple[Text, ...] = ()  # the indices
+    ranges: tuple[Notation, ...] = ()  # the indices
 
     @property
     def text(self) -> str:

@@ -1,12 +1,13 @@
 """The report as identities: the engine, the table's formula and the derivative by definition, on symbols. Needs SymPy.
 
 A batch is a generic element and an axis as long as a symbol (``numbers.batch``), so a row holds for every m. Where a derivation
-has a step for which that is not enough, as a product of two matrices that share a size, it is proved for sizes 2 and 3.
+has a step for which that is not enough, as a product of two matrices that share a size, it is proved for sizes 2 and 3. Where
+numbers are compared, as in a rectifier, it is proved for all numbers that compare as those at one of several points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from random import Random
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Symbol, as_derivation, evaluate
+from .derivation import Derivation, Edge, Notation, as_derivation, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
@@ -22,6 +23,7 @@ from .notebook import as_html, as_table, as_text
 from .numbers.printed import Plain
 from .numbers.written import gathered
 from .shapes import Shape, axes, shape
+from .verify import gradient_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +35,7 @@ class ProofRow(NamedTuple):
     number: str
     name: str
     formula: str
-    scope: str  # what it is proved for: "every m", or sizes that are numbers
+    scope: str  # what it is proved for: "every m", or sizes that are numbers; "near 4 points" where numbers are compared
     difference: str | None
 
 
@@ -60,12 +62,15 @@ class Proof(NamedTuple):
         if row.difference is None:
             return ""
         place = self.rows.index(row)
-        for m in range(1, (self.m or 3) + 1):
-            prover = Prover(self.derivation, m)
+        d = self.derivation
+        at = [(f"m = {m}", _sizes(d, m)) for m in range(1, (self.m or 3) + 1)]
+        at += [(", ".join(f"{n} = {size}" for n, size in sizes.items()), sizes) for sizes in _two_and_three(d)]
+        for where, sizes in at:
+            prover = Prover(d, sizes)
             _, _, difference = next(islice(prover.differences(), place, None))
             rest = difference()
             if rest is not None and (found := prover.numbers(rest)):
-                return f"at m = {m}{found}"
+                return f"at {where}{found}"
         return ""
 
     def __rich__(self) -> Table:
@@ -74,8 +79,8 @@ class Proof(NamedTuple):
 
         table = as_table(
             f"{self.derivation.name} on symbols: engine = formula = definition",
-            f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities: "
-            "true of all numbers, not of some."
+            f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities: true of all numbers"
+            + (" that compare as at one of these points." if "near" in self.rows[0].scope else ", not of some.")
             + f"\n{self.rows[0].scope}: proved for a generic element, so for any sizes." * (self.m is None and not self.reason)
             + (f"\nNot for every m: {self.reason}" if self.reason else ""),
             Column("equation", justify="right", no_wrap=True),
@@ -89,7 +94,7 @@ class Proof(NamedTuple):
             verdict = Text("identity", "green")
             if row.difference is not None:
                 verdict = Text(f"{row.difference}\n{self.seen(row)}".strip(), "bold red")
-            table.add_row(row.number, row.name, row.formula, row.scope, verdict, end_section=i in ends)
+            table.add_row(row.number, Text(row.name), Text(row.formula), row.scope, verdict, end_section=i in ends)
         return table
 
     def __str__(self) -> str:
@@ -102,7 +107,8 @@ class Proof(NamedTuple):
 def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof:
     """Prove the report's rows as identities for every m; or for one ``m``, on arrays of symbols: the check of the check.
 
-    An ``m`` is the size of what the derivation's axis adds up, or of all axes; 4 takes a second or two, 8 more than a minute.
+    An ``m`` is the size of what the derivation's axis adds up, and the other axes have one element; without an axis, it is the size
+    of all. 4 takes a second or two, 8 more than a minute.
     Raises ModuleNotFoundError where SymPy is not installed, ValueError for an m below 1, TypeError for a step that has no rule on
     symbols, such as ``np.sort``.
 
@@ -121,43 +127,79 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
             raise TypeError(f"m is the size of a batch, and this is {m!r}; another derivation is prove(derivation=…)")
         if m < 1:
             raise ValueError(f"a batch has at least one element, and m is {m}")
-        return Proof(tuple(Prover(derivation, m).rows()), m, derivation)
+        return Proof(_for_numbers(derivation, [_sizes(derivation, m)], f"m = {m}"), m, derivation)
     try:
-        return Proof(tuple(Prover(derivation, None).rows()), None, derivation)
+        prover = Prover(derivation)
+        rows = tuple(prover.rows(prover.every()))
     except TypeError as error:  # a step without a rule for a generic element
+        sizes, reason = _two_and_three(derivation), str(error).partition("\n")[0]
         try:
-            pairs = list(zip(*[Prover(derivation, size).rows() for size in (2, 3)]))
-        except (TypeError, ValueError):
+            _ = Prover(derivation, sizes[0]).nodes
+        except (TypeError, ValueError):  # nor for numbers
             raise error from None
-        rows = [two._replace(scope="m = 2, 3", difference=two.difference or three.difference) for two, three in pairs]
-        return Proof(tuple(rows), None, derivation, str(error).partition("\n")[0])
+        return Proof(_for_numbers(derivation, sizes, "m = 2, 3"), None, derivation, reason)
+    return _refuted(Proof(rows, None, derivation))
+
+
+def _sizes(d: Derivation, m: int) -> dict[str, int]:
+    """m along what the derivation's axis adds up, and 1 along the other axes; m along all, if it has none."""
+    first = d.shapes[d.inputs[0]]
+    fixed = {*first} - {first[axes(len(first), d.constants["axis"])[0]]} if "axis" in d.constants else set()
+    return {n: 1 if n in fixed else m for n in d.size_names}
+
+
+def _two_and_three(d: Derivation) -> list[dict[str, int]]:
+    """Small sizes that differ, so that none stands where another is due."""
+    return [{n: 2 + (first + i) % 2 for i, n in enumerate(d.size_names)} for first in (0, 1)]
+
+
+def _for_numbers(d: Derivation, sizes: Sequence[Mapping[str, int]], scope: str) -> tuple[ProofRow, ...]:
+    """The rows for sizes that are numbers; where numbers are compared, near several points."""
+    from .numbers.batch import POINTS, Batch
+
+    compared = Batch.compared
+    rows: tuple[ProofRow, ...] = ()
+    for point in range(POINTS):
+        if point < len(sizes) or Batch.compared > compared:
+            rows = tuple(Prover(d, sizes[point % len(sizes)], point).rows(scope, rows))
+    scope += f", near {POINTS} points" * (Batch.compared > compared)
+    return tuple(row._replace(scope=scope) for row in rows)
+
+
+def _refuted(proof: Proof) -> Proof:
+    """The proof without the differences that are none for numbers: as of generic elements, two sides may only not have been brought
+    to one form, as of a root in a mean."""
+    wrong = [i for i, row in enumerate(proof.rows) if row.difference is not None]
+    provers = [Prover(proof.derivation, sizes, simplify=False) for sizes in _two_and_three(proof.derivation) if wrong]
+    tables = [list(prover.differences()) for prover in provers]
+    right = {i for i in wrong if all(table[i][2]() is None for table in tables)}
+    if not right:
+        return proof
+    names = ", ".join(proof.rows[i].name for i in sorted(right))
+    rows = [row._replace(scope="m = 2, 3", difference=None if i in right else row.difference) for i, row in enumerate(proof.rows)]
+    return proof._replace(rows=tuple(rows), reason=f"the two sides of {names} have no one form for a generic element")
 
 
 class Prover:
-    """A derivation on generic elements (m is None), or on arrays of m symbols."""
+    """A derivation on generic elements, or on arrays of symbols, for ``sizes`` that are numbers; these compare as at a point."""
 
-    def __init__(self, d: Derivation, m: int | None):
+    def __init__(self, d: Derivation, sizes: Mapping[str, int] | None = None, point: int = 0, simplify: bool = True):
         import sympy
 
         from .numbers import batch
 
-        self.d, self.m, self.kind, self.sympy = d, m, batch, sympy
-        first = d.shapes[d.inputs[0]]
-        fixed = {*first} - {first[axes(len(first), d.constants["axis"])[0]]} if "axis" in d.constants else set()
-        self.sizes = {n: self._size(n, varies=n not in fixed) for n in d.size_names}
+        self.d, self.generic, self.point, self.kind, self.sympy = d, sizes is None, point, batch, sympy
+        self.simplify = simplify  # a difference, which takes its time
+        self.sizes = sizes or {n: sympy.Symbol(n, integer=True, positive=True) for n in d.size_names}
         self.shapes = d.shapes_for(self.sizes)
+        if self.generic:  # sizes that are numbers are axes, too
+            self.shapes = {a: tuple([n if n == 1 else sympy.sympify(n) for n in to]) for a, to in self.shapes.items()}
         self.constants = {k: self.variable(k, (), positive=v > 0) if isinstance(v, float) else v for k, v in d.constants.items()}
         self.inputs = {a: self.input(a) for a in d.inputs}
         self.known = d.forward(**self.inputs, **self.constants)
         self.upstream = self.variable(d.upstream, shape(self.known[d.result]))
-        self.scope = f"m = {m}" if m else self._every()
 
-    def _size(self, name: str, varies: bool) -> Any:
-        if self.m:
-            return self.m if varies else 1
-        return self.sympy.Symbol(name, integer=True, positive=True)
-
-    def _every(self) -> str:
+    def every(self) -> str:
         """The sizes by their names. Where there is one index, the other axes are not on paper, as the columns of batch norm."""
         letters = self.d.writer.letters if self.d.writer is not None else {}
         names = letters if len(letters) == 1 else self.sizes
@@ -168,51 +210,69 @@ class Prover:
     def variable(self, name: str, to: Shape, stands_for: Value = None, **more: Any) -> Value:
         """A variable as a symbol; in an array, they are numbered from 1 as on paper, and compare as what they stand for."""
         Batch, Element = self.kind.Batch, self.kind.Element
-        if not self.m or not to:
+        if self.generic:
             return Batch(Element(name, [n for n in to if n != 1], **more), to)
         array = np.empty(to, dtype=object)
         for index in np.ndindex(to):
             number = ",".join(str(i + 1) for i, n in zip(index, to) if n != 1)
-            at = {} if stands_for is None else {"at": self.kind.sample(*self.flat(stands_for[index]))}
-            array[index] = Batch(Element(f"{name}[{number}]" if number else name, **at, **more))
-        return array
+            called = f"{name}[{number}]" if number else name
+            at = self.kind.value_at(self.point, called, "positive" in more)
+            if stands_for is not None:
+                at = self.kind.sample(*self.flat(stands_for[index] if to else stands_for))
+            array[index] = Batch(Element(called, at=at, **more))
+        return array if to else array[()]
 
     def input(self, a: str) -> Value:
         """An input, with what its domain says of it."""
         to, domain = self.shapes[a], self.d.domains.get(a)
         if domain != "probabilities":
             return self.variable(a, to, **({"positive": True} if domain == "positive" else {}))
-        if not self.m:
+        if self.generic:
             return self.variable(a, to, adds_up=to[-1])
         array = self.variable(a, to)
         array[..., -1] = 1 - array[..., :-1].sum(axis=-1)
         return array
 
+    def free(self, v: str, value: Value) -> Value:
+        """Symbols of their own for a variable of this value: itself, if it is of such."""
+        if v in self.inputs and self.d.domains.get(v) != "probabilities":  # which add up to 1, and change one by one
+            return value
+        return self.variable(v, shape(value), stands_for=value)
+
     def flat(self, value: Value, to: Shape = ()) -> list[Any]:
         """The expressions in a value: one, if it is a generic element."""
-        if isinstance(value, self.kind.Batch):
+        Batch = self.kind.Batch
+        if self.generic and not isinstance(value, (Batch, np.ndarray)):
+            value = Batch(value)
+        if isinstance(value, Batch):
             return [value.e]
         array = np.broadcast_to(np.asarray(value, dtype=object), to or shape(value))
-        return [each.e if isinstance(each, self.kind.Batch) else self.sympy.sympify(each) for each in array.flat]
+        return [each.e if isinstance(each, Batch) else Batch.expression(each) for each in array.flat]
 
     # ---- what is compared
 
     def difference(self, to: Shape, *ways: Value) -> Any:
         """None if all ways give the same; else the first difference that does not vanish, simplified."""
-        sp, reduced = self.sympy, self.kind.reduced
+        sp, normal_form = self.sympy, self.kind.normal_form
         first, *others = [way if isinstance(way, list) else self.flat(way, to) for way in ways]
         for other in others:
-            for a, b in zip(first, other):
+            for a, b in zip(first, other, strict=True):
                 rest = self.kind.expand(a - b)
-                if rest != 0 and reduced(rest) != 0 and reduced(rest, sp.expand) != 0 and (rest := sp.simplify(rest)) != 0:
+                if rest == 0 or normal_form(rest) == 0 or normal_form(rest, sp.expand) == 0:
+                    continue
+                if not self.simplify and self.numbers(rest):
+                    return rest
+                if (rest := sp.simplify(rest)) != 0:
                     return rest
         return None
 
     def text(self, rest: Any) -> str:
         """An expression as on the terminal, in the derivation's symbols."""
-        return Plain(self._called).sum(gathered(self.kind.written(self.sympy.factor_terms(rest))))
+        found = Plain(self._called).sum(gathered(self.kind.written(self.sympy.factor_terms(rest))))
+        assert found != "0", f"{rest} vanishes"
+        return found
 
-    def _called(self, name: str) -> Symbol:
+    def _called(self, name: str) -> Notation:
         base, bracket, place = name.partition("[")
         text, latex = self.d.called(base)
         return text + bracket + place, latex
@@ -230,14 +290,12 @@ class Prover:
                 return f"{given}: {float(value):.4g}".replace("-", "−")
         return ""
 
-    def by_definition(self, y: Value, upstream: Value, x: Value, back: Value = None) -> list[Any]:
+    def by_definition(self, y: Value, upstream: Value, x: Value, back: Value) -> list[Any]:
         """∂ Σ upstream · y / ∂x; then x, which stood for ``back``, is that again."""
-        along = frozenset(n for n in shape(y) if n != 1) if not self.m else frozenset()
+        along = frozenset(n for n in shape(y) if n != 1) if self.generic else frozenset()
         loss = self.sympy.Add(*[a * b for a, b in zip(self.flat(upstream), self.flat(y))])
         found = [self.kind.derivative(loss, along, self.sympy.Integer(1), each) for each in self.flat(x)]
-        if back is None:
-            return found
-        values = dict(zip(self.flat(x), self.flat(back)))
+        values = {s: e for s, e in zip(self.flat(x), self.flat(back)) if s != e}
         return [self.kind.substitute(e, values) for e in found]
 
     # ---- the rows
@@ -249,11 +307,14 @@ class Prover:
         nodes[self.d.result].backward(self.upstream)
         return nodes
 
-    def rows(self) -> Iterator[ProofRow]:
-        """All rows: of the equations, the edges, the gradients and the condensed forms."""
-        for number, entry, difference in self.differences():
+    def rows(self, scope: str, before: Sequence[ProofRow] = ()) -> Iterator[ProofRow]:
+        """All rows: of the equations, the edges, the gradients and the condensed forms; what differs ``before`` stays."""
+        for i, (number, entry, difference) in enumerate(self.differences()):
+            if before and before[i].difference is not None:
+                yield before[i]
+                continue
             rest = difference()
-            yield ProofRow(number, entry.name, entry.text, self.scope, None if rest is None else self.text(rest))
+            yield ProofRow(number, entry.name, entry.text, scope, None if rest is None else self.text(rest))
 
     def differences(self) -> Iterator[tuple[str, Any, Callable[[], Any]]]:
         """Of each row its number, its entry in the table, and what computes the difference that does not vanish."""
@@ -267,7 +328,9 @@ class Prover:
         given = known | {d.upstream: self.upstream} | {f"d{v}": g for v, g in self.gradients.items()}
         for entry in d.condensed:
             v, condensed = entry.variable, evaluate(entry.function, given)
-            yield "condensed", entry, partial(self.difference, shape(known[v]), nodes[v].grad, condensed)
+            if shape(condensed) != shape(known[v]):
+                raise ValueError(f"{entry.name}: the formula gives shape {shape(condensed)}, and {shape(known[v])} is due")
+            yield "condensed", entry, partial(self.difference, shape(known[v]), gradient_of(nodes[v]), condensed)
 
     @cached_property
     def gradients(self) -> dict[str, Value]:
@@ -279,20 +342,19 @@ class Prover:
         d = self.d
         values = self.constants | self.inputs | {a: self.variable(a, shape(self.known[a])) for a in d.outputs}
         values |= {f"d{a}": self.variable(f"d{a}", shape(self.known[a])) for a in d.variables}
-        y = values[edge.output] = evaluate(d.equation_of(edge.output).function, values)
-        definition = self.by_definition(y, values[f"d{edge.output}"], values[edge.input])
+        function, x = d.equation_of(edge.output).function, values[edge.input]
+        values[edge.output], free = evaluate(function, values), self.free(edge.input, x)
+        definition = self.by_definition(evaluate(function, values | {edge.input: free}), values[f"d{edge.output}"], free, x)
         return self.difference(shape(values[edge.input]), d.by_engine(edge, values), d.pull_back(edge, values), definition)
 
     def gradient(self, v: str) -> Any:
         """A gradient through the whole."""
-        return self.difference(shape(self.known[v]), self.nodes[v].grad, self.gradients[v], self.through(v))
+        return self.difference(shape(self.known[v]), gradient_of(self.nodes[v]), self.gradients[v], self.through(v))
 
     def through(self, v: str) -> list[Any]:
         """A gradient by definition, with a symbol for the variable from where it is computed on."""
-        if v in self.inputs:
-            return self.by_definition(self.known[self.d.result], self.upstream, self.inputs[v])
-        free = self.variable(v, shape(self.known[v]), stands_for=self.known[v])
-        values = self.constants | self.inputs
+        free = self.free(v, self.known[v])
+        values = self.constants | self.inputs | {v: free}
         for e in self.d.equations:
             values[e.output] = free if e.output == v else evaluate(e.function, values)
         return self.by_definition(values[self.d.result], self.upstream, free, self.known[v])

@@ -13,7 +13,7 @@ from .batches import drawn
 from .derivation import Derivation, Edge, Equation, Gradient, as_derivation, evaluate
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
-from .kinds import Array, Value, as_data
+from .kinds import Array, Value, as_data, zeros
 from .notebook import as_html, as_table, as_text
 from .numbers.running import Running, running
 from .shapes import Shape
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-class Row(NamedTuple):
+class ReportRow(NamedTuple):
     """A line of the report: the engine's value against the derivation's.
 
     >>> row = verify([1.0, 2.0, 6.0]).rows[10]
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 class Report(NamedTuple):
     """A row for each equation, local derivative, gradient and condensed form: twenty for batch norm."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
     shape: Shape
     dtype: str
     derivation: Derivation = BATCH_NORM
@@ -65,6 +65,7 @@ class Report(NamedTuple):
 
     def __rich__(self) -> Table:
         from rich.table import Column
+        from rich.text import Text
 
         equations, edges = self.derivation.equations, self.derivation.edges
         first, last = edges[0].number, edges[-1].number
@@ -88,10 +89,10 @@ class Report(NamedTuple):
             Column(no_wrap=True),
         )
         for i, row in enumerate(self.rows):
-            verdict = "[green]✓[/]" if row.ok else "[bold red]✗ differs[/]"
-            verdict = "by the engine" if row.by_engine else "no bound" if row in unbound else verdict
+            verdict = Text("✓", "green") if row.ok else Text("✗ differs", "bold red")
+            verdict = Text("by the engine" if row.by_engine else "no bound") if row.by_engine or row in unbound else verdict
             errors = ("", "") if row.by_engine else (_short(row.error), "" if row.bound is None else _short(row.bound))
-            cells = (row.number, row.name, row.formula, *errors, verdict)
+            cells = (row.number, Text(row.name), Text(row.formula), *errors, verdict)
             table.add_row(*cells, end_section=i in (len(equations) - 1, len(equations) + len(edges) - 1))
         return table
 
@@ -108,6 +109,7 @@ def _short(error: float) -> str:
 
 def verify(
     x: Value = None,
+    /,
     gamma: Value = None,
     beta: Value = None,
     dy: Value = None,
@@ -142,16 +144,16 @@ def verify(
     True
     """
     d = as_derivation(derivation)
-    named = {d.inputs[0]: x, "gamma": gamma, "beta": beta, "eps": eps, "axis": axis, d.upstream: dy}
-    given = {name: value for name, value in (named | values).items() if value is not None}
+    named = {"gamma": gamma, "beta": beta, "eps": eps, "axis": axis, "dy" if "dy" in d.inputs else d.upstream: dy}
+    named |= values | ({d.inputs[0]: x} if x is not None else {})
+    given = {name: value for name, value in named.items() if value is not None}
     upstream, first = given.pop(d.upstream, None), given.get(d.inputs[0])
     if first is None:
         raise TypeError(f"verify needs the first input of {d.name}, {d.inputs[0]!r}: the others are drawn to fit it")
     first = np.asarray(as_data(first))
     convert = _converter(first, d)
     constants = {name: given.get(name, default) for name, default in d.constants.items()}
-    axes_or_counts = {name for name, default in d.constants.items() if isinstance(default, (int, tuple))}
-    constants = {name: value if name in axes_or_counts else convert(value)[()] for name, value in constants.items()}
+    constants = {name: convert(value)[()] if isinstance(d.constants[name], float) else value for name, value in constants.items()}
     inputs = {name: np.asarray(as_data(value)) for name, value in given.items() if name not in d.constants}
     d.check_latex()
     d.complete(dict.fromkeys(d.inputs, 1.0) | inputs | constants)  # for its errors, before anything is drawn
@@ -171,13 +173,18 @@ def _converter(x: Array, d: Derivation) -> Callable[[Value], Array]:
     """A function that turns numbers into x's kind, by way of their decimal digits where that is Decimal: 0.1 is 0.1."""
     if x.dtype != object:
         return lambda value: np.asarray(value, dtype=x.dtype)
-    if not isinstance(x.flat[0], Decimal):
+    if x.size and not isinstance(x.flat[0], Decimal):
         raise TypeError(
             f"verify compares floats or Decimals, and {d.inputs[0]} holds {type(x.flat[0]).__name__}: convert it, or see prove() "
             "for symbols"
         )
     to_decimal = np.vectorize(lambda number: number if isinstance(number, Decimal) else Decimal(str(number)), otypes=[object])
     return lambda value: np.asarray(to_decimal(value))
+
+
+def gradient_of(node: Tensor) -> Value:
+    """What a backward pass has left at a node: 0 where none of the paths from it has a derivative."""
+    return zeros(node.data) if node.grad is None else node.grad
 
 
 def values_on_paper(values: dict[str, Value], upstream: Array, d: Derivation = BATCH_NORM) -> dict[str, Value]:
@@ -210,7 +217,7 @@ def _check_finite(values: dict[str, Value], hint: str = "") -> None:
 _Line: TypeAlias = tuple[str, Equation | Edge | Gradient, Value, Value, Value]
 
 
-def _row(line: _Line, d: Derivation) -> Row:
+def _row(line: _Line, d: Derivation) -> ReportRow:
     number, entry, got, expected, bound = line
     if np.shape(got) != np.shape(expected):
         raise ValueError(f"{number} {entry.name}: the formula gives shape {np.shape(expected)}, and {np.shape(got)} is due")
@@ -218,7 +225,7 @@ def _row(line: _Line, d: Derivation) -> Row:
         error = np.asarray(np.abs(np.asarray(got) - np.asarray(expected)))
         ok = bool(np.all(error <= bound))
     largest, most = float(error.max(initial=0)), float(np.max(bound, initial=0))
-    return Row(number, entry.name, entry.text, largest, most if np.isfinite(most) else None, ok, _by_engine(entry, d))
+    return ReportRow(number, entry.name, entry.text, largest, most if np.isfinite(most) else None, ok, _by_engine(entry, d))
 
 
 def _by_engine(entry: Equation | Edge | Gradient, d: Derivation) -> bool:
@@ -278,11 +285,11 @@ def _gradients(d: Derivation, nodes: dict[str, Value], values: dict[str, Value],
         engine_alone, alone = _passes(d, forward, forward)
     for entry in d.gradients:
         a, where = entry.variable, " ".join(f"({n})" for n in entry.numbers)
-        yield where, entry, nodes[a].grad, values[f"d{a}"], engine[f"d{a}"].error + formulas[f"d{a}"].error
+        yield where, entry, gradient_of(nodes[a]), values[f"d{a}"], engine[f"d{a}"].error + formulas[f"d{a}"].error
     for entry in d.condensed:
         with _extended():
             bound = engine_alone[f"d{entry.variable}"].error + evaluate(entry.function, alone).error
-        yield "condensed", entry, nodes[entry.variable].grad, evaluate(entry.function, values), bound
+        yield "condensed", entry, gradient_of(nodes[entry.variable]), evaluate(entry.function, values), bound
 
 
 def _passes(d: Derivation, known: dict[str, Value], own: dict[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:

@@ -8,9 +8,9 @@ from functools import partial, reduce
 from operator import add
 from typing import Any, NamedTuple
 
-from .derivation import Derivation, Edge, Equation, Formula, Gradient, evaluate
+from .derivation import Derivation, Edge, Equation, Formula, Gradient, Notation, evaluate
 from .kinds import Value
-from .numbers.printed import LETTERS, Latex, Plain
+from .numbers.printed import Latex, Plain, free_letters
 from .numbers.written import (
     Expression,
     Function,
@@ -24,8 +24,6 @@ from .numbers.written import (
     replaced,
 )
 from .shapes import shape
-
-Text = tuple[str, str]  # on the terminal, and in LaTeX
 
 
 class Local(NamedTuple):
@@ -59,7 +57,7 @@ class Writer:
         self.values |= {f"d{a}": self._variable(f"d{a}", shape(self.values[a])) for a in d.variables}
         self.axes = {a: self._symbol(a).axes for a in (*d.variables, *[f"d{a}" for a in d.variables])}
         shown = [n for n in names if not all(n in self.axes[a] for a in d.variables)]
-        free = iter([c for c in LETTERS if c not in {*names, *d.variables}])
+        free = free_letters({*names, *d.variables})
         self.letters = {n: next(free) for n in shown}
         self._plain, self._latex = Plain(d.called, self.letters), partial(Latex, d.called, self.letters)
 
@@ -106,7 +104,7 @@ class Writer:
 
     # ---- print
 
-    def printed(self, e: Expression, free: Mapping[str, str]) -> Text:
+    def printed(self, e: Expression, free: Mapping[str, str]) -> Notation:
         """An expression as on the terminal, and in LaTeX for these indices on the left-hand side."""
         return self._plain.sum(e), self._latex(free).sum(e)
 
@@ -118,20 +116,20 @@ class Writer:
         """A variable in LaTeX, with its indices."""
         return self._latex({}).variable(name, self.axes[name])
 
-    def equation(self, e: Equation) -> Text:
+    def equation(self, e: Equation) -> Notation:
         """The right-hand side of an equation as text, and the whole in LaTeX."""
         return self.line(e.output, self.right[e.output])
 
-    def condensed(self, entry: Gradient) -> Text:
+    def condensed(self, entry: Gradient) -> Notation:
         """A further form of a gradient: what its function gives."""
         return self.line(f"d{entry.variable}", self.result(entry.function))
 
-    def line(self, name: str, e: Expression) -> Text:
+    def line(self, name: str, e: Expression) -> Notation:
         """An expression as text, and as what a variable or a gradient is equal to in LaTeX."""
         text, latex = self.printed(e, self.free(name))
         return text, f"{self.variable(name)} = {latex}"
 
-    def edge(self, edge: Edge) -> Text:
+    def edge(self, edge: Edge) -> Notation:
         """A local derivative as text, and the whole equation in LaTeX."""
         found, of, by = self.local(edge), edge.output, edge.input
         name = rf"\frac{{\partial {self.variable(of)}}}{{\partial {self.variable(by)}}}"
@@ -141,12 +139,12 @@ class Writer:
         text, latex = self.printed(found.factor, self.free(of, by))
         return text, f"{name} = {latex}"
 
-    def gradient(self, entry: Gradient) -> Text:
+    def gradient(self, entry: Gradient) -> Notation:
         """A gradient as the sum over its edges: each a gradient times a local derivative, summed where one is used by many."""
         texts, latex = zip(*[self._carried(edge) for edge in self.d.leaving(entry.variable)])
         return self._plain.joined(texts), f"{self.variable(f'd{entry.variable}')} = {self._latex({}).joined(latex)}"
 
-    def _carried(self, edge: Edge) -> Text:
+    def _carried(self, edge: Edge) -> Notation:
         found, up = self.local(edge), self._symbol(f"d{edge.output}")
         if (factor := found.factor) is None or not factor.as_term().factors:
             return self.printed(found.term, self.free(edge.input))
@@ -167,17 +165,17 @@ class Named:
     def __init__(self, d: Derivation):
         self.d = d
 
-    def equation(self, e: Equation) -> Text:
+    def equation(self, e: Equation) -> Notation:
         """The function, applied to its inputs."""
         text, latex = self._applied(e)
         return text, f"{self.d.symbol(e.output)[1]} = {latex}"
 
-    def edge(self, edge: Edge) -> Text:
+    def edge(self, edge: Edge) -> Notation:
         """Its derivative with respect to one of them."""
         (text, latex), (x, x_latex) = self._applied(self.d.equation_of(edge.output)), self.d.symbol(edge.input)
         return f"∂{text}/∂{x}", rf"{self._ratio(edge)} = \frac{{\partial}}{{\partial {x_latex}}} {latex}"
 
-    def gradient(self, entry: Gradient) -> Text:
+    def gradient(self, entry: Gradient) -> Notation:
         """A sum of products, of a gradient and a local derivative each."""
         terms = [(self.d.called(f"d{edge.output}"), edge) for edge in self.d.leaving(entry.variable)]
         latex = " + ".join(rf"{up} \cdot {self._ratio(edge)}" for (_, up), edge in terms)
@@ -185,7 +183,7 @@ class Named:
 
     condensed = gradient
 
-    def _applied(self, e: Equation) -> Text:
+    def _applied(self, e: Equation) -> Notation:
         name = found if (found := getattr(e.function, "__name__", "")).isidentifier() else "f"
         text, latex = [", ".join([self.d.symbol(a)[i] for a in e.inputs]) for i in (0, 1)]
         return f"{name}({text})", rf"\mathrm{{{name.replace('_', ' ')}}}({latex})"

@@ -57,6 +57,7 @@ def test_a_row_that_differs_is_exit_code_1(monkeypatch, capsys):
         ("a,b\n1,2\n", ["--eps", "0"], "columns 'a', 'b' are constant and --eps is 0"),
         ("a,b\n0.1,2\n0.1,4\n0.1,3\n", ["--eps", "0"], "column 'a' is constant"),  # whose computed variance is not 0
         ("a,b\n1,2\n3,4\n", ["--columns", "c"], "no column 'c'"),
+        ("a\n1e300\n2\n", ["--dtype", "float32"], "x[0, 0] is inf"),  # without NumPy's warning
         ("a,b\n1,2\n3,4\n", ["--eps", "nan"], "--eps nan: it is added under a square root, and is a finite number from 0 on"),
         ("a,b\n1,2\n3,4\n", ["--eps", "1", "--derivation", "linear"], "--eps 1: there is no ε in linear"),
         ("a,b\n1,2\n", ["--derivation", "group_norm"], "its inputs are of shapes x (n, g, c, h, w), and x has (1, 2)"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, derive, equation, grad, verify
+from micrograd_bn.batchnorm import mean
 from micrograd_bn.derivation import Edge
 from micrograd_bn.numbers import written
 from micrograd_bn.numbers.printed import Latex, Plain
@@ -392,6 +393,57 @@ def test_a_function_without_equations_has_its_primitives_as_the_steps():
     assert mixed.gradients[-1].variable == "x" and mixed.gradients[-1].steps[-1].why[0] == "the terms collect"
 
 
+def test_a_square_array_has_two_sizes():
+    for shape, scope in (((3, 3), "every m and k"), ((3, 4), "every m and k")):
+        x = Tensor(np.arange(float(np.prod(shape))).reshape(shape), label="x")
+        assert derive((x * x).sum()).gradients[-1].text == "da · 2 x"
+        paper = derive(((x - x.mean(axis=0, keepdims=True)) ** 2).sum())
+        assert (paper.scope, paper.gradients[-1].text) == (scope, "db + da · 1/m")
+    paper = derive(x.T * Tensor(np.ones((4, 3)), label="w"))
+    assert (paper.scope, [g.text for g in paper.gradients]) == (
+        "every m and k",
+        ["w db", "a db", "da"],
+    )  # as printed, in w's indices
+    x = Tensor(np.eye(3), label="x")
+    paper = derive(x.T * x)  # which takes m = k
+    assert (paper.scope, paper.gradients[-1].text) == ("m = 2, 3", "db · ∂b/∂x + da · ∂a/∂x")
+    assert derive((x @ x.T).sum()).scope == "m = 2, 3"
+
+
+def test_a_gradient_that_vanishes_is_0():
+    x = Tensor([1.0, 2.0, 6.0], label="x")
+    assert [(g.text, [step.text for step in g.steps]) for g in derive(x.var()).gradients][-2:] == [
+        ("−Σ db", ["0"]),
+        ("db + da · 1/m", ["db"]),
+    ]
+    squares = equation(2, "y")(lambda x, mu: ((x - mu) ** 2).sum())
+    paper = derive(Derivation("squares", [mean, squares], shapes={"x": ("m",)}))
+    assert [(g.variable, g.steps[-1].text) for g in paper.gradients] == [("mu", "0"), ("x", "2 dy (x − μ)")]
+    assert derive(x.std()).gradients[-1].steps[-1].text == "db"
+
+
+def test_what_has_no_derivative_is_given():
+    paper = derive(Tensor([1.0, 2.0, 6.0], label="x").softmax())
+    assert paper.scope == "every m" and [line.text for line in paper.equations if not line.input] == [
+        "x − a",
+        "exp b",
+        "Σ c",
+        "c / f",
+    ]
+    assert [g.variable for g in paper.gradients] == ["f", "c", "b", "x"]
+
+
+def test_there_are_letters_for_as_many_sizes_as_there_are():
+    names = [f"n{i}" for i in range(12)]
+    total = equation(1, "y")(lambda x, w: (x * w).sum(axis=tuple(range(12))))
+    d = Derivation("many", [total], shapes={"x": tuple(names), "w": ()})
+    assert d.equations[0].latex.endswith(r"\sum_{i_1=1}^{n10} \sum_{i_2=1}^{n11} x_{ijpqruvabci_1i_2}")
+
+
+def test_a_derivation_without_a_name_has_a_paper():
+    assert derive(Derivation("", [equation(1, "y")(lambda x: 2 * x)])).title == ""
+
+
 def test_constants_other_than_the_defaults_are_on_paper_as_they_were():
     @equation(1, "s", text="x²", latex="s_i = x_i^2")
     def scale(x, power=2):
@@ -492,11 +544,11 @@ def test_sizes_that_are_numbers_are_said():
     ]
     assert paper.gradients[0].latex == r"dx = d\mu \cdot \frac{\partial \mu}{\partial x}"
     assert derive(np.maximum(Tensor([1.0, -2.0], label="x"), 0)).equations[0].text == "maximum(x)"
-    assert paper.scope == "m = 2, 3" and "checked, for m = 2, 3" in paper.text
+    assert paper.scope == "m = 2, 3, near 4 points" and "checked, for m = 2, 3, near 4 points." in paper.text
     d = Derivation(
         "largest", [equation(1, "y")(lambda x: 2 * x.max())], shapes={"x": ("k",)}
     )  # has a form, and no proof for every k
-    assert (d.equations[0].text, derive(d).scope, derive(d).gradients[0].steps) == ("2 max x", "m = 2, 3", ())
+    assert (d.equations[0].text, derive(d).scope, derive(d).gradients[0].steps) == ("2 max x", "m = 2, 3, near 4 points", ())
 
     @equation(1, "y")
     def times_the_first(x):

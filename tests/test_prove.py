@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Derivation, Tensor, cli, derivations, equation
-from micrograd_bn.derivation import Edge
-from micrograd_bn.primitives import NONE, relu, sqrt
+from micrograd_bn.batchnorm import mean, variance
+from micrograd_bn.derivation import Edge, Gradient
+from micrograd_bn.primitives import NONE, relu, sqrt, stop_gradient
 from micrograd_bn.prove import Prover, prove
 from tests.conftest import optional
 
@@ -36,7 +37,7 @@ def test_every_row_is_an_identity(m):
 def test_each_packaged_derivation_is_proved_for_every_size_that_it_can_have(name):
     proof = prove(derivation=ALL[name])
     assert failing(proof) == []
-    scopes = {"BATCH_NORM": "every m", "GROUP_NORM": "every n and g and c and h and w", "ATTENTION": "m = 2, 3"}
+    scopes = {"BATCH_NORM": "every m", "GROUP_NORM": "every n and g and c and h and w", "ATTENTION": "m = 2, 3, near 4 points"}
     scopes |= {"LINEAR": "every m and k and n"}
     assert {row.scope for row in proof.rows} == {scopes.get(name, "every m and k")}
     assert ("a size twice" in proof.reason) == (name == "ATTENTION")  # that is why
@@ -181,7 +182,7 @@ def test_in_print_equations_local_derivatives_and_gradients_stand_apart():
 
 def test_a_constant_is_taken_for_positive_if_its_default_is():
     d = Derivation("d", [equation(1, "y")(lambda x, a=0.0, b=1e-5, c=-1.0: x * a + b * c)])
-    constants = Prover(d, None).constants
+    constants = Prover(d).constants
     assert [bool(constants[name].e.is_positive) for name in "abc"] == [False, True, False]
 
 
@@ -195,7 +196,7 @@ def test_a_constant_is_taken_for_positive_if_its_default_is():
     ],
 )
 def test_a_difference_is_shown_at_small_numbers_where_it_is_one(difference, seen):
-    prover = Prover(Derivation("d", [equation(1, "y")(lambda x, w, eps=1e-5: x * w + eps)]), 1)
+    prover = Prover(Derivation("d", [equation(1, "y")(lambda x, w, eps=1e-5: x * w + eps)]), {"m": 1, "k": 1})
     symbols = [prover.flat(value)[0] for value in (*prover.inputs.values(), prover.constants["eps"])]
     assert prover.numbers(difference(*symbols)) == seen
 
@@ -225,8 +226,8 @@ def test_where_numbers_are_compared_the_sizes_are_numbers_and_where_there_is_no_
         return relu(x)
 
     proof = prove(derivation=Derivation("rectifier", [rectify]))
-    assert proof.ok and {row.scope for row in proof.rows} == {"m = 2, 3"}
-    assert "prove(m=3)" in proof.reason
+    assert proof.ok and {row.scope for row in proof.rows} == {"m = 2, 3, near 4 points"}
+    assert "prove(m=3)" in proof.reason and "numbers that compare as at one of these points" in " ".join(str(proof).split())
 
     @equation(1, "h", text="w x − b")
     def hidden(x, w, b):
@@ -256,6 +257,112 @@ def test_where_numbers_are_compared_the_sizes_are_numbers_and_where_there_is_no_
 
     with pytest.raises(TypeError, match="Batch is an expression of symbols, and does not mix with an array of float64"):
         prove(derivation=Derivation("weighed", [weigh]))
+
+
+def one_step(function, formula=None, shapes=None, **more):
+    """A table of one step, a formula for its first edge."""
+    edges = [] if formula is None else [Edge(2, "y", "a", function=formula)]
+    return Derivation("d", [equation(1, "y")(function)], edges, shapes={"a": ("m",)} | (shapes or {}), **more)
+
+
+def test_an_array_whose_sizes_are_the_same_is_not_its_transpose():
+    wrong = one_step(lambda a, w: np.transpose(a) * w, lambda dy, w: dy * w, {"a": ("n", "n"), "w": ("n", "n")})
+    assert failing(prove(derivation=wrong)) == ["(2)", "(2)"]
+    right = one_step(wrong.equations[0].function, lambda dy, w: np.transpose(dy * w), wrong.shapes)
+    assert failing(proof := prove(derivation=right)) == []
+    assert {row.scope for row in proof.rows} == {"m = 2, 3"} and "(n, n) has a size twice" in proof.reason
+    sums = one_step(
+        lambda a, w: a.sum(axis=0, keepdims=True) * w,
+        lambda dy, w: (dy * w).sum(axis=1, keepdims=True),
+        {"a": ("n", "n"), "w": ("1", "n")},
+    )
+    assert failing(prove(derivation=sums)) == ["(2)", "(2)"]
+    assert prove(derivation=one_step(lambda a: a - np.transpose(a), lambda dy: dy * 0, {"a": ("n", "n")})).ok is False
+    assert (
+        right.equations[0].text == "f(a, w)"
+        and one_step(lambda a: a - np.transpose(a), None, {"a": ("n", "n")}).equations[0].text == "f(a)"
+    )
+
+
+def test_a_root_of_a_variable_is_the_root_of_what_it_stands_for():
+    normalized = equation(3, "y")(lambda x, mu, var: (x - mu) / sqrt(var))  # without an ε
+    d = Derivation("standardized", [mean, variance, normalized], shapes={"x": ("m",)})
+    assert failing(prove(derivation=d)) == failing(prove(2, derivation=d)) == []
+    logarithm = equation(3, "y")(lambda x, mu, var: (x - mu) * np.log(var))
+    assert failing(prove(derivation=Derivation("logarithm", [mean, variance, logarithm], shapes={"x": ("m",)}))) == []
+
+
+def test_the_sign_of_a_denominator_is_not_known():
+    both = {"a": ("m",), "b": ("m",)}
+    size = lambda a, b: np.sqrt((1 / (a + b)) ** 2)  # noqa: E731
+    assert failing(prove(derivation=one_step(size, lambda dy, a, b: -dy / (a + b) ** 2, both))) == ["(2)", "(2)"]
+    assert failing(prove(derivation=one_step(size, lambda dy, y, a, b: -dy * y / (a + b), both))) == []
+    root = lambda a, b: np.sqrt(1 / (a + b))  # noqa: E731
+    assert failing(prove(derivation=one_step(root, lambda dy, a, b: -dy / 2 * (a + b) ** -1.5, both))) == []
+    assert failing(prove(derivation=one_step(root, lambda dy, a, b: -dy / (2 * sqrt(a + b) * (a + b)), both))) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong", "shapes"),
+    [
+        (lambda a: relu(a), [lambda dy: dy, lambda dy: dy * 0], {"a": ()}),
+        (lambda a: relu(a), [lambda dy: dy, lambda dy: dy * 0], {"a": ("m",)}),
+        (lambda a: np.clip(a, -1, 1), [lambda dy: dy, lambda dy: dy * 0], {"a": ()}),
+        (lambda a, b: np.maximum(a, b), [lambda dy: dy, lambda dy: dy * 0], {"a": (), "b": ()}),
+        (lambda a: abs(a), [lambda dy: dy, lambda dy: -dy], {"a": ("m",)}),
+        (lambda a: np.where(a > 0, a, 2 * a), [lambda dy: dy, lambda dy: 2 * dy], {"a": ()}),
+    ],
+)
+def test_where_numbers_are_compared_each_case_is_gone_through(function, wrong, shapes):
+    assert failing(proof := prove(derivation=one_step(function, None, shapes))) == []
+    assert {row.scope for row in proof.rows} == {"m = 2, 3, near 4 points"}
+    for formula in wrong:
+        assert failing(prove(derivation=one_step(function, formula, shapes))) == ["(2)", "(2)"]
+        assert failing(prove(2, derivation=one_step(function, formula, shapes))) == ["(2)", "(2)"]
+
+
+def test_for_sizes_that_are_numbers_all_axes_have_several_elements():
+    @equation(1, "mu")
+    def averaged(x, axis=0):
+        return x.mean(axis=axis, keepdims=True)
+
+    @equation(2, "y")
+    def rectified(x, mu, gamma):
+        return gamma * np.maximum(x - mu, 0)
+
+    wrong = Edge(3, "y", "gamma", function=lambda dy, x, mu, gamma: gamma * 0 + (dy * np.maximum(x - mu, 0)).sum())
+    proof = prove(derivation=Derivation("d", [averaged, rectified], [wrong]))
+    assert failing(proof) == ["(3)", "(3)"]
+    assert proof.seen(proof.rows[2]).startswith("at m = 2, k = 3, ")
+
+
+@pytest.mark.parametrize(
+    ("function", "more"),
+    [
+        (lambda a: a.sum(axis=-1), {"domains": {"a": "probabilities"}}),  # they add up to 1, and change one by one
+        (lambda a, b: (b * a * np.log(a)).sum(axis=-1), {"domains": {"a": "probabilities"}, "shapes": {"b": ("m",)}}),
+        (lambda a, b: ((a * b) ** 2).mean(), {"shapes": {"a": ("3", "k"), "b": ("3", "1")}}),
+        (lambda a: np.sqrt(a**2), {}),
+        (lambda a, b: (a + b) ** b, {"domains": {"a": "positive", "b": "positive"}, "shapes": {"a": (), "b": ()}}),
+        (lambda a: a[np.array([1, 0])], {}),
+        (lambda a: stop_gradient(a) * a.sum(), {"no_gradient": ["a"]}),
+    ],
+)
+def test_what_is_right_is_not_refused(function, more):
+    assert failing(prove(derivation=one_step(function, **more))) == []
+    if "3" not in str(more):
+        assert failing(prove(2, derivation=one_step(function, **more))) == []
+
+
+def test_a_further_form_is_of_the_shape_of_its_variable():
+    d = Derivation(
+        "d",
+        [equation(1, "mu")(lambda x: x.mean(axis=0, keepdims=True)), equation(2, "y")(lambda x, mu: x - mu)],
+        condensed=[Gradient((4,), "mu", function=lambda dy: -dy.sum(axis=0))],
+    )
+    for m, given in ((None, r"\(k,\), and \(1, k\)"), (2, r"\(2,\), and \(1, 2\)")):
+        with pytest.raises(ValueError, match=rf"dμ: the formula gives shape {given} is due"):
+            prove(m, derivation=d)
 
 
 def test_a_rectifier_between_two_steps_is_proved():

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
-from micrograd_bn import Derivation, Tensor, primitives, verify
+from micrograd_bn import Derivation, Tensor, equation, primitives, verify
+from micrograd_bn.derivation import Edge
 from micrograd_bn.primitives import NONE
 from micrograd_bn.reader import read_batch
 
@@ -119,6 +121,48 @@ def test_the_backward_pass_by_formulas_itself_is_held_against_the_engine(monkeyp
 def test_an_axis_that_is_none_is_named():
     with pytest.raises(TypeError, match="axis is an integer or a tuple of them, and this is 'a'"):
         verify([[1.0], [2.0]], axis="a")
+
+
+def test_a_constant_that_is_no_float_stays_what_it_is():
+    @equation(1, "y")
+    def total(x, axis=None, how="sum", power=2):
+        return getattr(x**power, how)(axis=axis)
+
+    d = Derivation("total", [total], shapes={"x": ("m", "k")})
+    assert verify([[1.0, 2.0]], derivation=d).ok and verify([[Decimal(1), Decimal(2)]], derivation=d, how="mean", axis=0).ok
+
+
+def test_an_input_may_be_called_as_a_parameter_is():
+    weighted = Derivation("weighted", [equation(1, "y")(lambda w, x: w * x)], shapes={"w": ("k",), "x": ("k",)})
+    assert verify([1.0, 2.0], x=[3.0, 4.0], derivation=weighted).ok
+    with pytest.raises(ValueError, match=r"x\[1\] is nan"):
+        verify([1.0, 2.0], x=[3.0, np.nan], derivation=weighted)
+    scaled = Derivation("scaled", [equation(1, "z")(lambda gamma, dy: gamma * dy)], shapes={"gamma": ("k",), "dy": ("k",)})
+    assert verify([1.0, 2.0], dy=[3.0, 4.0], dz=[1.0, 1.0], derivation=scaled).ok
+    assert verify(gamma=[1.0, 2.0], derivation=scaled).shape == (2,)
+    with pytest.raises(ValueError, match=r"dy\[0\] is nan"):
+        verify([1.0, 2.0], dy=[np.nan, 4.0], derivation=scaled)
+
+
+def test_where_no_path_has_a_derivative_the_gradient_is_0():
+    held = equation(2, "b")(lambda mu: primitives.stop_gradient(mu))
+    mean = equation(1, "mu")(lambda x: x.mean(axis=0, keepdims=True))
+    equations = [mean, held, equation(3, "y")(lambda x, b: x - b)]
+    assert verify(np.eye(3), derivation=Derivation("held", equations)).ok
+    for formula, ok in ((lambda db: db * 0, True), (lambda db: db, False)):
+        assert verify(np.eye(3), derivation=Derivation("held", equations, [Edge(4, "b", "mu", function=formula)])).ok is ok
+
+
+def test_what_is_written_in_brackets_is_shown():
+    weigh = equation(1, "y", text="w[i] x[i] [/w]", latex="y = w x")(lambda w, x: w * x)
+    d = Derivation("layer [bold]x", [weigh], shapes={"w": ("k",), "x": ("k",)})
+    for text in (str(verify([1.0], derivation=d)), verify([1.0], derivation=d)._repr_html_()):
+        assert "layer [bold]x" in text and "w[i] x[i] [/w]" in text
+
+
+def test_an_empty_array_of_objects_is_empty():
+    with pytest.raises(ValueError, match="empty"):
+        verify(np.array([], dtype=object))
 
 
 def test_a_constant_column_without_eps_is_the_derivations_own_singularity():

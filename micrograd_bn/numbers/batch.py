@@ -8,6 +8,7 @@ r² = σ² + ε. On single numbers, of shape (), and arrays of them, the same ar
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
@@ -15,13 +16,14 @@ from functools import reduce
 from typing import Any
 from zlib import crc32
 
+import numpy as np
 import sympy as sp
 
 from ..kinds import Value
 from . import written as W
 from .generic import HOW, Generic
 
-Expression = Any  # SymPy's
+Algebraic = Any  # SymPy's expression
 
 
 class Element(sp.Symbol):  # type: ignore[misc]
@@ -31,22 +33,22 @@ class Element(sp.Symbol):  # type: ignore[misc]
     ``slope``, the derivative by that, and ``again``, the same of something else.
     """
 
-    of: Expression = None
+    of: Algebraic = None
     over: Any = None  # what is reduced is no longer there
     adds_up: Any = None
-    at: Any = None  # its value where numbers are compared, if it stands for something that has one
+    at: Any = None  # its value where numbers are compared
 
     def __new__(cls, name: str, axes: Iterable[Any] = (), **more: Any) -> Element:
         """A new symbol, real if nothing else is said."""
         own = {key: more.pop(key) for key in ("of", "over", "adds_up", "at") if key in more}
-        self: Element = sp.Symbol.__xnew__(cls, name, **({"real": True} | more))
+        self: Element = sp.Symbol.__xnew__(cls, name, **{k: v for k, v in ({"real": True} | more).items() if v is not None})
         self.axes = frozenset(axes)
         for key, value in own.items():
             setattr(self, key, value)
         return self
 
     def _hashable_content(self) -> tuple[Any, ...]:
-        own = [sp.S.Zero if e is None else e for e in (self.of, self.over, self.at)]
+        own = [sp.S.Zero if e is None else e for e in (self.of, self.over, self.adds_up, self.at)]
         return (*super()._hashable_content(), self.axes, *own)
 
 
@@ -54,24 +56,24 @@ class Mean(Element):
     """The mean of a product, over an axis."""
 
     @property
-    def slope(self) -> Expression:
+    def slope(self) -> Algebraic:
         """Each of m has a share of 1/m."""
         return 1 / self.over
 
-    def again(self, e: Expression) -> Expression:
+    def again(self, e: Algebraic) -> Algebraic:
         """The mean of something else."""
         return mean(e, self.over)
 
 
 class Root(Element):
-    """The square root of a sum."""
+    """The square root of a sum, and positive; of a sum that is a denominator, the root may be no real number."""
 
     @property
-    def slope(self) -> Expression:
+    def slope(self) -> Algebraic:
         """The derivative of a root."""
         return 1 / (2 * self)
 
-    def again(self, e: Expression) -> Expression:
+    def again(self, e: Algebraic) -> Algebraic:
         """The root of something else."""
         return power(e, sp.Rational(1, 2))
 
@@ -80,17 +82,17 @@ class Largest(Element):
     """The largest along an axis, of which no more is known."""
 
 
-def expand(e: Expression) -> Expression:
+def expand(e: Algebraic) -> Algebraic:
     """Products of sums as sums of products; an exponential of a sum stays, for that it were a product is seldom of use."""
     return sp.expand(e, power_exp=False)
 
 
-def elements(e: Expression) -> list[Element]:
+def elements(e: Algebraic) -> list[Element]:
     """The Elements in an expression, by name."""
     return sorted((s for s in e.free_symbols if isinstance(s, Element)), key=lambda s: (s.name, str(s.axes)))
 
 
-def axes_of(e: Expression) -> frozenset[Any]:
+def axes_of(e: Algebraic) -> frozenset[Any]:
     """The axes along which an expression is not the same everywhere."""
     return frozenset().union(*[s.axes for s in elements(e)])
 
@@ -98,7 +100,7 @@ def axes_of(e: Expression) -> frozenset[Any]:
 # ---- Means and roots
 
 
-def mean(e: Expression, axis: Any) -> Expression:
+def mean(e: Algebraic, axis: Any) -> Algebraic:
     """The mean along an axis, term by term; what does not depend on the axis stands before it."""
     total = []
     for term in sp.Add.make_args(sp.expand(e)):
@@ -108,14 +110,14 @@ def mean(e: Expression, axis: Any) -> Expression:
     return expand(sp.Add(*total))
 
 
-def _mean(factors: list[Expression], axis: Any) -> Expression:
+def _mean(factors: list[Algebraic], axis: Any) -> Algebraic:
     """The mean of a product. A mean of means is written one way: along the axis whose name comes first, of the other mean."""
     if len(factors) == 1 and getattr(factors[0], "adds_up", None) == axis:
         return 1 / axis
     for f in factors:
         over = f.over if isinstance(f, Mean) else None
         others = [g for g in factors if g is not f]
-        if over is not None and over.name < axis.name and not any(over in axes_of(g) for g in others):
+        if over is not None and str(over) < str(axis) and not any(over in axes_of(g) for g in others):
             return mean(mean(sp.Mul(f.of, *others), axis), over)
     product = sp.Mul(*factors)
     sign = {"positive": True} if product.is_positive else {}
@@ -123,21 +125,28 @@ def _mean(factors: list[Expression], axis: Any) -> Expression:
     return Mean(name, axes_of(product) - {axis}, of=product, over=axis, **sign)
 
 
-def power(e: Expression, exponent: Any) -> Expression:
+def power(e: Algebraic, exponent: Any) -> Algebraic:
     """A power; of a sum, if it is negative or a fraction, as a power of its root, a symbol."""
     if exponent.is_Integer and exponent >= 0:
         return e**exponent
-    base = expand(e)
-    return Root(f"sqrt({base})", axes_of(base), of=base, positive=True) ** (2 * exponent) if base.is_Add else base**exponent
+    base, sign = expand(e), {"real": None} if exponent.is_Integer else {"positive": True}
+    if base.is_Add or (not exponent.is_Integer and any(isinstance(s, Root) and not s.is_positive for s in base.free_symbols)):
+        return Root(f"sqrt({base})", axes_of(base), of=base, **sign) ** (2 * exponent)
+    return base**exponent
+
+
+def logarithm(e: Algebraic) -> Algebraic:
+    """A logarithm: of a product, the sum of its factors'; of a sum, twice that of its root."""
+    return sp.expand_log(2 * sp.log(power(e, sp.Rational(1, 2))))
 
 
 # ---- What an identity needs: a normal form, and the derivative by definition
 
 
-def reduced(e: Expression, how: Callable[[Expression], Expression] = expand) -> Expression:
+def normal_form(e: Algebraic, how: Callable[[Algebraic], Algebraic] = expand) -> Algebraic:
     """0 only if e is: a multiple of it, in which no root stands in a denominator or at a power above 1."""
     done: set[Element] = set()
-    e = how(e)
+    e = how(_signed(e))
     while roots := [s for s in elements(e) if isinstance(s, Root) and s not in done]:
         root = next(r for r in roots if not any(r in _within(other) for other in roots))
         done.add(root)
@@ -149,15 +158,24 @@ def reduced(e: Expression, how: Callable[[Expression], Expression] = expand) -> 
     return e
 
 
-def _cleared(parts: list[Any], root: Root, how: Callable[[Expression], Expression]) -> Expression:
+def _signed(e: Algebraic) -> Algebraic:
+    """The expression with positive roots of the denominators of which a root has been taken, too."""
+    every = set(elements(e)).union(*map(_within, elements(e)))
+    positive = {(s.of, s.axes): s for s in every if isinstance(s, Root) and s.is_positive}
+    twins = {s: positive[s.of, s.axes] for s in every if isinstance(s, Root) and not s.is_positive and (s.of, s.axes) in positive}
+    return _signed(substitute(e, twins)) if twins else e
+
+
+def _cleared(parts: list[Any], root: Root, how: Callable[[Algebraic], Algebraic]) -> Algebraic:
     least = min([0, *[n for _, n in parts]])
     return how(sp.Add(*[rest * root.of ** ((n - least) // 2) * root ** ((n - least) % 2) for rest, n in parts]))
 
 
-def _split(term: Expression, root: Root) -> tuple[Expression, Any]:
-    """A term without the powers of a root that are whole numbers, and their sum."""
+def _split(term: Algebraic, root: Root) -> tuple[Algebraic, Any]:
+    """A term without the powers of a root that are numbers, and their sum."""
     pairs = [f.as_base_exp() for f in sp.Mul.make_args(term)]
-    return sp.Mul(*[b**n for b, n in pairs if b != root]), sum(n for b, n in pairs if b == root)
+    numbers = [n.as_coeff_Add()[0] if b == root else sp.S.Zero for b, n in pairs]
+    return sp.Mul(*[b ** (n - number) for (b, n), number in zip(pairs, numbers)]), sum(numbers)
 
 
 def _within(e: Element) -> set[Any]:
@@ -166,54 +184,59 @@ def _within(e: Element) -> set[Any]:
     return set(inner).union(*[_within(s) for s in inner])
 
 
-def derivative(e: Expression, along: frozenset[Any], upstream: Expression, x: Element) -> Expression:
+def derivative(e: Algebraic, along: frozenset[Any], upstream: Algebraic, x: Element) -> Algebraic:
     """The derivative of Σ upstream · e, over the axes ``along``, by the element x_j of x: by definition, without the engine.
 
     ∂x_i/∂x_j is 1 where i = j, and the mean of f depends on x_j by ∂f/∂x_j / m, a root of f by that over twice the root.
     """
-    total: Expression = sp.Integer(0)
+    total: Algebraic = sp.Integer(0)
     for s in elements(e):
         if isinstance(s, Largest):
             raise TypeError(f"{s.name} is no polynomial of a generic element, and does not cancel: {HOW}")
         if s != x and s.of is None:
             continue
-        term = expand(upstream * sp.diff(e, s))
+        term = expand(upstream * sp.diff(e, s).replace(sp.sign, lambda number: number / abs(number)))
         for axis in sorted(along - s.axes, key=str, reverse=True):
             term = axis * mean(term, axis)
         total += term if s == x else derivative(s.of, s.axes | ({s.over} - {None}), term * s.slope, x)
     return expand(total)
 
 
-def substitute(e: Expression, values: Mapping[Any, Expression]) -> Expression:
+def substitute(e: Algebraic, values: Mapping[Any, Algebraic]) -> Algebraic:
     """The expression with other values for some of its symbols, also in what its means and roots are of."""
     new = {s: values[s] if s in values else s.again(of) for s in elements(e) if (of := _inner(s, values)) is not None}
-    return expand(e.xreplace(new)) if new else e
+    if not new:
+        return e
+    e = e.xreplace(new).replace(lambda p: p.is_Pow, lambda p: power(p.base, p.exp))  # of what has become a sum
+    return expand(e.replace(sp.log, logarithm))
 
 
-def _inner(s: Element, values: Mapping[Any, Expression]) -> Expression:
+def _inner(s: Element, values: Mapping[Any, Algebraic]) -> Algebraic:
     if s in values or s.of is None:
         return values.get(s)
     inner = substitute(s.of, values)
     return None if inner == s.of else inner
 
 
-def without_roots(e: Expression) -> Expression:
+def without_roots(e: Algebraic) -> Algebraic:
     """The expression with SymPy's roots for the symbols of roots."""
     return e.xreplace({s: sp.sqrt(without_roots(s.of)) for s in elements(e) if isinstance(s, Root)})
 
 
-def written(e: Expression) -> W.Expression:
+def written(e: Algebraic) -> W.Expression:
     """An expression as a formula that can be printed. TypeError for a function that has no print."""
     if e.is_Rational:
         return W.expression(Fraction(int(e.p), int(e.q)))
     if isinstance(e, Mean):
-        n = W.Symbol(e.over.name, is_size=True)
+        n = W.Symbol(str(e.over), is_size=True)
         return W.reduced(written(e.of), n) * W.power(W.expression(n), W.expression(-1))
     if isinstance(e, Root):
         return W.power(written(e.of), W.expression(Fraction(1, 2)))
     if e.is_Symbol:
         own = tuple(sorted(map(str, e.axes))) if isinstance(e, Element) else ()
         return W.expression(W.Symbol(e.name, own, is_size=not isinstance(e, Element)))
+    if not e.args:  # π, or no number
+        return W.expression(W.Symbol(str(e)))
     parts = [written(part) for part in e.args]
     if e.is_Add:
         return W.added(*parts)
@@ -225,13 +248,25 @@ def written(e: Expression) -> W.Expression:
     return W.FUNCTIONS[name](parts[0]) if name in W.FUNCTIONS else W.expression(W.Function(name, parts[0]))
 
 
-def sample(e: Expression) -> Expression:
-    """The value at some point: where two single numbers are compared, a proof goes on with the case that is true near it."""
+POINTS = 4
 
-    def number(s: Element) -> Expression:
-        if s.at is None and s.of is None:
-            return sp.Float(crc32(s.name.encode()) / 2**31 + bool(s.is_positive) - 1)
-        return s.at if s.of is None else sp.sqrt(sample(s.of))
+
+def value_at(point: int, name: str, positive: bool = False) -> Algebraic:
+    """The value of a symbol at a point: near 0, or not; each odd point mirrors the one before, with the other sign or order."""
+    number, far = crc32(name.encode()) / 2**31 - (not positive), point // 2
+    number = number + far * (2 if positive else math.copysign(2, number))
+    return sp.Float((1 / number if positive else -number) if point % 2 else number)
+
+
+def sample(e: Algebraic) -> Algebraic:
+    """The value at a point: where two single numbers are compared, a proof goes on with the case that is true near it."""
+
+    def number(s: Element) -> Algebraic:
+        if isinstance(s, Root):
+            return sp.sqrt(sample(s.of))
+        if s.at is None:
+            raise TypeError(f"which number is larger depends on the numbers, and {s.name} is any: {HOW}")
+        return s.at
 
     return sp.N(e.subs({s: number(s) for s in elements(e)}))
 
@@ -249,33 +284,41 @@ class Batch(Generic):
     """
 
     @staticmethod
-    def expression(value: Any) -> Expression:
+    def expression(value: Any) -> Algebraic:
         """A number, a float as it is written, or an expression as it is."""
         return sp.Rational(str(value)) if isinstance(value, (float, Fraction)) else sp.sympify(value)
 
     power = staticmethod(power)
+    compared = 0  # how often one has been held against another
 
     @staticmethod
-    def total(e: Expression, n: Any) -> Expression:
+    def total(e: Algebraic, n: Any) -> Algebraic:
         """A sum is so many means as there are numbers."""
         return n * mean(e, n)
 
     @staticmethod
-    def largest(e: Expression, n: Any) -> Expression:
+    def largest(e: Algebraic, n: Any) -> Algebraic:
         """A symbol of which no more is known: a proof in which it does not cancel fails."""
         return Largest(f"max_{n}({e})", axes_of(e) - {n})
 
     @staticmethod
-    def _comparison(compare: Callable[[Expression, Expression], Any]) -> Callable[[Batch, Value], bool]:
-        def method(self: Batch, other: Value) -> bool:
-            if self.shape:
-                raise TypeError(f"which number is larger depends on the numbers, and a Batch is a generic element: {HOW}")
-            return bool(compare(sample(self.e), sample(other.e if isinstance(other, Batch) else Batch.expression(other))))
+    def _comparison(compare: Callable[[Algebraic, Algebraic], Any]) -> Callable[[Batch, Value], Any]:
+        def method(self: Batch, other: Value) -> Any:
+            if isinstance(other, np.ndarray):
+                return NotImplemented
+            pair = self.e, other.e if isinstance(other, Batch) else Batch.expression(other)
+            if (found := compare(*pair)) in (True, False):  # whatever the numbers are
+                return bool(found)
+            Batch.compared += 1
+            return bool(compare(*map(sample, pair)))
 
         return method
 
     __lt__, __le__ = _comparison(operator.lt), _comparison(operator.le)
     __gt__, __ge__ = _comparison(operator.gt), _comparison(operator.ge)
+
+    def __abs__(self) -> Batch:
+        return self if self >= 0 else -self
 
     # ---- functions of the generic element: SymPy's own, which SymPy differentiates
 
@@ -284,11 +327,11 @@ class Batch(Generic):
         return Batch(sp.exp(expand(self.e)), self.shape)
 
     def log(self) -> Batch:
-        """The natural logarithm: of a product, the sum of its factors'."""
-        return Batch(sp.expand_log(2 * sp.log(power(self.e, sp.Rational(1, 2)))), self.shape)
+        """The natural logarithm."""
+        return Batch(logarithm(self.e), self.shape)
 
     @staticmethod
-    def _function(function: Callable[[Expression], Expression]) -> Callable[[Batch], Batch]:
+    def _function(function: Callable[[Algebraic], Algebraic]) -> Callable[[Batch], Batch]:
         return lambda self: Batch(function(self.e), self.shape)
 
     tanh, sin, cos = _function(sp.tanh), _function(sp.sin), _function(sp.cos)

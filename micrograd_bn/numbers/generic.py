@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..kinds import OPERATORS, Value, boxed
+from ..kinds import OPERATORS, Array, Value, boxed, is_tensor
 from ..shapes import Axis, Shape, axes, broadcast_shape
 
-Expression = Any  # of the algebra: it has operators
+Algebraic = Any  # an expression of the algebra: it has operators
 _Kind = TypeVar("_Kind", bound="Generic")
 
 HOW = "take a size that is a number, as in prove(m=3)"
@@ -20,17 +20,22 @@ HOW = "take a size that is a number, as in prove(m=3)"
 class Generic:
     """An array of numbers whose axes are as long as symbols: ``e`` is its generic element, and holds for each.
 
+    An axis is known by its size. So no shape has a size twice: of an (n, n) array and its transpose the generic element is one.
+
     A kind says how its algebra goes on: ``expression`` makes one of a number, ``power`` and ``total``, a sum along an axis, are
     of expressions. Its other methods, such as ``exp``, are what NumPy's functions of that name do.
     """
 
     dtype = np.dtype(object)
-    expression: Callable[[Any], Expression]
-    power: Callable[[Expression, Expression], Expression]
-    total: Callable[[Expression, Any], Expression]
-    largest: Callable[[Expression, Any], Expression]
+    expression: Callable[[Any], Algebraic]
+    power: Callable[[Algebraic, Algebraic], Algebraic]
+    total: Callable[[Algebraic, Any], Algebraic]
+    largest: Callable[[Algebraic, Any], Algebraic]
 
     def __init__(self, e: Any, shape: Shape = ()):
+        sizes = [n for n in shape if n != 1]
+        if len({*sizes}) < len(sizes):
+            raise TypeError(f"an array of shape {_named(shape)} has a size twice: {HOW}")
         self.e, self.shape = type(self).expression(e), shape
 
     def __repr__(self) -> str:
@@ -38,10 +43,10 @@ class Generic:
 
     @staticmethod
     def _operator(
-        function: Callable[[Any, Expression, Expression], Expression], reflected: bool = False
+        function: Callable[[Any, Algebraic, Algebraic], Algebraic], reflected: bool = False
     ) -> Callable[[Any, Value], Any]:
         def method(self: _Kind, other: Value) -> Any:
-            if hasattr(other, "record") or isinstance(other, np.ndarray):
+            if is_tensor(other) or isinstance(other, np.ndarray):
                 return NotImplemented
             kind = type(self)
             other = other if isinstance(other, kind) else kind(other)
@@ -65,12 +70,13 @@ class Generic:
             return NotImplemented
         *rows, n = self.shape
         inner, *columns = other.shape
-        if len(rows) > 1 or len(columns) > 1 or n != inner or set(rows) & set(columns):
+        if len(rows) > 1 or len(columns) > 1 or n != inner or {*rows} & {*columns} - {1}:
             raise TypeError(f"a matrix product of {_named(self.shape)} and {_named(other.shape)} has a size twice: {HOW}")
-        return type(self)(type(self).total(self.e * other.e, n), (*rows, *columns))
+        return type(self)(self.e * other.e, (*rows, n, *columns)).sum(axis=len(rows))
 
     def __getitem__(self: _Kind, index: Any) -> _Kind:
-        if index != (0,) * len(self.shape) or set(self.shape) - {1}:
+        first = isinstance(index, tuple) and len(index) == len(self.shape) and all(type(i) is int and i == 0 for i in index)
+        if not first or {*self.shape} - {1}:
             raise TypeError(f"an array of any size has a generic element, and no element {index!r}: {HOW}")
         return type(self)(self.e)
 
@@ -80,7 +86,7 @@ class Generic:
 
     # ---- reductions
 
-    def _reduced(self: _Kind, axis: Axis, keepdims: bool, reduce: Callable[[Expression, Any], Expression]) -> _Kind:
+    def _reduced(self: _Kind, axis: Axis, keepdims: bool, reduce: Callable[[Algebraic, Any], Algebraic]) -> _Kind:
         e, gone = self.e, axes(len(self.shape), axis)
         for n in reversed([self.shape[i] for i in sorted(gone) if self.shape[i] != 1]):  # the first is the outermost
             e = reduce(e, n)
@@ -103,33 +109,42 @@ class Generic:
     # ---- NumPy's functions
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Value, **kwargs: Any) -> Any:
-        if any(hasattr(a, "record") for a in inputs):
+        if any(map(is_tensor, inputs)):
             return NotImplemented
         kind = type(self)
         given = next((a for a in inputs if isinstance(a, np.ndarray)), None)
         if given is not None and given.dtype != object:
             raise TypeError(f"a {kind.__name__} is an expression of symbols, and does not mix with an array of {given.dtype}")
-        if given is not None:
-            return ufunc(*[boxed(a) if isinstance(a, kind) else a for a in inputs], **kwargs)
         name, function = ufunc.__name__, OPERATORS.get(ufunc)
-        if function:
-            return function(*inputs)
-        if method != "__call__" or not hasattr(kind, name):
-            raise self._no_rule(name)
-        return getattr(inputs[0], name)()
+        if given is None and method == "__call__" and not kwargs and (function or hasattr(kind, name)):
+            return function(*inputs) if function else getattr(inputs[0], name)()
+        return getattr(ufunc, method)(*self._singles(name, inputs), **kwargs)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         if function in FUNCTIONS:
             return getattr(type(self), FUNCTIONS[function])(*args, **kwargs)
-        if not any(isinstance(a, np.ndarray) for a in args):
-            raise self._no_rule(function.__name__)
-        return function(*[boxed(a) if isinstance(a, type(self)) else a for a in args], **kwargs)  # an array of single numbers
+        return function(*self._singles(function.__name__, args), **kwargs)
+
+    def _singles(self, name: str, inputs: Iterable[Value]) -> list[Value]:
+        """The inputs of a function that has no rule, which goes through arrays of single numbers element by element."""
+        own = [a for a in inputs if isinstance(a, type(self))]
+        if not own or any({*a.shape} - {1} for a in own):
+            raise self._no_rule(name)
+        return [a._single() if isinstance(a, type(self)) else a for a in inputs]
+
+    def _single(self) -> Array:
+        """An array of one number."""
+        return np.reshape(boxed(type(self)(self.e)), self.shape)
 
     def _no_rule(self, name: str) -> TypeError:
         kind = type(self).__name__
         return TypeError(f"numpy.{name} has no rule for a batch of any size: give {kind} a method {name}, or {HOW}")
 
-    def _broadcast_to(self: _Kind, shape: Shape) -> _Kind:
+    def _broadcast_to(self, shape: Shape) -> Any:
+        if not {*self.shape} - {1} and {*map(type, shape)} == {int} and {*shape} - {1}:
+            return np.broadcast_to(self._single(), shape)
+        if broadcast_shape(self.shape, shape) != tuple(shape):
+            raise ValueError(f"an array of shape {_named(self.shape)} is not repeated to {_named(shape)}")
         return type(self)(self.e, shape)
 
     def _reshape(self: _Kind, shape: Shape) -> _Kind:

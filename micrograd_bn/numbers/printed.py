@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import chain, count
 
 from .written import Base, Expression, Factor, Function, Reduction, Symbol, Term, expression, factors_of, is_factor
 
 _HALF = Fraction(1, 2)
-LETTERS = "ijpqruvabc"  # l is the loss
+LETTERS = "ijpqruvabc"  # of indices: l is the loss
 SUBSCRIPTS = {"i": "ᵢ", "j": "ⱼ", "p": "ₚ", "r": "ᵣ", "u": "ᵤ", "v": "ᵥ"}
+
+
+def free_letters(taken: Container[str]) -> Iterator[str]:
+    """Letters for indices: as many as are asked for."""
+    return (letter for letter in chain(LETTERS, (f"i_{n}" for n in count(1))) if letter not in taken)
 
 
 def _itself(name: str) -> tuple[str, str]:
@@ -194,7 +200,7 @@ class Latex(Plain):
         letter = self.letters.get(base.axis, "i")
         if letter in self.free.values():
             taken = {*self.letters.values(), *self.free.values()}
-            letter = next(c for c in LETTERS if c not in taken)
+            letter = next(free_letters(taken))
         sign = self.sigma(base.axis, letter) if base.name == "sum" else rf"\{base.name}_{letter}"
         return sign, Latex(self.symbol, self.letters, {**self.free, base.axis: letter})
 
