@@ -175,10 +175,13 @@ def _leaf(kind: type[Tensor], data: Any, label: str | None, grad: Any) -> Tensor
 
 def _fitted(term: Any, a: Tensor) -> Any:
     """A term in the shape and dtype of the node that it goes to, which may have been repeated, or have met a wider dtype."""
+    data = a.data
+    if type(term) is type(data) is np.ndarray and term.shape == data.shape and term.dtype == data.dtype:  # as most are
+        return term
     if term is None:
         return None
-    term = unbroadcast(term, shape(a.data))
-    met, own = dtype_of(term), dtype_of(a.data)
+    term = unbroadcast(term, shape(data))
+    met, own = dtype_of(term), dtype_of(data)
     if met != own and met.kind == own.kind == "f":
         term = P.astype(term, dtype=own)
     return as_single(term)

@@ -18,7 +18,7 @@ from .derivation import Derivation, Formula, Mistake, evaluate, parameters, with
 from .engine import Tensor, in_order
 from .kinds import Value, apply
 from .primitives import exp
-from .recorded import Change, Changed, Recorded, Values, formula, recorded
+from .recorded import Change, Changed, Recorded, Values, recorded
 from .shapes import Shape, array, axes, count, shape
 
 
@@ -73,7 +73,8 @@ WORDS: dict[str, tuple[str, int, tuple[int, ...]]] = {  # with the tightness tha
     "transpose": ("{}ᵀ", 3, (3,)),
 }
 POWERS = {0.5: "√{}", 2: "{}²", 3: "{}³"}
-PRIMES = (7, 11, 13, 5, 3)  # sizes by which a number in a formula is known for a count: 77 for two axes together
+# Sizes by which a number in a formula is known for a count: 77 for two axes together.
+PRIMES = (7, 11, 13, 5, 3, *[n for n in range(17, 100, 2) if all(n % i for i in range(3, n, 2))])
 REDUCTIONS = ("sum", "mean", "max")
 NAMES_OF_AXES = {"m": "the batch", "k": "the features"}
 
@@ -158,7 +159,7 @@ class _Table:
         self.axes = NAMES_OF_AXES | {d.shapes[a][-1]: "the classes" for a, what in d.domains.items() if what == "probabilities"}
         self.equations = [self._place(e.number, f"{e.name}, equation ({e.number})", e.function, e.output) for e in d.equations]
         self.edges = [
-            self._place(edge.number, f"{edge.name}, equation ({edge.number})", formula(d, edge), f"d{edge.output}", 1)
+            self._place(edge.number, f"{edge.name}, equation ({edge.number})", d.formula(edge), f"d{edge.output}", 1)
             for edge in d.edges
         ]
         inputs: dict[int | str, str] = {edge.number: edge.input for edge in d.edges}

@@ -30,7 +30,7 @@ from .faults import listed
 from .formulas import factors_in, mistakes_in
 from .kinds import Array, Value
 from .numbers.running import Running, running
-from .recorded import PLAIN, Changed, formula
+from .recorded import PLAIN, Changed
 from .shapes import Shape, shape
 
 # The derivation's own way to compute is within its bound; another right one, as the condensed form, rounds in other places.
@@ -95,7 +95,7 @@ class Computed(dict[str, Value]):
         return any(n in mistake.sums or (edge.function is None and n in mistake.formulas) for mistake in self.mistakes)
 
     def _term(self, edge: Edge) -> Value:
-        function = self.form.formulas.get(edge.number, formula(self.derivation, edge))
+        function = self.form.formulas.get(edge.number, self.derivation.formula(edge))
         term = self._formula(edge.number, function)
         if not self._summed_otherwise(edge):
             return added_up(term, self._shape(edge.input))
@@ -244,8 +244,8 @@ class Case:
     def large(got: Array) -> Array:
         """The places of numbers that have lost no more digits than others, the largest first."""
         sizes = np.where(np.isfinite(got), np.abs(got), 0).ravel()
-        places = np.argsort(-sizes)
-        return places[sizes[places] > 1e-3 * sizes.max(initial=0)]
+        large: Array = np.argsort(-sizes)[: np.count_nonzero(sizes > 1e-3 * sizes.max(initial=0))]
+        return large
 
     def agrees(self, predicted: Callable[[Trial], Prediction], loses_digits: bool = False) -> bool:
         """Whether f's numbers are the ones predicted, on every batch, where that means something, and where they are finite."""
