@@ -102,7 +102,7 @@ def mistakes_in(d: Derivation) -> Mistakes:
     table = _table(d)
     missing, changed, forward = table.of_steps()
     likely = [*d.mistakes, *table.of_edges(), *missing]
-    groups = likely, [*likely, *changed, *table.factors_too_many(), *table.stand_ins()], forward
+    groups = likely, [*likely, *changed, *table.factors_too_many(), *table.stand_ins(), *table.gradients_left_out()], forward
     return Mistakes(*[tuple(sorted(group, key=lambda mistake: len(mistake.places))) for group in groups])
 
 
@@ -344,8 +344,8 @@ class _Table:
             texts = dict(zip("ab", [self._known(a, known)[0] for a in node.inputs]), whole=whole)
             for change, gone, words in self._of_step(node, names):
                 if gone is not None and self._flows_in(node.inputs[gone], names):
-                    words = f"there is no {texts['ab'[gone]]}"
-                elif not words and gone is not None:
+                    continue
+                if not words and gone is not None:
                     below = inverse.get(node, False) ^ (operation == "div" and gone == 1)
                     words = self._missing(node.inputs[gone], texts["ab"[gone]], below, names)
                 changes = dict.fromkeys(group, change)
@@ -390,7 +390,7 @@ class _Table:
         return f"{text} is forgotten" if a in names else f"the factor {text} is missing"
 
     def _flows_in(self, a: Value, names: Mapping[Tensor, str]) -> bool:
-        """Whether this is the gradient of an array that a formula takes: nobody leaves that out."""
+        """Whether this is the gradient of an array that a formula takes: few leave that out, and last it is tried."""
         return isinstance(a, Tensor) and bool(a.shape) and names.get(a, "") in self.ranks and names[a] not in self.d.variables
 
     def _matters(self, place: _Place, changes: Mapping[int, Change], right: Value) -> bool:
@@ -416,6 +416,14 @@ class _Table:
             for name, size in self.sizes.items():
                 over = with_parameters(("term", "sizes"), lambda term, sizes, name=name: term / sizes[name])
                 yield Mistake(f"there is a 1/{self.counts[size]} too many in {place.where}", {place.key: over})
+
+    def gradients_left_out(self) -> Iterator[Mistake]:
+        """A local derivative for what is carried back along its edge."""
+        for place in self.edges:
+            for i, node in enumerate(place.steps.nodes):
+                for change, gone, _ in STEPS.get(node.primitive.name, []) if node.primitive else []:
+                    if gone is not None and self._flows_in(a := node.inputs[gone], place.steps.names):
+                        yield place.mistake(f"there is no {self._symbol(place.steps.names[a])}", {i: change})
 
     def stand_ins(self) -> Iterator[Mistake]:
         """A quantity of the same shape in the place of what should stand there."""

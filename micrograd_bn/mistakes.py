@@ -212,7 +212,6 @@ class Case:
     def __init__(self, d: Derivation, name: str, trials: list[Trial], wrong: list[str]):
         self.derivation, self.name, self.trials, self.wrong = d, name, trials, wrong
         self.names = {g.variable: g.name for g in d.gradients}
-        self.overflows = False  # whether f's numbers are the ones that were predicted last only where they are finite
         self._values: dict[tuple[int, ...], tuple[Any, Value]] = {}
         returned = [a for a in self.names if any(a in trial.got for trial in trials)]
 
@@ -248,8 +247,8 @@ class Case:
         return large
 
     def agrees(self, predicted: Callable[[Trial], Prediction], loses_digits: bool = False) -> bool:
-        """Whether f's numbers are the ones predicted, on every batch, where that means something, and where they are finite."""
-        evidence = overflows = self.overflows = False
+        """Whether f's numbers are the ones predicted, on every batch, where that means something."""
+        evidence = False
         for trial in self.trials:
             try:
                 value, tolerance = map(np.squeeze, predicted(trial))
@@ -261,12 +260,9 @@ class Case:
             precise = tolerance <= 0.01 * np.abs(value)
             # A mistake that divides by 0 may give any number, and so may one that loses all digits.
             known = precise if loses_digits else np.isfinite(tolerance)
-            overflown = known & ~np.isfinite(got)
-            if (known & ~overflown & ~(np.abs(got - value) <= tolerance)).any() or (loses_digits and overflown.any()):
+            if (known & ~(np.abs(got - value) <= tolerance)).any():
                 return False
-            overflows |= bool(overflown.any())
-            evidence |= bool((precise if loses_digits else np.squeeze(trial.off(self.name)) & precise & ~overflown).any())
-        self.overflows = overflows
+            evidence |= bool((precise if loses_digits else np.squeeze(trial.off(self.name)) & precise).any())
         return evidence
 
     def explained_by(self, *mistakes: Mistake, way: Way, dtype: np.dtype[Any] | None = None) -> bool:
@@ -372,12 +368,7 @@ def explain(d: Derivation, name: str, trials: list[Trial], wrong: list[str]) -> 
     case = Case(d, name, trials, wrong)
     if case.agrees(lambda trial: trial.truth[name]):  # only the shape is wrong
         return None
-    why = next(filter(None, (strategy(case) for strategy in STRATEGIES)), None)
-    if why and case.overflows:
-        trial = next(trial for trial in trials if not np.isfinite(trial.got[name]).all())
-        where = f"a batch of shape {np.shape(trial.values[d.inputs[0]])}, {trial.dtype}"
-        return why._replace(text=f"{why.text}; besides, it is not finite on {where}: does something overflow there?", given=())
-    return why
+    return next(filter(None, (strategy(case) for strategy in STRATEGIES)), None)
 
 
 def right_given_others(case: Case) -> Why | None:
@@ -454,7 +445,8 @@ def two_mistakes(case: Case) -> Why | None:
 
 
 def up_to_factors(case: Case) -> Why | None:
-    """A mistake and up to two more that multiply all by a number; or a gradient, this or another, times a quantity, and these.
+    """A mistake and up to two more that multiply all by a number; or a gradient, this or another, times a quantity, and these; and
+    what loses digits besides.
 
     Which go together is seen in how many times the one array is the other, on the best batch, so that all can be tried.
     """
@@ -476,12 +468,15 @@ def up_to_factors(case: Case) -> Why | None:
         right = right.ravel()[largest]
         gradients: list[tuple[Together, Array]] = [((), right), *values(case.other_gradients())]
         numbers = [(mistake, 1 / n) for mistake, n in case.multiples(right, single) if n]
-        numbers = [each for each in numbers if abs(each[1] - 1) > case.close or each[0][0].loses_digits]
-        numbers = [((), 1.0), *numbers, *[(a + b, m * n) for (a, m), (b, n) in combinations(numbers, 2)]]
+        less_exact = [mistake for mistake, _ in numbers if mistake[0].loses_digits]
+        numbers = [each for each in numbers if abs(each[1] - 1) > case.close]
+        numbers += [(a + b, m * n) for (a, m), (b, n) in combinations(numbers, 2) if abs(m * n - 1) > case.close]
+        numbers.append(((), 1.0))
         for factor, value in factors:
             bases = gradients if factor else [*gradients, *single]
             for base, number in case.multiples(wanted, [(mistakes, v * value) for mistakes, v in bases]):
-                found += [((*base, *more, *factor), way) for more, n in numbers if abs(n - number) <= case.close * abs(n)]
+                fit = [(*base, *more, *factor) for more, n in numbers if abs(n - number) <= case.close * abs(n)]
+                found += [((*mistakes, *digits), way) for mistakes in fit for digits in [(), *less_exact]]
     for mistakes, way in sorted(found, key=lambda each: len(each[0])):
         if case.explained_by(*mistakes, way=way):
             return case.why(_together(mistakes), way, mistakes)
@@ -490,7 +485,11 @@ def up_to_factors(case: Case) -> Why | None:
 
 def _together(mistakes: Sequence[Mistake]) -> str:
     *others, last = [mistake.why for mistake in mistakes]
-    return f"{('two', 'three', 'four')[len(others) - 1]} mistakes together: {'; '.join(others)}; and {last}" if others else last
+    return (
+        f"{('two', 'three', 'four', 'five')[len(others) - 1]} mistakes together: {'; '.join(others)}; and {last}"
+        if others
+        else last
+    )
 
 
 STRATEGIES: list[Strategy] = [

@@ -363,7 +363,7 @@ CONDENSED = [
     (
         "SOFTMAX_CROSS_ENTROPY",
         (f"z - {MAX_Z}", "z", "(p - t)", "(p - 1)"),
-        "1 stands for t in the softmax form of dz; besides, it is not",
+        "1 stands for t in the softmax form of dz; and right while exp stays",
     ),
 ]
 
