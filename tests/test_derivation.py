@@ -373,8 +373,17 @@ def test_an_axis_that_is_written_otherwise_is_still_the_tables_own():
     assert all(batch.with_constants({"axis": axis}) is batch for axis in (0, (0,), -2, (0, 2, 3)))
     assert all(layer.with_constants({"axis": axis}) is layer for axis in (1, (-1,)))
     assert batch.with_constants({"axis": 1}) is batch.with_constants({"axis": 1}) is not batch
+    assert batch.with_constants({"axis": (0, 1)}) is not batch
+    assert derivations.GROUP_NORM.with_constants({"axis": (2, 3)}) is not derivations.GROUP_NORM
+    power = Derivation("d", [number(1, "y", lambda x, n=1000: x**n)])
+    assert power.with_constants({"n": int("1000")}) is power
     x = [[1.0, 2.0], [3.0, 5.0]]
     assert [row.formula for row in verify(x, axis=(0,)).rows] == [row.formula for row in verify(x).rows]
+
+
+def test_with_another_constant_what_the_author_has_written_of_it_is_written_anew_and_no_other_equation():
+    written = [equation(1, "a", "x to the n")(lambda x, n=2: x**n), equation(2, "y", "thrice a")(lambda a: 3 * a)]
+    assert [e.text for e in Derivation("d", written).with_constants({"n": 3}).equations] == ["x³", "thrice a"]
 
 
 def test_what_comes_after_the_first_input_may_be_of_the_shape_that_a_mean_of_it_keeps():
@@ -468,6 +477,7 @@ def test_a_term_that_is_the_same_for_each_number_of_an_input_is_added_up_for_eac
     d = Derivation("d", [number(1, "y", lambda x, w: x + w.sum())], [Edge(3, "y", "w", function=lambda dy: dy * 1)])
     values = {"x": np.ones((4, 1)), "w": np.ones(3)}
     assert d.backward(np.array([[1.0], [2.0], [3.0], [4.0]]), **values)["w"].tolist() == [10, 10, 10]
+    assert d.backward(2.0, x=1.0, w=np.ones(3))["w"].tolist() == [2, 2, 2]
     assert verify(**values, derivation=d).ok
 
 
