@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Collection, Iterator
 from copy import deepcopy
+from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -160,10 +162,14 @@ class ArrayLike:
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Value:
         own = FUNCTIONS.get(function)
-        unknown = [name for name in kwargs if own and name not in signature(own).parameters]
-        if own is None or unknown:
+        if own is None:
+            raise _no_primitive(function.__name__, ())
+        needed, defaults, known = _parameters(function)
+        options = {**dict(zip(defaults, args[needed:])), **kwargs}  # by name, for ours are fewer, and in another order
+        unknown = [name for name, value in options.items() if name not in known and value is not defaults.get(name)]
+        if unknown:
             raise _no_primitive(function.__name__, unknown)
-        return own(*args, **kwargs)
+        return own(*args[:needed], **{name: value for name, value in options.items() if name in known})
 
     def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
         if dtype is not None and np.dtype(dtype) == object and not shape(self):  # NumPy makes an array of Tensors, if it is told to
@@ -203,6 +209,22 @@ UFUNCS: dict[np.ufunc, Any] = {
 }
 
 
+@cache
+def _parameters(function: Callable[..., Any]) -> tuple[int, dict[str, Any], Collection[str]]:
+    """Of a function of NumPy's: how many arguments it needs, the defaults of the options that follow, and what ours takes."""
+    parameters = signature(function).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    any_number = needed[0].kind is needed[0].VAR_POSITIONAL
+    return sys.maxsize if any_number else len(needed), defaults, signature(FUNCTIONS[function]).parameters.keys()
+
+
+def _where(condition: Value, x: Value = None, y: Value = None) -> Value:
+    if x is None or y is None:
+        raise TypeError("numpy.where of a condition alone gives places, which have no derivative: apply it to .data")
+    return F.where(condition, x, y)
+
+
 def _clip(a: Value, a_min: Value = None, a_max: Value = None, *, min: Value = None, max: Value = None) -> Value:
     return F.clip(a, a_min if min is None else min, a_max if max is None else max)
 
@@ -217,6 +239,7 @@ def _norm(x: Value, ord: Any = None, axis: Any = None, keepdims: bool = False) -
 FUNCTIONS: dict[Any, Any] = {
     np.linalg.norm: _norm,
     np.clip: _clip,
+    np.where: _where,
     np.reshape: lambda a, shape: F.reshape(a, shape),
     np.amax: F.max,
     np.amin: F.min,
@@ -224,7 +247,7 @@ FUNCTIONS: dict[Any, Any] = {
         getattr(np, function.__name__): function
         for function in (
             *(F.sum, F.mean, F.prod, F.max, F.min, F.var, F.std, F.cumsum, F.argmax),
-            *(F.where, F.dot, F.outer, F.tensordot, F.einsum),
+            *(F.dot, F.outer, F.tensordot, F.einsum),
             *(F.ravel, F.transpose, F.swapaxes, F.moveaxis, F.expand_dims, F.squeeze),
             *(F.broadcast_to, F.repeat, F.concatenate, F.stack),
         )

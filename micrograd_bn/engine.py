@@ -45,6 +45,10 @@ class Tensor(ArrayLike):
         self.data = as_single(as_data(data))
         if type(data) is not float and holds_tensors(self.data):
             raise TypeError("a Tensor holds numbers, and these are Tensors: np.stack(list(array)) makes one Tensor of them")
+        if label is not None and not isinstance(label, str):
+            raise TypeError(
+                f"a Tensor's label is a string, and this is {label!r}: several numbers are one list, Tensor([1.0, 2.0])"
+            )
         self.grad: Any = None
         self.label = label
         self.equation: Step | None = None
@@ -54,7 +58,10 @@ class Tensor(ArrayLike):
 
     @staticmethod
     def record(primitive: P.Primitive, inputs: tuple[Value, ...], params: Mapping[str, Any] = P.NONE) -> Tensor:
-        """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows."""
+        """Apply a primitive to Tensors and constants, and remember it: the one place where a graph grows.
+
+        Raises what the numbers raise; TypeError, with what to convert, where two kinds of number meet that do not mix.
+        """
         values = _values(inputs)
         try:  # directly, which saves a single number some of its time
             data = primitive.forward(*values, **params) if params else primitive.forward(*values)

@@ -52,12 +52,12 @@ def clip(a: Value, min: Value = None, max: Value = None) -> Value:
     return a if max is None else P.where(a > max, max, a)
 
 
-def where(condition: Value, a: Value, b: Value) -> Value:
-    """a where ``condition`` (booleans, as of a comparison) is true, b elsewhere: selected, so what is not selected has gradient 0.
+def where(condition: Value, x: Value, y: Value) -> Value:
+    """x where ``condition`` (booleans, as of a comparison) is true, y elsewhere: selected, so what is not selected has gradient 0.
 
     Raises TypeError for a condition of other than booleans.
     """
-    return P.where(condition, a, b)
+    return P.where(condition, x, y)
 
 
 # ---- Reductions; over ``axis`` (an int, a tuple, None for all), which with ``keepdims`` stays as size 1
@@ -113,20 +113,21 @@ def norm(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
 
 
 def logsumexp(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
-    """log Σ exp(a) over ``axis``. The largest number is subtracted before and added after, so that exp cannot overflow."""
+    """log Σ exp(a) over ``axis``. The largest number is subtracted before and added after, so that exp cannot overflow; where that
+    is infinite, the result is NaN."""
     largest = P.stop_gradient(max(a, axis, True))
     total = log(sum(exp(a - largest), axis, True)) + largest
     return total if keepdims else squeeze(total, axis)
 
 
 def softmax(a: Value, axis: Axis = -1) -> Value:
-    """exp(a) / Σ exp(a) over ``axis``: positive numbers that add up to 1."""
+    """exp(a) / Σ exp(a) over ``axis``, of a's shape: positive numbers that add up to 1."""
     e = exp(a - P.stop_gradient(max(a, axis, True)))
     return e / sum(e, axis, True)
 
 
 def log_softmax(a: Value, axis: Axis = -1) -> Value:
-    """The logarithm of ``softmax``, with all its digits where that is small, and to a rounding of 1 however large ``a`` is."""
+    """The logarithm of ``softmax``, of a's shape: all its digits where that is small, and to a rounding of 1 however large a is."""
     below = a - P.stop_gradient(max(a, axis, True))
     return below - log(sum(exp(below), axis, True))
 
@@ -147,7 +148,10 @@ def cumsum(a: Value, axis: int | None = None) -> Value:
 
 
 def dot(a: Value, b: Value) -> Value:
-    """NumPy's dot: a single number times all, vectors and matrices as by @, else the sum over a's last and b's second-last axis."""
+    """NumPy's dot: a single number times all, vectors and matrices as by @, else the sum over a's last and b's second-last axis.
+
+    Of what is summed over, the result has a's other axes and then b's.
+    """
     a, b = _arrays((a, b))
     if not shape(a) or not shape(b):
         return P.mul(a, b)
@@ -155,7 +159,7 @@ def dot(a: Value, b: Value) -> Value:
 
 
 def outer(a: Value, b: Value) -> Value:
-    """Each number of a times each of b, as a matrix."""
+    """Each number of a times each of b, as a matrix: a row for each of a, a column for each of b."""
     a, b = _arrays((a, b))
     return P.mul(reshape(a, (-1, 1)), reshape(b, (1, -1)))
 
@@ -163,7 +167,7 @@ def outer(a: Value, b: Value) -> Value:
 def tensordot(a: Value, b: Value, axes: Any = 2) -> Value:
     """The sum of products over ``axes``: of a and of b, each an int or several; n stands for the last n of a, the first n of b.
 
-    Raises ValueError where these differ in size.
+    The result has a's other axes and then b's. Raises ValueError where those that are summed over differ in size.
     """
     a, b = _arrays((a, b))
     of_a, of_b = (range(-axes, 0), range(axes)) if isinstance(axes, int) else axes
@@ -258,13 +262,16 @@ def squeeze(a: Value, axis: Axis = None) -> Value:
     return reshape(a, np.squeeze(np.broadcast_to(0, shape(a)), axis).shape)
 
 
-def broadcast_to(a: Value, shape: Shape) -> Value:
+def broadcast_to(array: Value, shape: Shape) -> Value:
     """Repeated to this shape, by NumPy's rules."""
-    return P.broadcast(a, to=shape)
+    return P.broadcast(array, to=shape)
 
 
 def repeat(a: Value, repeats: Any, axis: int | None = None) -> Value:
-    """Each element so many times, along ``axis``; None is of all of them in a row."""
+    """Each element so many times, along ``axis``; None is of all of them in a row.
+
+    ``repeats`` is a number, or one for each place along the axis, which becomes as long as their sum.
+    """
     if axis is None:
         a, axis = ravel(a), 0
     (axis,) = _places(a, axis)

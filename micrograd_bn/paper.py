@@ -200,13 +200,17 @@ STYLE = """
 body { margin: 0 auto; max-width: 62rem; padding: 1rem; font: 1rem/1.6 system-ui, sans-serif; }
 h2 { margin-top: 2rem; font-size: 1.15rem; }
 .derivation > div { overflow-x: auto; border-bottom: 1px solid var(--line); padding: .4rem 0; }
+math {
+  font-family: "Latin Modern Math", "STIX Two Math", "Cambria Math", "DejaVu Math TeX Gyre", "TeX Gyre Termes Math", math, serif;
+}
+mfrac > *, munderover > :not(:first-child) { padding-block: .12em; }
 table { border-collapse: collapse; }
 td { padding: .25rem .2rem; vertical-align: middle; white-space: nowrap; }
 td.left { text-align: right; min-width: 3.5rem; }
 td.mark { padding-left: 2rem; color: var(--mark); font-size: .9rem; }
 @media (max-width: 40rem) {
   table, tbody { display: block; }
-  tr { display: grid; grid-template-columns: 3.5rem max-content auto; align-items: center; }
+  tr { display: grid; grid-template-columns: minmax(3.9rem, max-content) max-content auto; align-items: center; }
   td.mark { padding-left: 1rem; }
   td.why { grid-column: 2 / -1; max-width: calc(100vw - 7rem); padding: 0 0 .5rem .2rem; white-space: normal; }
 }

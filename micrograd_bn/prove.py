@@ -120,7 +120,7 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
     try:
         import sympy  # noqa: F401
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("prove needs SymPy: pip install 'micrograd-bn[prove]'", name="sympy") from None
+        raise ModuleNotFoundError("a proof needs SymPy: pip install 'micrograd-bn[prove]'", name="sympy") from None
     as_derivation(derivation)
     if m is not None:
         if not isinstance(m, int):

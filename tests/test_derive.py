@@ -4,6 +4,7 @@ import re
 import runpy
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from micrograd_bn.batchnorm import mean
 from micrograd_bn.derivation import Edge
 from micrograd_bn.numbers import written
 from micrograd_bn.numbers.printed import Latex, Plain
+from micrograd_bn.paper import STYLE
 from micrograd_bn.primitives import relu
 from tests.conftest import optional
 from tests.latex import Formula, everywhere
@@ -339,6 +341,12 @@ def test_it_is_text_latex_markdown_and_a_page_that_stands_alone(tmp_path):
         assert path.read_text(encoding="utf-8") == content
     with pytest.raises(ValueError, match=r"ends with \.pdf: a derivation is saved as \.html, \.tex, \.md, \.txt"):
         paper.save(tmp_path / "layer_norm.pdf")
+
+
+def test_a_papers_page_has_the_live_pages_mathematical_fonts_and_so_has_the_site():
+    pages = (STYLE, *(Path(page).read_text(encoding="utf-8") for page in ("micrograd_bn/explorer/page.css", "docs/site/site.css")))
+    fonts = {re.search(r"math \{\s*font-family: ([^;]*);", page)[1] for page in pages}
+    assert len(fonts) == 1 and fonts.pop().endswith(" math, serif")
 
 
 def test_the_command_line(tmp_path, capsys):

@@ -132,6 +132,25 @@ def test_a_numpy_function_without_a_primitive_is_named(call):
         call(Tensor([1.0]) if call is not np.vstack else [Tensor([1.0])])
 
 
+def test_numpys_options_may_come_by_position_and_as_its_defaults():
+    t = Tensor([[1.0, 2.0], [3.0, 7.0]])
+    for call in (
+        lambda a: np.mean(a, 0, None, None, True),
+        lambda a: np.std(a, 1, None, None, 1),
+        lambda a: np.max(a, 0, None, True),
+        lambda a: np.sum(a, axis=1, dtype=None, out=None),
+        lambda a: np.reshape(a, (4,), "C"),
+        lambda a: np.concatenate([a, a], None),
+        lambda a: np.stack([a, a], 1, None),
+        lambda a: np.clip(a, None, 2.0),
+        lambda a: np.linalg.norm(a, None, 0, True),
+        lambda a: np.broadcast_to(array=a, shape=(3, 2, 2)),
+        lambda a: np.einsum("ij,jk->k", a, a, optimize=False),
+        lambda a: np.argmax(a, 1, None, keepdims=True),
+    ):
+        np.testing.assert_array_equal(getattr(call(t), "data", call(t)), call(t.data))
+
+
 def test_writing_a_tensor_into_an_array_is_refused():
     a = np.ones(2)
     with pytest.raises(TypeError, match=r"write a = a \+ t"):
@@ -245,6 +264,7 @@ def test_scalars_are_pythons_own_floats():
         (lambda: Tensor(np.array([1j])), TypeError, "real numbers"),
         (lambda: Tensor([[1.0], [1.0, 2.0]]), ValueError, "rows of different lengths"),
         (lambda: Tensor(Tensor(1.0)), TypeError, "a Tensor already"),
+        (lambda: Tensor(1.0, 2.0), TypeError, r"label is a string, and this is 2\.0: .* one list, Tensor\(\[1\.0, 2\.0\]\)"),
         (lambda: Tensor([1.0]) + "a", TypeError, "unsupported operand"),
         (lambda: Tensor([1.0]) * None, TypeError, "unsupported operand"),
         (lambda: Tensor([1.0, 2.0]) + Tensor([1.0, 2.0, 3.0]), ValueError, r"\(2,\) \(3,\)"),
@@ -270,6 +290,10 @@ def test_scalars_are_pythons_own_floats():
         (lambda: Tensor(1.0).softmax(), ValueError, "axis -1 is out of bounds for array of dimension 0"),
         (lambda: np.linalg.norm(Tensor([[1.0]]), 2), TypeError, "the Euclidean one, and this is of order 2"),
         (lambda: np.sum(Tensor([1.0]), dtype=float), TypeError, r"numpy\.sum with dtype has no primitive"),
+        (lambda: np.sum(Tensor([1.0]), 0, float), TypeError, r"numpy\.sum with dtype has no primitive"),
+        (lambda: np.max(Tensor([1.0]), 0, None, True, 5.0), TypeError, r"numpy\.max with initial has no primitive"),
+        (lambda: np.reshape(Tensor([1.0]), 1, "F"), TypeError, r"numpy\.reshape with order has no primitive"),
+        (lambda: np.where(Tensor([1.0]) > 0), TypeError, "of a condition alone gives places, which have no derivative"),
         (lambda: Tensor([1.0]).clip(), ValueError, "clip needs a bound"),
         (lambda: np.where(None, Tensor([1.0]), 0.0), TypeError, "a condition of booleans, and this is None"),
         (lambda: np.where(1, Tensor([1.0]), 0.0), TypeError, "a condition of booleans, and this is 1"),

@@ -793,6 +793,11 @@ def test_axe_finds_no_violation_and_nothing_sticks_out(opened, pages, name, widt
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nothing_sticks_out_of_a_frame_narrower_than_a_phone(opened, pages, name):
+    assert opened(pages[name], width=240).evaluate("document.documentElement.scrollWidth") == 240
+
+
 def test_it_can_be_used_with_a_screen_reader(page):
     assert page.locator("#announce").get_attribute("aria-live") == "polite"
     page.keyboard.press("End")

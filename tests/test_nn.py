@@ -307,6 +307,19 @@ def test_a_state_of_another_precision_takes_the_nets():
     np.testing.assert_array_equal(net.weight.data, double.weight.data.astype(np.float32))
 
 
+def test_a_single_number_stays_a_float_which_leaves_float32_alone():
+    """A float64 of NumPy's, or an array without axes, would widen it."""
+    net, x = Block(), np.float32([1, 2])
+    net.scale = nn.Parameter(2.0)
+    (net.scale * x).sum().backward()
+    for optimizer in (nn.SGD([net.scale], lr=0.5), nn.Adam([net.scale], weight_decay=0.5)):
+        optimizer.step()
+        assert type(net.scale.data) is float
+    net.load_state_dict(net.state_dict())
+    assert type(net.scale.data) is float
+    assert (net.scale * x).dtype == np.float32
+
+
 def test_an_optimizer_goes_on_with_parameters_that_were_loaded():
     layer = nn.Linear(1, 1, bias=False)
     optimizer = nn.SGD(layer.parameters(), lr=1.0)
@@ -452,8 +465,13 @@ def test_a_link_keeps_pointing_to_the_file_that_is_saved(tmp_path):
         (lambda: nn.BatchNorm1d(3)(np.ones((1, 3))), ValueError, r"shape \(1, 3\) has a single value a channel.*eval\(\)"),
         (lambda: nn.BatchNorm2d(3)(np.ones((1, 3, 1, 1))), ValueError, r"shape \(1, 3, 1, 1\) has a single value a channel"),
         (lambda: nn.BatchNorm1d(3)(Tensor(np.ones((5, 3)))), TypeError, "float64 meets float32"),
-        (lambda: nn.Sequential(nn.ReLU), TypeError, "argument 0 is <class"),
-        (lambda: nn.Sequential([nn.ReLU()]), TypeError, "one an argument, and argument 0 is "),
+        (lambda: nn.Linear(0, 3), ValueError, "Linear's in_features is 0, and should be 1 or more"),
+        (lambda: nn.Linear(3, -1), ValueError, "Linear's out_features is -1"),
+        (lambda: nn.Linear(3.0, 2), TypeError, r"Linear's in_features is 3\.0, and should be an integer"),
+        (lambda: nn.BatchNorm2d(-1), ValueError, "BatchNorm2d's num_features is -1"),
+        (lambda: nn.LayerNorm((3, 0)), ValueError, "size in LayerNorm's normalized_shape is 0"),
+        (lambda: nn.Sequential(nn.ReLU), TypeError, "element 0 is <class"),
+        (lambda: nn.Sequential([nn.ReLU()]), TypeError, "one an argument, and element 0 is "),
         (lambda: nn.Module()(1.0), NotImplementedError, "Module has no forward"),
         (lambda: nn.mse_loss(np.ones((3, 1)), np.ones(3)), ValueError, r"input has shape \(3, 1\) and target \(3,\)"),
         (lambda: nn.cross_entropy(np.ones(3), [1]), ValueError, r"shape \(N, C\).*\(3,\)"),

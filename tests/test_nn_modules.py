@@ -99,6 +99,14 @@ def test_errors_of_module_lists_teach(make, error, message):
         make()
 
 
+def test_a_sequence_is_as_long_as_it_has_modules_and_grows_by_one():
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    assert len(net) == 2
+    assert net.append(nn.Linear(3, 1)) is net
+    assert list(net.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert net([[1.0, 2.0]]).shape == (1, 1)
+
+
 # ---- what a module shows
 
 

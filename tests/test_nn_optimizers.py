@@ -129,6 +129,7 @@ def test_a_hyperparameter_out_of_its_range_is_refused_and_the_earlier_one_stays(
         (lambda: nn.SGD([W], momentum=0.9, dampening=0.1, nesterov=True), ValueError, r"dampening of 0, .* 0\.9 and 0\.1"),
         (lambda: nn.Adam([]), ValueError, r"Adam has no parameters to step: pass net\.parameters\(\)"),
         (lambda: nn.Adam(nn.Sequential(nn.ReLU())), TypeError, r"Adam steps Tensors.*net\.parameters\(\)"),
+        (lambda: nn.SGD(nn.Linear(2, 3)), TypeError, r"SGD steps Tensors, and this is Linear.*net\.parameters\(\)"),
     ],
 )  # fmt: skip
 def test_errors_teach(make, error, message):
@@ -137,6 +138,13 @@ def test_errors_teach(make, error, message):
 
 
 # ---- steps by hand
+
+
+def test_a_single_tensor_is_stepped_as_a_whole():
+    w = nn.Parameter([1.0, 2.0])
+    w.grad = np.ones(2)
+    nn.SGD(w, lr=0.5).step()
+    assert w.data.tolist() == [0.5, 1.5]
 
 
 def test_weight_decay_by_hand():

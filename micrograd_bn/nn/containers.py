@@ -9,7 +9,29 @@ from ..kinds import Value
 from .module import Module
 
 
-class ModuleList(Module):
+class _Modules(Module):
+    """Modules whose names are their positions, in a constructor that ``takes`` them as these words say."""
+
+    takes: str
+
+    def append(self, module: Module) -> _Modules:
+        """Add a module at the end; returns what it was added to."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__} takes {self.takes}, and element {len(self)} is {module!r}")
+        setattr(self, str(len(self)), module)
+        return self
+
+    def __iter__(self) -> Iterator[Module]:
+        return (child for _, child in self.named_children())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self)[index]
+
+
+class ModuleList(_Modules):
     """A list of modules, which a module can have as an attribute: in a plain list they would not be found.
 
     Their names are their positions: "0", "1", … TypeError for what is no module.
@@ -25,25 +47,11 @@ class ModuleList(Module):
     )
     """
 
+    takes = "an iterable of modules"
+
     def __init__(self, modules: Iterable[Module] = ()):
         for module in modules:
             self.append(module)
-
-    def append(self, module: Module) -> ModuleList:
-        """Add a module at the end; returns the list."""
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__} takes an iterable of modules, and element {len(self)} is {module!r}")
-        setattr(self, str(len(self)), module)
-        return self
-
-    def __iter__(self) -> Iterator[Module]:
-        return (child for _, child in self.named_children())
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
 
     def __repr__(self) -> str:
         lines, first = [], 0
@@ -54,7 +62,7 @@ class ModuleList(Module):
         return self._shown(lines)
 
 
-class Sequential(Module):
+class Sequential(_Modules):
     """Modules one after the other; their names are their positions: "0", "1", … TypeError for what is no module.
 
     >>> from micrograd_bn import nn
@@ -65,17 +73,11 @@ class Sequential(Module):
     (1, 1)
     """
 
+    takes = "modules, one an argument"
+
     def __init__(self, *modules: Module):
-        for i, module in enumerate(modules):
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential takes modules, one an argument, and argument {i} is {module!r}")
-            setattr(self, str(i), module)
-
-    def __iter__(self) -> Iterator[Module]:
-        return (child for _, child in self.named_children())
-
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
+        for module in modules:
+            self.append(module)
 
     def forward(self, x: Value) -> Value:
         for module in self:

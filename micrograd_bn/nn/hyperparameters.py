@@ -1,10 +1,12 @@
-"""Hyperparameters are plain numbers in their range, whatever computed them: a np.float64 would make float64 of float32."""
+"""Hyperparameters are plain numbers in their range, whatever computed them: a np.float64 would make float64 of float32. Sizes are
+integers from 1 on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from numbers import Real
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +38,21 @@ def plain(name: str, value: Any, within: Range, why: str = "") -> float:
     number = float(number)
     if not within.contains(number):
         raise ValueError(f"{name} is {number}, and should be {within.words}" + (f": {why}" if why else ""))
+    return number
+
+
+def size(name: str, value: Any) -> int:
+    """``value`` as Python's int. Raises TypeError if it is no integer, ValueError if it is below 1.
+
+    >>> size("num_features", np.int64(3))
+    3
+    """
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, and should be an integer") from None
+    if number < 1:
+        raise ValueError(f"{name} is {number}, and should be 1 or more")
     return number
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..batchnorm import batch_norm, normalize, normalized, scale_shift, statistics
+from ..batchnorm import batch_norm, mean, normalize, scale_shift, statistics, variance
 from ..engine import Tensor
+from ..fused import fused_batch_norm
 from ..kinds import Array, Value
 from ..shapes import Axis, count
-from .hyperparameters import NOT_NEGATIVE, UP_TO_1, Hyperparameter
+from .hyperparameters import NOT_NEGATIVE, UP_TO_1, Hyperparameter, size
 from .module import Input, Module, Parameter, as_tensor
 
 _random = np.random.default_rng(0)
@@ -36,13 +36,14 @@ class Linear(Module):
     """y = x weightᵀ + bias, for x of shape (…, in_features).
 
     weight has shape (out_features, in_features) and bias (out_features,); both start uniform within ±1/√in_features.
-    Raises ValueError for an x of another last size, TypeError for a Tensor of another dtype.
+    Raises ValueError for an x of another last size and for sizes below 1, TypeError for a Tensor of another dtype.
 
     >>> Linear(3, 2)([[1.0, 2.0, 3.0]]).shape
     (1, 2)
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, dtype: DTypeLike = np.float32):
+        in_features, out_features = size("Linear's in_features", in_features), size("Linear's out_features", out_features)
         bound = in_features**-0.5
         weight = _random.uniform(-bound, bound, (out_features, in_features))
         self.weight = Parameter(weight.astype(dtype), "weight")
@@ -84,7 +85,8 @@ class _BatchNorm(Module):
         dtype: DTypeLike = np.float32,
         fused: bool = False,
     ):
-        self.num_features, self.eps, self.momentum, self.fused, self.dtype = num_features, eps, momentum, fused, np.dtype(dtype)
+        self.num_features = num_features = size(f"{type(self).__name__}'s num_features", num_features)
+        self.eps, self.momentum, self.fused, self.dtype = eps, momentum, fused, np.dtype(dtype)
         self.weight = Parameter(np.ones(num_features, dtype), "gamma") if affine else None
         self.bias = Parameter(np.zeros(num_features, dtype), "beta") if affine and bias else None
         self.register_buffer("running_mean", np.zeros(num_features, dtype) if track_running_stats else None)
@@ -116,12 +118,7 @@ class _BatchNorm(Module):
                 f"{name} takes its statistics from the batch, and one of shape {x.shape} has a single value a channel, which is "
                 "its own mean: give it more, or use running statistics, after eval()"
             )
-        if self.fused:
-            from ..fused import fused_batch_norm
-
-            y = fused_batch_norm(x, gamma, beta, self.eps, axis)
-        else:
-            y = batch_norm(x, gamma, beta, self.eps, axis)
+        y = (fused_batch_norm if self.fused else batch_norm)(x, gamma, beta, self.eps, axis)
         if self.running_mean is not None:
             self._track(x, y, axis)
         return y
@@ -129,7 +126,8 @@ class _BatchNorm(Module):
     def _track(self, x: Tensor, y: Tensor, axis: Axis) -> None:
         """Let the running statistics follow this batch's: plain numbers, outside the graph."""
         if y.equation is None:  # fused_batch_norm keeps its statistics to itself
-            mu, var, _ = normalized(x.data, self.eps, axis)
+            mu = mean(x.data, axis)
+            var = variance(x.data, mu, axis)
         else:
             mu, var = (statistic.data for statistic in statistics(y))
         m = count(x, axis)
@@ -155,8 +153,8 @@ class BatchNorm1d(_BatchNorm):
     ``track_running_stats`` the batch's do then too. With ``fused`` the batch goes through ``fused_batch_norm``: one
     primitive, faster, with no graph to look into.
 
-    Raises ValueError for another shape, and where the batch's statistics are needed and a channel has one value; TypeError for
-    a Tensor of another dtype.
+    Raises ValueError for another shape, a num_features below 1, and where the batch's statistics are needed and a channel has one
+    value; TypeError for a Tensor of another dtype.
 
     >>> norm = BatchNorm1d(1)
     >>> norm([[1.0], [3.0]]).data.ravel().round(4), norm.running_mean
@@ -183,7 +181,7 @@ class LayerNorm(Module):
     ``elementwise_affine`` there is neither, without ``bias`` no bias. Training and evaluation are the same: an
     example's statistics are its own.
 
-    Raises ValueError for an x whose last sizes are others, TypeError for a Tensor of another dtype.
+    Raises ValueError for an x whose last sizes are others and for sizes below 1, TypeError for a Tensor of another dtype.
 
     >>> LayerNorm(2)([[1.0, 3.0], [30.0, 10.0]]).data.round(4)
     array([[-1.,  1.],
@@ -202,7 +200,8 @@ class LayerNorm(Module):
         dtype: DTypeLike = np.float32,
     ):
         sizes = normalized_shape if isinstance(normalized_shape, Sequence) else [normalized_shape]
-        self.normalized_shape, self.eps, self.dtype = tuple(map(index, sizes)), eps, np.dtype(dtype)
+        self.normalized_shape = tuple([size("a size in LayerNorm's normalized_shape", n) for n in sizes])
+        self.eps, self.dtype = eps, np.dtype(dtype)
         if not self.normalized_shape:
             raise ValueError("LayerNorm normalizes over the last axes, and () names none: give their sizes, or the last one's")
         self.weight = Parameter(np.ones(self.normalized_shape, dtype), "gamma") if elementwise_affine else None

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..engine import Tensor
+from ..engine import Tensor, as_single
 from ..files import AnyPath, write_whole
 from ..kinds import Array, Value, as_data
 
@@ -169,7 +169,7 @@ class Module:
         arrays = {key: np.array(array, dtype=own[key].dtype) for key, array in arrays.items()}
         for key, module, name, value in self._state():
             if isinstance(value, Parameter):
-                value.data = arrays[key]
+                value.data = as_single(arrays[key])
             else:
                 setattr(module, name, arrays[key])
 

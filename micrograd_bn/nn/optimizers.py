@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Tensor
+from ..engine import Tensor, as_single
 from ..kinds import Array
 from .hyperparameters import BELOW_1, FINITE, NOT_NEGATIVE, Hyperparameter, plain
 
 
 class Optimizer:
-    """What optimizers share: parameter −= lr · direction, for each parameter; a subclass says what the direction is.
+    """What optimizers share: parameter −= lr · direction, for each parameter, or a single one; a subclass says what a direction is.
 
     A parameter whose gradient is None is left alone, and so is what the optimizer remembers of it. ``weight_decay`` of the
     parameter is added to its gradient. Hyperparameters may be assigned at any time, ``optimizer.lr = …`` by a schedule.
@@ -26,7 +26,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float):
         name = type(self).__name__
-        self.params = list(params)
+        self.params = [*params] if isinstance(params, Iterable) and not isinstance(params, Tensor) else [params]
         self.lr, self.weight_decay = lr, weight_decay
         if not self.params:
             raise ValueError(f"{name} has no parameters to step: pass net.parameters(), anew if they were used up")
@@ -48,7 +48,8 @@ class Optimizer:
                 gradient = np.array(parameter.grad, dtype=dtype)
                 if self.weight_decay:
                     gradient = gradient + self.weight_decay * parameter.data
-                parameter.data = (parameter.data - self.lr * self.direction(i, gradient)).astype(dtype, copy=False)
+                moved = parameter.data - self.lr * self.direction(i, gradient)
+                parameter.data = as_single(moved.astype(dtype, copy=False))
 
     def direction(self, i: int, gradient: Array) -> Array:
         """Where the ``i``-th parameter goes from, given its gradient, an array that nobody else holds."""
