@@ -288,6 +288,8 @@ def test_single_numbers_come_as_numbers_or_as_an_array():
         compiled(np.ones(39))
     assert trace(lambda a: a / 0.0, 1.0).compile()(1.0) == np.inf
     assert trace(lambda a: a * 2, 1.0).compile().gradients(4.0) == (8.0, (2.0,))
+    assert [trace(lambda a, n=n: a**n, 1.0).compile()(3.0) for n in (1, 2, 3, 0, -1)] == [3, 9, 27, 1, 1 / 3]
+    assert trace(lambda a: F.where(True, a, 2.0) * 3, 1.0).compile().gradients(4.0) == (12.0, (3.0,))
     cast = trace(lambda a: a * P.astype(a > 0, dtype=np.dtype(float)) + P.astype(a, dtype=np.dtype(float)), 1.0).compile()
     assert [cast.gradients(a) for a in (3.0, -3.0)] == [(6.0, (2.0,)), (-3.0, (1.0,))]
 
