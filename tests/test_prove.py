@@ -354,6 +354,16 @@ def test_what_is_right_is_not_refused(function, more):
         assert failing(prove(2, derivation=one_step(function, **more))) == []
 
 
+def test_two_sides_that_have_no_one_form_for_a_generic_element_are_compared_for_sizes_that_are_numbers():
+    shapes = {"a": ("n", "1"), "w": ("n", "m")}
+    root = lambda a, w: ((a + w) ** -2) ** 0.5  # noqa: E731
+    proof = prove(derivation=one_step(root, lambda dy, y, a, w: -dy * y / (a + w), shapes))
+    assert failing(proof) == [] and {row.scope for row in proof.rows} == {"m = 2, 3"}
+    assert proof.reason == "the two sides of ∂y/∂a, da have no one form for a generic element"
+    proof = prove(derivation=one_step(root, lambda dy, y, a, w: dy * y / (a + w), shapes))
+    assert failing(proof) == ["(2)", "(2)"] and {row.scope for row in proof.rows} == {"every m"}
+
+
 def test_a_further_form_is_of_the_shape_of_its_variable():
     d = Derivation(
         "d",
