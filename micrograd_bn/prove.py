@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Notation, as_derivation, evaluate
+from .derivation import Derivation, Edge, Notation, as_derivation, evaluate, gradient_of
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
@@ -23,7 +23,6 @@ from .notebook import as_html, as_table, as_text
 from .numbers.printed import Plain
 from .numbers.written import gathered
 from .shapes import Shape, axes, shape
-from .verify import gradient_of
 
 if TYPE_CHECKING:
     from rich.table import Table
