@@ -23,7 +23,7 @@ import numpy as np
 
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
-from .kinds import Value, as_data, explains_kinds
+from .kinds import Value, as_data, explains_kinds, zeros
 from .shapes import Shape, axes, broadcast_shape, shape, subscript, unbroadcast
 from .validation import complaints
 
@@ -573,6 +573,11 @@ def as_derivation(value: Any) -> Derivation:
     if not isinstance(value, Derivation):
         raise TypeError(f"derivation is a Derivation, such as micrograd_bn.derivations.LAYER_NORM, and this is {value!r}")
     return value
+
+
+def gradient_of(node: Tensor) -> Value:
+    """What a backward pass has left at a node: 0 where none of the paths from it has a derivative."""
+    return zeros(node.data) if node.grad is None else node.grad
 
 
 def added_up(term: Value, to: Shape) -> Value:

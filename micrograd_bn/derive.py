@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
 
-from .derivation import Derivation, Edge, Equation, Gradient, Notation
+from .derivation import Derivation, Edge, Equation, Gradient, Notation, gradient_of
 from .engine import Tensor
 from .graph import derivation_of
 from .numbers import written as W
@@ -18,7 +18,6 @@ from .numbers.written import Expression, Reduction, Symbol, expression, replaced
 from .paper import Derived, Line, Numbered, Paper
 from .prove import Prover, prove
 from .shapes import shape
-from .verify import gradient_of
 
 
 def derive(source: Derivation | Tensor) -> Paper:

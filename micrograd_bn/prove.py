@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Notation, as_derivation, evaluate
+from .derivation import Derivation, Edge, Notation, as_derivation, evaluate, gradient_of
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
@@ -23,7 +23,6 @@ from .notebook import as_html, as_table, as_text
 from .numbers.printed import Plain
 from .numbers.written import gathered
 from .shapes import Shape, axes, shape
-from .verify import gradient_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -169,10 +168,10 @@ def _for_numbers(d: Derivation, sizes: Sequence[Mapping[str, int]], scope: str) 
 def _refuted(proof: Proof) -> Proof:
     """The proof without the differences that are none for numbers: as of generic elements, two sides may only not have been brought
     to one form, as of a root in a mean."""
-    wrong = [i for i, row in enumerate(proof.rows) if row.difference is not None]
-    provers = [Prover(proof.derivation, sizes, simplify=False) for sizes in _two_and_three(proof.derivation) if wrong]
-    tables = [list(prover.differences()) for prover in provers]
-    right = {i for i in wrong if all(table[i][2]() is None for table in tables)}
+    right = {i for i, row in enumerate(proof.rows) if row.difference is not None}
+    for sizes in _two_and_three(proof.derivation):
+        table = list(Prover(proof.derivation, sizes, simplify=False).differences()) if right else []
+        right = {i for i in right if table[i][2]() is None}
     if not right:
         return proof
     names = ", ".join(proof.rows[i].name for i in sorted(right))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from .batches import drawn
-from .derivation import Derivation, Edge, Equation, Gradient, as_derivation, evaluate
+from .derivation import Derivation, Edge, Equation, Gradient, as_derivation, evaluate, gradient_of
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
-from .kinds import Array, Value, as_data, zeros
+from .kinds import Array, Value, as_data
 from .notebook import as_html, as_table, as_text
 from .numbers.running import Running, running
 from .shapes import Shape
@@ -180,11 +180,6 @@ def _converter(x: Array, d: Derivation) -> Callable[[Value], Array]:
         )
     to_decimal = np.vectorize(lambda number: number if isinstance(number, Decimal) else Decimal(str(number)), otypes=[object])
     return lambda value: np.asarray(to_decimal(value))
-
-
-def gradient_of(node: Tensor) -> Value:
-    """What a backward pass has left at a node: 0 where none of the paths from it has a derivative."""
-    return zeros(node.data) if node.grad is None else node.grad
 
 
 def values_on_paper(values: dict[str, Value], upstream: Array, d: Derivation = BATCH_NORM) -> dict[str, Value]:

@@ -20,6 +20,7 @@ TESTS = {  # of each room besides its doctests, those that notice most first
     "derivations/rms_norm": DERIVATIONS,
     "derivations/softmax_cross_entropy": DERIVATIONS,
     "prove": "prove derive batch",
+    "verify": "verify",
     "derive": "derive",
     "writer": "derive derivation",
     "numbers/batch": "batch prove derive",

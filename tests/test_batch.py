@@ -86,6 +86,10 @@ def test_a_mean_of_means_is_the_same_in_any_order_and_across_another_factor():
     assert ((x * w).sum(axis=0) * v).sum().e != (x * w).sum().e
 
 
+def test_probabilities_are_others_than_numbers_of_the_same_name():
+    assert batch.Element("t", [k], adds_up=k) != batch.Element("t", [k]) == batch.Element("t", [k]) != batch.Element("t", [m])
+
+
 def test_a_root_is_a_symbol_whose_square_is_known():
     a, b = batch.Batch(batch.Element("a")), batch.Batch(batch.Element("b"))
     root = (a + b).sqrt()

@@ -300,6 +300,8 @@ def test_the_sign_of_a_denominator_is_not_known():
     root = lambda a, b: np.sqrt(1 / (a + b))  # noqa: E731
     assert failing(prove(derivation=one_step(root, lambda dy, a, b: -dy / 2 * (a + b) ** -1.5, both))) == []
     assert failing(prove(derivation=one_step(root, lambda dy, a, b: -dy / (2 * sqrt(a + b) * (a + b)), both))) == []
+    proof = prove(derivation=one_step(root, lambda dy, y: -dy / 2 * y**3, both))
+    assert (failing(proof), proof.rows[0].scope) == ([], "every m")
 
 
 @pytest.mark.parametrize(
@@ -341,7 +343,8 @@ def test_for_sizes_that_are_numbers_all_axes_have_several_elements():
     [
         (lambda a: a.sum(axis=-1), {"domains": {"a": "probabilities"}}),  # they add up to 1, and change one by one
         (lambda a, b: (b * a * np.log(a)).sum(axis=-1), {"domains": {"a": "probabilities"}, "shapes": {"b": ("m",)}}),
-        (lambda a, b: ((a * b) ** 2).mean(), {"shapes": {"a": ("3", "k"), "b": ("3", "1")}}),
+        (lambda a, b: ((a * b) ** 2).mean(), {"shapes": {"a": ("49", "k"), "b": ("49", "1")}}),
+        (lambda a: (a**2).mean(), {"shapes": {"a": ("49",)}}),
         (lambda a: np.sqrt(a**2), {}),
         (lambda a, b: (a + b) ** b, {"domains": {"a": "positive", "b": "positive"}, "shapes": {"a": (), "b": ()}}),
         (lambda a: a[np.array([1, 0])], {}),
@@ -349,9 +352,20 @@ def test_for_sizes_that_are_numbers_all_axes_have_several_elements():
     ],
 )
 def test_what_is_right_is_not_refused(function, more):
-    assert failing(prove(derivation=one_step(function, **more))) == []
-    if "3" not in str(more):
+    proof = prove(derivation=one_step(function, **more))
+    assert failing(proof) == [] and (proof.reason == "") == ("element array" not in proof.reason)
+    if "49" not in str(more):
         assert failing(prove(2, derivation=one_step(function, **more))) == []
+
+
+def test_two_sides_that_have_no_one_form_for_a_generic_element_are_compared_for_sizes_that_are_numbers():
+    shapes = {"a": ("n", "1"), "w": ("n", "m")}
+    root = lambda a, w: ((a + w) ** -2) ** 0.5  # noqa: E731
+    proof = prove(derivation=one_step(root, lambda dy, y, a, w: -dy * y / (a + w), shapes))
+    assert failing(proof) == [] and {row.scope for row in proof.rows} == {"m = 2, 3"}
+    assert proof.reason == "the two sides of ∂y/∂a, da have no one form for a generic element"
+    proof = prove(derivation=one_step(root, lambda dy, y, a, w: dy * y / (a + w), shapes))
+    assert failing(proof) == ["(2)", "(2)"] and {row.scope for row in proof.rows} == {"every m"}
 
 
 def test_a_further_form_is_of_the_shape_of_its_variable():

@@ -130,7 +130,8 @@ def power(e: Algebraic, exponent: Any) -> Algebraic:
     if exponent.is_Integer and exponent >= 0:
         return e**exponent
     base, sign = expand(e), {"real": None} if exponent.is_Integer else {"positive": True}
-    if base.is_Add or (not exponent.is_Integer and any(isinstance(s, Root) and not s.is_positive for s in base.free_symbols)):
+    unsigned = [s for s in base.free_symbols if isinstance(s, Root) and not s.is_positive]
+    if base.is_Add or (unsigned and not exponent.is_Integer):  # with a root of its own, the normal form is enough
         return Root(f"sqrt({base})", axes_of(base), of=base, **sign) ** (2 * exponent)
     return base**exponent
 
