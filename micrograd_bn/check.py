@@ -17,7 +17,7 @@ from .draw import Graph, Picture, Wrong
 from .engine import Tensor, grad
 from .faults import NotFinite, first_not_finite
 from .kinds import Array, Value, as_data
-from .mistakes import Computed, Trial, explain, predict
+from .mistakes import Computed, Trial, Why, explain, predict
 from .notebook import as_html, as_table, as_text
 from .recorded import size
 from .shapes import Shape
@@ -25,7 +25,7 @@ from .shapes import Shape
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Check", "FunctionRaised", "NotFinite", "Row", "check_backward", "first_not_finite", "gradcheck"]
+__all__ = ["Check", "CheckRow", "FunctionRaised", "NotFinite", "check_backward", "first_not_finite", "gradcheck"]
 
 ERRORS = (
     "Exact is bit for bit what the derivation gives in floats. Errors are against the same in more digits, so exact has one, too; "
@@ -38,18 +38,21 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 # ---- The report
 
 
-class Row(NamedTuple):
+class CheckRow(NamedTuple):
     """One of the gradients, and what became of it.
 
-    >>> Row("x", "dx", "wrong", 0.87, "dx lacks the path through μ, equation (11)").ok
+    >>> CheckRow("x", "dx", "wrong", 0.87, "dx lacks the path through μ, equation (11)", edges=(11,)).ok
     False
     """
 
-    variable: str  # x_hat, gamma, beta, var, mu or x
-    name: str  # as the derivation writes its gradient: dx̂, dγ, dβ, dσ², dμ or dx
+    variable: str  # whose gradient it is: "x_hat"
+    name: str  # as the derivation writes the gradient: "dx̂"
     verdict: str  # exact, approximate (within rounding), wrong shape, wrong, not returned
     error: float | None  # the largest, relative to the terms added up; None where there is none, or it is not finite
-    why: str  # what explains it if it is wrong, or ""
+    why: str = ""  # what explains it if it is wrong
+    edges: tuple[int, ...] = ()  # the numbers of those that are to blame
+    given: tuple[str, ...] = ()  # the variables whose wrong gradients it is right given
+    zero: bool = False  # whether it is wrong, for it is 0 everywhere
 
     @property
     def ok(self) -> bool:
@@ -58,15 +61,15 @@ class Row(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A row for each of the gradients, six for batch norm, and the inputs that f overwrote, which is wrong too. Prints as a table.
+    """A row for each of a derivation's gradients, and the inputs that f overwrote, which is wrong too. Prints as a table.
 
     >>> check = check_backward(lambda dy, x, gamma, beta, eps: {"dx_hat": dy * gamma, "dbeta": dy.mean(axis=0)})
     >>> check.ok, [row.name for row in check.rows if not row.ok]
     (False, ['dβ'])
     """
 
-    rows: tuple[Row, ...]  # in the order of ``Gradients``: x_hat, gamma, beta, var, mu, x
-    overwritten: tuple[str, ...]  # of dy, x, gamma, beta
+    rows: tuple[CheckRow, ...]  # in the order of ``derivation.gradients``
+    overwritten: tuple[str, ...]  # of the upstream gradient and the inputs: "dy", "x"
     batches: int  # how many f was called with
     derivation: str = BATCH_NORM.name
     picture: str | Callable[[], str] = ""  # what ``draw`` shows, in DOT, or what makes it
@@ -269,34 +272,35 @@ class _Held:
 
     # ---- the report
 
-    def rows(self, trials: list[Trial]) -> tuple[Row, ...]:
+    def rows(self, trials: list[Trial]) -> tuple[CheckRow, ...]:
         """A row for each gradient."""
         tried = {name: [trial for trial in trials if name in trial.got] for name in self.names}
         wrong = [name for name in self.names if any(trial.off(name).any() for trial in tried[name])]
         return tuple(self._row(name, tried[name], wrong) for name in self.names)
 
-    def _row(self, name: str, trials: list[Trial], wrong: list[str]) -> Row:
+    def _row(self, name: str, trials: list[Trial], wrong: list[str]) -> CheckRow:
         title = self.names[name]
         if not trials:
-            return Row(name, title, "not returned", None, "")
+            return CheckRow(name, title, "not returned", None)
         if name not in wrong:
             verdict = "exact" if all(name in trial.exact for trial in trials) else "approximate"
-            return Row(name, title, verdict, _error(name, trials), "")
-        why = explain(self.d, name, trials, wrong)
+            return CheckRow(name, title, verdict, _error(name, trials))
+        found = explain(self.d, name, trials, wrong) or Why("")
+        why, reasons = found.text, found[1:]
         first = self.d.inputs[0]
         for trial in trials:
             got, due = trial.got[name].shape, trial.truth[name].value.shape
             if got != due:
                 batch = f"a batch of shape {np.shape(trial.values[first])}"
                 shapes = f"shape {got} and not {self.batches.dropped(name, due)} for {batch}"
-                return Row(name, title, "wrong shape", None, f"{shapes}: {why}" if why else shapes)
+                return CheckRow(name, title, "wrong shape", None, f"{shapes}: {why}" if why else shapes, *reasons)
         if not why:
             first_wrong = next(trial for trial in trials if trial.off(name).any())
             why = f"none of the known mistakes explains it, alone or in a pair; {self._worst_element(name, first_wrong)}"
-        return Row(name, title, "wrong", _error(name, trials, wrong=True), why)
+        return CheckRow(name, title, "wrong", _error(name, trials, wrong=True), why, *reasons)
 
     @np.errstate(all="ignore")
-    def picture(self, trials: list[Trial], rows: Iterable[Row]) -> str:
+    def picture(self, trials: list[Trial], rows: Iterable[CheckRow]) -> str:
         """What ``Check.draw`` shows, in extended precision."""
         d = self.d
         off = ((trial, row) for trial in trials for row in rows if row.variable in trial.got and trial.off(row.variable).any())
@@ -307,15 +311,13 @@ class _Held:
         wrong = self._wrong(trial, row, nodes[row.variable]) if row else None
         return Picture([nodes[d.result]], "equations", "TB", 4, "both", 2000, wrong).source()
 
-    def _wrong(self, trial: Trial, row: Row, node: Tensor) -> Wrong:
-        """What is marked: the edges are those that the explanation names, or the only one that there is."""
-        d = self.d
-        named = {edge.number for edge in d.edges} & {int(n) for n in re.findall(r"\((\d+)\)", row.why)}
-        leaving = {edge.number for edge in d.leaving(row.variable)}
+    def _wrong(self, trial: Trial, row: CheckRow, node: Tensor) -> Wrong:
+        """What is marked: the edges are those that are to blame, or the only one that there is."""
+        leaving = {edge.number for edge in self.d.leaving(row.variable)}
         why = f"{row.name} is the first gradient on the way back that is wrong: {row.why}"
         if row.verdict == "wrong" and (worst := self._worst_element(row.variable, trial)) not in why:
             why += f"; {worst}"
-        return Wrong(node, trial.got[row.variable], named or (leaving if len(leaving) == 1 else set()), why)
+        return Wrong(node, trial.got[row.variable], {*row.edges} or (leaving if len(leaving) == 1 else set()), why)
 
     def _worst_element(self, name: str, trial: Trial) -> str:
         """Where to look, on a batch on which a gradient is wrong."""
@@ -349,7 +351,7 @@ def gradcheck(f: Callable[..., Tensor], *inputs: Value) -> bool:
     kinks such as relu's at 0.
 
     Raises AssertionError for the first element that differs, with its input, its place and both numbers; TypeError if f does
-    not return a Tensor.
+    not return a Tensor; ValueError without inputs.
 
     >>> gradcheck(lambda a, b: (a * b).sum(), [1.0, 2.0], 3.0)
     True
@@ -357,6 +359,10 @@ def gradcheck(f: Callable[..., Tensor], *inputs: Value) -> bool:
     Traceback (most recent call last):
     AssertionError: input 0, element []: the engine's gradient is 3, and central differences give 6
     """
+    if not inputs:
+        raise ValueError(
+            "there are no inputs, so nothing would be checked: pass what f is to be differentiated by, gradcheck(f, x)"
+        )
     data = [np.array(a.data if isinstance(a, Tensor) else as_data(a), dtype=np.float64) for a in inputs]
     tensors = [Tensor(a.copy()) for a in data]
     output = f(*tensors)

@@ -90,11 +90,11 @@ def _graded(check: Check, points: Mapping[str, float]) -> Grade:
     for name in points:
         if name not in rows:
             raise ValueError(f"points for {name!r}: the gradients are {', '.join(rows)}")
-    zeros = any("0 everywhere" in row.why for row in check.rows)
+    zeros = any(row.zero for row in check.rows)
     marks = []
     for name, out_of in points.items():
         row = rows[name]
-        right = row.verdict in ("exact", "approximate") or ("is right given your" in row.why and not zeros)
+        right = row.verdict in ("exact", "approximate") or (bool(row.given) and not zeros)
         marks.append(Mark(name, out_of if right else 0, out_of, row.why or ("right" if right else row.verdict)))
     return Grade(tuple(marks), f"the function overwrites its inputs ({', '.join(check.overwritten)})" if check.overwritten else "")
 

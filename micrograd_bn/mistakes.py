@@ -1,14 +1,14 @@
 """Why a gradient is wrong: the search for a mistake that gives somebody's numbers, on every batch.
 
-``STRATEGIES`` are the ways to explain one, the most likely first. To add one, write a function of a ``Case`` that returns the
-causes which give the same numbers, in words, or nothing, and put it where it belongs:
+``STRATEGIES`` are the ways to explain one, the most likely first. To add one, write a function of a ``Case`` that returns a
+``Why`` if it is a cause which gives the same numbers, or None, and put it where it belongs:
 
     def halved(case):
         def half(trial):
             value, tolerance = trial.truth[case.name]
             return Prediction(value / 2, tolerance)
 
-        return ["it is half of what it should be"] if case.agrees(half) else []
+        return Why("it is half of what it should be") if case.agrees(half) else None
 
     STRATEGIES.insert(0, halved)
 
@@ -187,6 +187,15 @@ def predict(
 # ---- Why: the first strategy that finds a cause which gives the same numbers on every batch
 
 
+class Why(NamedTuple):
+    """What explains a gradient: in words, and what a grade and a picture make of it."""
+
+    text: str
+    edges: tuple[int, ...] = ()  # the numbers of those that are to blame
+    given: tuple[str, ...] = ()  # the variables whose wrong gradients it is right given
+    zero: bool = False  # whether it is 0 everywhere
+
+
 class Way(NamedTuple):
     """How somebody may have come to a gradient: from which of the others, as f returned them, and in which form."""
 
@@ -252,18 +261,28 @@ class Case:
 
         return self.agrees(predicted, any(mistake.loses_digits for mistake in mistakes))
 
-    def relevant(self, way: Way, mistakes: Iterable[Mistake]) -> list[Mistake]:
-        """Those that concern what is computed this way."""
+    def used(self, way: Way) -> dict[Any, Formula]:
+        """The formulas that it takes this way."""
         right = self._computed(way, [])
         try:
             right[f"d{self.name}"]
         except ValueError:  # a gradient that f returned has another shape
-            return []
+            return {}
+        return right.used
+
+    def relevant(self, way: Way, mistakes: Iterable[Mistake]) -> list[Mistake]:
+        """Those that concern what is computed this way."""
+        used = self.used(way)
 
         def concerns(key: Any, change: Callable[..., Value]) -> bool:
-            return key in right.used and (not isinstance(change, Changed) or change.function is right.used[key])
+            return key in used and (not isinstance(change, Changed) or change.function is used[key])
 
-        return [m for m in mistakes if any(concerns(*each) for each in m.formulas.items()) or m.sums.keys() & right.used.keys()]
+        return [m for m in mistakes if any(concerns(*each) for each in m.formulas.items()) or m.sums.keys() & used.keys()]
+
+    def why(self, text: str, way: Way, mistakes: Iterable[Mistake]) -> Why:
+        """These mistakes as a cause, with the edges on this way that they change."""
+        changed = {place for mistake in mistakes for place in mistake.places} & self.used(way).keys()
+        return Why(text, tuple(edge.number for edge in self.derivation.edges if edge.number in changed))
 
     def _computed(self, way: Way, mistakes: Sequence[Mistake]) -> Computed:
         given = {f"d{a}": g for a, g in self.best.given(way.upstream).items()}
@@ -282,54 +301,54 @@ class Case:
         return got.shape == value.shape and bool((np.abs(value - got) <= 1e-3 * np.abs(got)).any())
 
 
-Strategy = Callable[[Case], "list[str]"]
+Strategy = Callable[[Case], "Why | None"]
 
 
-def explain(d: Derivation, name: str, trials: list[Trial], wrong: list[str]) -> str | None:
-    """The likeliest causes of a gradient that is wrong on these batches, as are those named in ``wrong``; None if none is known."""
+def explain(d: Derivation, name: str, trials: list[Trial], wrong: list[str]) -> Why | None:
+    """The likeliest cause of a gradient that is wrong on these batches, as are those named in ``wrong``; None if none is known."""
     case = Case(d, name, trials, wrong)
     if case.agrees(lambda trial: trial.truth[name]):  # only the shape is wrong
         return None
-    causes = next(filter(None, (strategy(case) for strategy in STRATEGIES)), None)
-    return "; or, with the same numbers, ".join(causes) if causes else None
+    return next(filter(None, (strategy(case) for strategy in STRATEGIES)), None)
 
 
-def right_given_others(case: Case) -> list[str]:
+def right_given_others(case: Case) -> Why | None:
     """An error further up explains this one."""
     for way in case.ways:
-        blamed = [case.names[a] for a in case.wrong if a in way.upstream]  # in the derivation's order: the first is the root
-        if blamed and case.explained_by(way=way):
-            where = f", in {way.form.words}" if way.form.words else ""
-            return [f"{case.names[case.name]} is right given your {listed(blamed)}{where}: fix {blamed[0]} first"]
-    return []
+        given = tuple(a for a in case.wrong if a in way.upstream)  # in the derivation's order: the first is the root
+        if given and case.explained_by(way=way):
+            blamed, where = [case.names[a] for a in given], f", in {way.form.words}" if way.form.words else ""
+            text = f"{case.names[case.name]} is right given your {listed(blamed)}{where}: fix {blamed[0]} first"
+            return Why(text, given=given)
+    return None
 
 
-def all_zero(case: Case) -> list[str]:
+def all_zero(case: Case) -> Why | None:
     """Nothing was computed."""
-    return [] if any(trial.got[case.name].any() for trial in case.trials) else ["it is 0 everywhere"]
+    return None if any(trial.got[case.name].any() for trial in case.trials) else Why("it is 0 everywhere", zero=True)
 
 
-def another_gradient(case: Case) -> list[str]:
+def another_gradient(case: Case) -> Why | None:
     """Right numbers, under a wrong name."""
 
     def is_it(other: str) -> bool:
         return other != case.name and case.agrees(lambda trial: trial.truth[other])
 
     found = next((name for other, name in case.names.items() if is_it(other)), None)
-    return [f"this is {found}: are the names, or the order of the tuple, mixed up?"] if found else []
+    return Why(f"this is {found}: are the names, or the order of the tuple, mixed up?") if found else None
 
 
-def one_mistake(case: Case) -> list[str]:
+def one_mistake(case: Case) -> Why | None:
     """A single mistake in the backward pass, or one of the derivation's own."""
     return _one_of(case, mistakes_in(case.derivation).backward)
 
 
-def one_forward_mistake(case: Case) -> list[str]:
+def one_forward_mistake(case: Case) -> Why | None:
     """A single mistake in an equation, or wherever something stands."""
     return _one_of(case, mistakes_in(case.derivation).forward)
 
 
-def _one_of(case: Case, mistakes: Sequence[Mistake]) -> list[str]:
+def _one_of(case: Case, mistakes: Sequence[Mistake]) -> Why | None:
     """Which of these gives the numbers: going on from what f returned, in one form or another, in the end from nothing of it."""
     for way in (*case.ways, Way([])):
         causes: list[Mistake] = []
@@ -339,19 +358,19 @@ def _one_of(case: Case, mistakes: Sequence[Mistake]) -> list[str]:
             if new and close and case.explained_by(mistake, way=way):
                 causes.append(mistake)
         if causes:
-            return [cause.why for cause in causes]
-    return []
+            return case.why("; or, with the same numbers, ".join(cause.why for cause in causes), way, causes)
+    return None
 
 
-def in_float32(case: Case) -> list[str]:
+def in_float32(case: Case) -> Why | None:
     """Nothing is wrong but the precision."""
     if case.explained_by(way=case.ways[0], dtype=np.dtype(np.float32)):
         first = case.derivation.inputs[0]
-        return [f"right to the seven digits of float32, but {first} came as float64: something in between is float32"]
-    return []
+        return Why(f"right to the seven digits of float32, but {first} came as float64: something in between is float32")
+    return None
 
 
-def two_mistakes(case: Case) -> list[str]:
+def two_mistakes(case: Case) -> Why | None:
     """Two mistakes together, of the likelier ones; also where the gradients further up are right, or wrong, without them."""
     for way in (*case.ways, Way([])):
         likely, values = [], [case.value(way, [])]
@@ -362,8 +381,8 @@ def two_mistakes(case: Case) -> list[str]:
                 values.append(value)
         for pair in combinations(likely, 2):
             if case.comes_close(way, pair) and case.explained_by(*pair, way=way):
-                return [f"two mistakes together: {pair[0].why}; and {pair[1].why}"]
-    return []
+                return case.why(f"two mistakes together: {pair[0].why}; and {pair[1].why}", way, pair)
+    return None
 
 
 STRATEGIES: list[Strategy] = [

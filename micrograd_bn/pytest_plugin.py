@@ -5,6 +5,7 @@ A test that fails shows what is wrong, and no traceback.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Submission | None:
     """The submission, in place of the module of tests that a file named on the command line would be."""
     path, _, function = (parent.config.getoption("--backward") or "").partition(":")
-    if not path or module_path != Path(path).absolute():
+    if not path or module_path != Path(os.path.abspath(path)):  # which has no "..", as pytest's has none
         return None
     submission: Submission = Submission.from_parent(parent, path=module_path)
     submission.function = function or "backward"

@@ -7,9 +7,11 @@ import pickle
 import numpy as np
 import pytest
 
-from micrograd_bn.check import Check, Row, check_backward
+from micrograd_bn import mistakes
+from micrograd_bn.check import Check, CheckRow, check_backward
 from micrograd_bn.derivations import LINEAR
 from micrograd_bn.draw import RED
+from micrograd_bn.mistakes import Why
 from tests.backward_passes import STYLES, derived, edited, on_paper, random_batches, staged
 
 SIX = ["x_hat", "gamma", "beta", "var", "mu", "x"]
@@ -160,8 +162,8 @@ def test_the_report_is_a_table_an_html_table_and_json():
     ],
 )
 def test_the_summary_counts_in_the_singular_and_in_the_plural(wrong, right, batches, words):
-    rows = [Row(name, name, verdict, 0.0, "") for verdict, names in (("wrong", wrong), ("exact", right)) for name in names]
-    missing = Row("mu", "dμ", "not returned", None, "")
+    rows = [CheckRow(name, name, verdict, 0.0) for verdict, names in (("wrong", wrong), ("exact", right)) for name in names]
+    missing = CheckRow("mu", "dμ", "not returned", None)
     assert Check((*rows, missing), (), batches).summary.startswith(words)
 
 
@@ -252,6 +254,23 @@ def red(source):
 )
 def test_the_picture_marks_the_first_gradient_that_is_wrong_and_the_edge_to_blame(old, new, marked):
     assert red(check_backward(edited(derived, old, new)).draw().source) == marked
+
+
+def test_the_edges_to_blame_are_those_of_the_reason_and_not_of_its_words(monkeypatch):
+    monkeypatch.setattr(mistakes, "STRATEGIES", [lambda case: Why("in equations (8) and (11)", edges=(12,))])
+    check = check_backward(edited(derived, "dmu / m", "dmu"))
+    assert (check.rows[5].edges, check.to_dict()["rows"][5]["edges"]) == ((12,), (12,))
+    assert red(check.draw().source) == {"x", "x -> σ²", "wrong"}
+
+
+def test_the_reasons_are_data_too():
+    rows = {row.variable: row for row in check_backward(edited(derived, "-0.5 *", "-1 *")).rows}
+    assert (rows["var"].edges, rows["var"].given) == ((8,), ())
+    assert (rows["x"].edges, rows["x"].given) == ((), ("var",))
+    assert not any(row.zero for row in rows.values())
+    alone = check_backward(edited(derived, " + eps", "", "return {", 'return {"x": dx} or {')).rows[5]
+    assert "wherever √(σ² + ε) stands" in alone.why and alone.edges == (8, 10, 13)
+    assert check_backward(lambda dy, x, gamma, beta, eps: {"x": x * 0}).rows[5].zero
 
 
 def test_the_picture_has_both_numbers_of_the_first_batch_on_which_a_gradient_is_wrong_and_the_reason():

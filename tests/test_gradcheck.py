@@ -43,3 +43,8 @@ def test_gradcheck_needs_a_tensor_back():
         gradcheck(lambda a: a.data * 2, [1.0])
     with pytest.raises(AssertionError, match="nan"), np.errstate(all="ignore"):
         gradcheck(lambda a: (a - 1).log(), [1.0])
+
+
+def test_gradcheck_of_nothing_is_no_way_to_pass():
+    with pytest.raises(ValueError, match="nothing would be checked"):
+        gradcheck(lambda: Tensor(1.0))

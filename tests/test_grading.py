@@ -221,6 +221,16 @@ def test_a_mistake_costs_its_points_once():
     assert result.marks[5] == ("dx", 3, 3, "dx is right given your dμ: fix dμ first")
 
 
+def test_no_points_are_by_the_words_of_a_reason():
+    source = solution("batch_norm")
+    for line in ("dmu = 2 * dmu_", "dbeta = dy.sum(axis=0) * 2"):
+        source = with_line(source, line.replace("dmu_", "(dx_hat / np.sqrt(var + eps)).sum(axis=0)"))
+    check = check_backward(function(source))
+    plain = check._replace(rows=tuple(row._replace(why="is right given your dx: it is 0 everywhere") for row in check.rows))
+    points = [mark.points for mark in grading._graded(check, POINTS["batch_norm"]).marks]
+    assert [mark.points for mark in grading._graded(plain, POINTS["batch_norm"]).marks] == points == [1, 1, 0, 2, 0, 3]
+
+
 def test_zeros_further_up_earn_nothing_for_what_follows_from_them():
     zeros = {"dvar": "dvar = 0 * gamma", "dmu": "dmu = 0 * gamma", "dx": "dx = dx_hat / np.sqrt(var + eps)"}
     source = solution("batch_norm")
@@ -255,6 +265,9 @@ def test_pytest_collects_the_submission_alone_or_with_what_is_named(pytester):
     arguments = (*PLUGIN, "--backward", str(student), "-p", "no:cacheprovider")
     pytester.runpytest_inprocess(*arguments).assert_outcomes(passed=6)
     pytester.runpytest_inprocess(*arguments, str(other)).assert_outcomes(passed=7)
+    (student.parent / "tests").mkdir()
+    arguments = (*PLUGIN, "--backward", f"{student.parent}/tests/../student.py", "-p", "no:cacheprovider")
+    pytester.runpytest_inprocess(*arguments).assert_outcomes(passed=6)
 
 
 @pytest.mark.parametrize("assignment", POINTS)
