@@ -8,6 +8,7 @@ import json
 import math
 import sys
 import webbrowser
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
@@ -193,10 +194,10 @@ class _Version(argparse.Action):
 
 
 def _shape(text: str) -> Shape:
-    try:
-        return tuple(int(n) for n in text.removesuffix(",").split(",")) if text else ()
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 32,10") from None
+    sizes = text.removesuffix(",").split(",") if text else []
+    if not all(n.strip().isdecimal() for n in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 32,10")
+    return tuple(map(int, sizes))
 
 
 def _add_derivation(command: argparse.ArgumentParser) -> None:
@@ -233,11 +234,7 @@ def _verify(options: argparse.Namespace) -> int:
             context.prec = options.digits
             x = np.vectorize(lambda number: Decimal(repr(float(number))), otypes=[object])(x)
         report = verify(x, seed=options.seed, derivation=given.derivation, **given.constants, **given.upstream)
-    if options.json:
-        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False), file=options.out)
-    else:
-        _show(report, options.out)
-    return 0 if report.ok else 1
+    return _reported(report, options)
 
 
 def _derivations(options: argparse.Namespace) -> int:
@@ -302,12 +299,13 @@ def _write(options: argparse.Namespace) -> int:
 def _further_shapes(f: Any, first: Shape) -> list[Shape]:
     """The shapes of all arguments, from the first one's: as a derivation has them, or without the first axis."""
     if isinstance(f, Derivation):
-        sizes = dict(zip(f.shapes[f.inputs[0]], first))
-        shapes = [f.shapes[name] for name in f.inputs]
-        fit = [
-            first if i == 0 else tuple([sizes.get(n, 1) for n in s]) if isinstance(s, tuple) else () for i, s in enumerate(shapes)
-        ]
-        return [shape or first[1:] for shape in fit]
+        dims = f.dimensions()
+        names, *others = dims.values()
+        if len(names) != len(first):
+            return [first, *[first[1:] for _ in others]]
+        shapes = f.shapes_for(defaultdict(lambda: 1, zip(names, first)))
+        row = {a for a in f.inputs if f.shapes[a] == "kept" and dims[a][:1] == ("1",)}  # of (1, k), (k,) says as much
+        return [first, *[shapes[a][1:] if a in row else shapes[a] for a in f.inputs[1:]]]
     parameters = inspect.signature(f).parameters.values()
     required = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [first, *[first[1:] for _ in required[1:]]]
@@ -321,11 +319,7 @@ def _check(options: argparse.Namespace) -> int:
         return 2
     if options.draw:
         check.draw().save(options.draw)
-    if options.json:
-        print(json.dumps(check.to_dict(), indent=2, ensure_ascii=False), file=options.out)
-    else:
-        _show(check, options.out)
-    return 0 if check.ok else 1
+    return _reported(check, options)
 
 
 def _grade(options: argparse.Namespace) -> int:
@@ -437,14 +431,23 @@ def _differentiated(given: _Given, seed: int, zoom: Zoom = "equations") -> Value
     d, x = given.derivation, given.batch.data
     others, random = drawn(x, d.constants.get("axis", 0), seed, d)
     upstream = given.upstream.get(d.upstream, random).astype(x.dtype)
+    kind: Callable[[Array], Value] = scalars if zoom == "scalars" else Tensor
     inputs = {a: np.asarray(value, x.dtype) for a, value in ({d.inputs[0]: x} | others).items()}
+    y = d(**{a: value if a in d.no_gradient else kind(value) for a, value in inputs.items()}, **given.constants)
     if zoom == "scalars":
-        y = d(**{a: scalars(value) for a, value in inputs.items()}, **given.constants)
         (y * upstream).sum().backward()  # so that the gradient of each y is its dy
     else:
-        y = d(**{a: Tensor(value) for a, value in inputs.items()}, **given.constants)
         y.backward(upstream)
     return y
+
+
+def _reported(report: Report | Check, options: argparse.Namespace) -> int:
+    """Print a report, as a table or as --json, and return the exit code."""
+    if options.json:
+        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False), file=options.out)
+    else:
+        _show(report, options.out)
+    return 0 if report.ok else 1
 
 
 def _show(report: Report | Proof | Check, out: TextIO) -> None:

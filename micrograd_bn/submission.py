@@ -75,13 +75,13 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def module(path: str) -> ModuleType:
-    """A file of Python, imported as what it is called.
+    """A file of Python, imported: under a name of its own, for one called random.py is not to be everybody's ``random``.
 
     Raises FileNotFoundError, ImportError for a file with another ending, and DidNotRun for whatever it raises.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    spec = importlib.util.spec_from_file_location(f"micrograd_bn_file_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
     found = sys.modules[spec.name] = importlib.util.module_from_spec(spec)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import random
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from micrograd_bn import cli
+from micrograd_bn.submission import derivation_named
 from tests.backward_passes import condensed, derived
 from tests.test_check_derivations import layer_norm
 
@@ -137,6 +139,12 @@ ANY = Derivation("log", [scaled])
 def backward(dy, x, w):
     return {"dw": dy * np.log(x)}
 """
+
+
+def test_a_file_called_as_a_module_is_takes_nobodys_place(tmp_path):
+    (tmp_path / "random.py").write_text("import numpy as np" + OWN, encoding="utf-8")
+    assert derivation_named(f"{tmp_path}/random.py:MY_LAYER").name == "log"
+    assert sys.modules["random"] is random
 
 
 def test_the_command_checks_a_derivation_of_a_file(student, capfd):

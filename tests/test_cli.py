@@ -81,6 +81,8 @@ def test_unusable_input_is_one_line_on_stderr_and_exit_code_2(tmp_path, capsys, 
         (["explore", "--dtype", "float32"], "unrecognized arguments: --dtype"),  # the page computes in float64
         (["draw", "--precision", "-1"], "-1 is not between 1 and 17"),
         (["check", "f.py:f", "--timeout", "-3"], "-3 is not between 0.1"),
+        (["write", "linear", "--shape=-4,3"], "argument --shape: '-4,3' is not a shape such as 32,10"),
+        (["write", "linear", "--shape", "4,x"], "argument --shape: '4,x' is not a shape"),
     ],
 )
 def test_an_option_out_of_range_is_named(capsys, arguments, message):
@@ -184,6 +186,29 @@ def test_another_derivation_is_drawn_and_has_its_page(tmp_path, monkeypatch, cap
     assert "variance 0" not in capsys.readouterr().err
     equation = derivation_named(derivation).equations[-1].text
     assert all(equation in (tmp_path / name).read_text(encoding="utf-8").replace("\\ ", " ") for name in ("g.dot", "p.html"))
+
+
+def test_an_input_without_a_gradient_is_drawn_without_one(tmp_path):
+    assert cli.main(["draw", "--derivation", "softmax_cross_entropy", "--rows", "2", "-o", str(tmp_path / "g.dot")]) == 0
+    z, t = (re.findall(rf'label="(\{{{name}\W.*?\}})"', (tmp_path / "g.dot").read_text(encoding="utf-8")) for name in "zt")
+    assert ["grad" in box for box in (*z, *t)] == [True, False]
+
+
+SHAPES = """
+from micrograd_bn import Derivation, equation
+@equation(1, "y")
+def scaled(x, g, c, b, axis=-1):
+    return x * g + c.sum() + b
+D = Derivation("scaled", [scaled], shapes={"x": ("m", "k"), "g": (), "c": ("2", "k"), "b": "kept"})
+"""
+
+
+def test_the_further_shapes_are_those_that_a_derivation_has(tmp_path):
+    (tmp_path / "mine.py").write_text(SHAPES, encoding="utf-8")
+    assert cli._further_shapes(derivation_named(f"{tmp_path}/mine.py:D"), (4, 3)) == [(4, 3), (), (2, 3), (4, 1)]
+    assert cli._further_shapes(derivation_named("batch_norm"), (4, 3)) == [(4, 3), (3,), (3,)]
+    assert cli._further_shapes(derivation_named("batch_norm"), (4, 3, 2)) == [(4, 3, 2), (3, 2), (3, 2)]
+    assert cli._further_shapes(derivation_named("linear"), (4, 3)) == [(4, 3), (1, 3), (1,)]
 
 
 def test_the_upstream_gradient_has_the_results_shape(tmp_path, capsys):
