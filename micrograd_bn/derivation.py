@@ -202,7 +202,8 @@ class Derivation:
     texts       {variable: (text, LaTeX)} of a gradient that is written otherwise than the sum over its edges, {number: …} of an
                 edge that is written otherwise than its function.
     condensed   further forms of a gradient, as ``Gradient``s whose function may name any variable, gradient and constant.
-    forms       {what they are called: {number: formula}}: formulas that people write for edges' own, going on with other gradients.
+    forms       {what they are called: {number: formula}}: formulas that people write for edges' own, or, for a variable in place of
+                a number, for all of its gradient, going on with other gradients.
     mistakes    ``Mistake``s that people make in this derivation, beyond those that follow from its formulas.
     defaults    of the equations' constants, where they are not the functions' own.
     check       called with inputs and constants by name, before the equations run: it raises what is to be said of bad ones.
@@ -237,7 +238,7 @@ class Derivation:
         symbols: Mapping[str, Symbol] | None = None,
         texts: Mapping[str | int, Symbol] | None = None,
         condensed: Iterable[Gradient] = (),
-        forms: Mapping[str, Mapping[int, Formula]] | None = None,
+        forms: Mapping[str, Mapping[Any, Formula]] | None = None,
         mistakes: Iterable[Mistake] = (),
         defaults: Mapping[str, Any] | None = None,
         check: Callable[[dict[str, Value]], None] | None = None,

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import combinations
-from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import Derivation, Formula, Mistake, with_parameters
-from .engine import Tensor
+from .derivation import Derivation, Formula, Mistake, evaluate, parameters, with_parameters
+from .engine import Tensor, in_order
 from .kinds import Value, apply
+from .primitives import exp
 from .recorded import Change, Changed, Recorded, Values, recorded
 from .shapes import Shape, array, axes, count, shape
+
+
+def _forgotten(values: Values, a: Value) -> Value:
+    return a
+
+
+def _unshifted(values: Values, a: Value, shift: Value) -> Value:
+    return a
+
 
 # ---- What may be wrong with a step: what its inputs a and b then give, which of them is gone, and the words if that is not all
 
@@ -33,6 +42,7 @@ STEPS: dict[str, list[tuple[Change, int | None, str]]] = {
         (lambda v, a, b: a, 1, "{a} stands for {whole}"),
         (lambda v, a, b: -b, 0, "{a} is forgotten"),
         (lambda v, a, b: a + b, None, "there is a + for the − in {whole}"),
+        (lambda v, a, b: a - 1, None, "1 stands for {b}"),
     ],
     "mul": [(lambda v, a, b: b, 0, ""), (lambda v, a, b: a, 1, "")],
     "div": [
@@ -44,7 +54,8 @@ STEPS: dict[str, list[tuple[Change, int | None, str]]] = {
     "sqrt": [(lambda v, a: a, None, "the square root is forgotten")],
     "transpose": [(lambda v, a: a, None, "{a} is not transposed")],
     "matmul": [(lambda v, a, b: a.T @ b, None, "{a} is transposed"), (lambda v, a, b: a @ b.T, None, "{b} is transposed")],
-    **{name: [(lambda v, a: a, None, f"{name} is forgotten")] for name in ("exp", "log", "tanh", "sin", "cos", "relu", "abs")},
+    **{name: [(_forgotten, None, f"{name} is forgotten")] for name in ("log", "tanh", "sin", "cos", "relu", "abs")},
+    "exp": [(_forgotten, None, "exp is forgotten"), (lambda v, a: exp(-a), None, "the sign under exp is wrong")],
 }
 
 # ---- A step in words, and how tightly they hold together: 1 for a sum, 2 for a product, 3 for what stands alone
@@ -88,21 +99,27 @@ class Mistakes(NamedTuple):
 @cache
 def mistakes_in(d: Derivation) -> Mistakes:
     """The mistakes in a derivation: its own, and those that follow from its table."""
-    table = _Table(d)
+    table = _table(d)
     missing, changed, forward = table.of_steps()
     likely = [*d.mistakes, *table.of_edges(), *missing]
-    groups = likely, [*likely, *changed, *table.factors_too_many(), *table.stand_ins()], forward
+    groups = likely, [*likely, *changed, *table.factors_too_many(), *table.stand_ins(), *table.gradients_left_out()], forward
     return Mistakes(*[tuple(sorted(group, key=lambda mistake: len(mistake.places))) for group in groups])
 
 
-class _Quantity(NamedTuple):
-    """What may stand for something of its shape: a variable, a gradient, or a step of an equation."""
+@cache
+def factors_in(d: Derivation) -> tuple[Quantity, ...]:
+    """The quantities that a whole gradient may have been multiplied or divided by."""
+    return tuple(_table(d).factors())
+
+
+class Quantity(NamedTuple):
+    """What may stand for something of its shape, or multiply it: a variable, a gradient, or a step of a formula."""
 
     text: str
     shape: Shape
     rank: int  # what comes earlier in the passes has a lower one
     is_gradient: bool
-    of: Callable[[Values], Value]
+    function: Formula
 
 
 class _Place(NamedTuple):
@@ -145,11 +162,11 @@ class _Table:
             self._place(edge.number, f"{edge.name}, equation ({edge.number})", d.formula(edge), f"d{edge.output}", 1)
             for edge in d.edges
         ]
-        inputs = {edge.number: edge.input for edge in d.edges}
+        inputs: dict[int | str, str] = {edge.number: edge.input for edge in d.edges}
         self.forms = [
-            self._place(number, f"{name} of {self._symbol(f'd{inputs[number]}')}", function, f"d{inputs[number]}")
+            self._place(key, f"{name} of {self._symbol(f'd{inputs.get(key, key)}')}", function, f"d{inputs.get(key, key)}")
             for name, functions in d.forms.items()
-            for number, function in functions.items()
+            for key, function in functions.items()
         ]
         self.forms += [
             self._place(g.variable, f"the condensed form of {g.name}", g.function, f"d{g.variable}") for g in d.condensed
@@ -183,7 +200,7 @@ class _Table:
         if node.primitive is None:
             return self._known(node.data, {})
         operation = node.primitive.name
-        if _shift(node) or operation in ("reshape", "broadcast", "astype"):
+        if _shift(node) or operation in ("reshape", "broadcast", "astype", "stop_gradient"):
             return inputs[0]
         needed: tuple[int, ...]
         if operation == "pow":
@@ -260,29 +277,34 @@ class _Table:
                 sizes = shape(node.inputs[0])
                 along.setdefault((sizes, axes(len(sizes), node.params["axis"])), {})[i] = node
         for (sizes, over), group in along.items():
+            sums = [i for i, node in group.items() if node.primitive and node.primitive.name != "max"]
             for axis, words in self._other_axes(sizes, over):
                 if len(group) > 1:
                     yield place.mistake(
                         f"everything is taken {words}", {i: partial(_along, axis, node) for i, node in group.items()}
                     )
                 if place in self.forms:
-                    means: dict[int, Change] = dict.fromkeys(group, partial(_as_mean, axis, over))
-                    for i, node in group.items():
-                        yield place.mistake(f"the mean of {self._known(node.inputs[0], known)[0]} is {words}", {i: means[i]})
+                    means: dict[int, Change] = dict.fromkeys(sums, partial(_as_mean, axis, over))
+                    for i in sums:
+                        yield place.mistake(f"the mean of {self._known(group[i].inputs[0], known)[0]} is {words}", {i: means[i]})
                     yield place.mistake(f"all means are {words}", means)
 
     def of_shifts(self, place: _Place) -> Iterator[Mistake]:
         """Without what is subtracted so that exp does not overflow, or with one number for all, so that it is 0."""
         nodes = place.steps.nodes
-        shifts = [i for i, node in enumerate(nodes) if node.primitive and _shift(node)]
+        shifts = self._shifts(place)
         largest = [i for i, node in enumerate(nodes) if shifts and node.primitive and node.primitive.name == "max"]
         for what, changes in (
-            ("is not subtracted before it", dict.fromkeys(shifts, lambda v, a, shift: a)),
+            ("is not subtracted before it", shifts),
             ("that is subtracted before it is the largest of all", {i: partial(_along, None, nodes[i]) for i in largest}),
         ):
             if changes:
                 what = f"right while exp stays in the range of floats: the largest number {what},"
                 yield place.mistake(what, changes)._replace(loses_digits=True)
+
+    def _shifts(self, place: _Place) -> dict[int, Change]:
+        """The steps that keep exp from overflowing, left out."""
+        return {i: _unshifted for i, node in enumerate(place.steps.nodes) if node.primitive and _shift(node)}
 
     def of_steps(self) -> tuple[list[Mistake], list[Mistake], list[Mistake]]:
         """Steps of formulas: what is missing in an edge's, what else is wrong with those; what is with equations, or wherever."""
@@ -327,6 +349,8 @@ class _Table:
                     below = inverse.get(node, False) ^ (operation == "div" and gone == 1)
                     words = self._missing(node.inputs[gone], texts["ab"[gone]], below, names)
                 changes = dict.fromkeys(group, change)
+                if operation == "exp" and change is _forgotten:  # what keeps it from overflowing goes with it
+                    changes |= self._shifts(place)
                 if self._matters(place, changes, right):
                     yield words.format(**texts), whole, changes
 
@@ -348,11 +372,15 @@ class _Table:
             for name in self.sizes:
                 if self.sizes[name] != m:
                     yield partial(_divided_by, name), None, f"there is {self.counts[self.sizes[name]]} for {right}"
-        if operation in ("sum", "mean"):
+        if operation in REDUCTIONS:
             sizes = shape(node.inputs[0])
             over = axes(len(sizes), node.params["axis"])
-            for what, change in self._reductions(sizes, over, operation, node.params["keepdims"]):
-                yield change, None, what
+            if operation == "max":
+                for axis, where in self._other_axes(sizes, over):
+                    yield partial(_along, axis, node), None, f"the largest is {where}"
+            else:
+                for what, change in self._reductions(sizes, over, operation, node.params["keepdims"]):
+                    yield change, None, what
 
     def _missing(self, a: Value, text: str, below: bool, names: Mapping[Tensor, str]) -> str:
         if not isinstance(a, Tensor):
@@ -362,7 +390,7 @@ class _Table:
         return f"{text} is forgotten" if a in names else f"the factor {text} is missing"
 
     def _flows_in(self, a: Value, names: Mapping[Tensor, str]) -> bool:
-        """Whether this is the gradient of an array that a formula takes: nobody leaves that out."""
+        """Whether this is the gradient of an array that a formula takes: few leave that out, and last it is tried."""
         return isinstance(a, Tensor) and bool(a.shape) and names.get(a, "") in self.ranks and names[a] not in self.d.variables
 
     def _matters(self, place: _Place, changes: Mapping[int, Change], right: Value) -> bool:
@@ -389,6 +417,14 @@ class _Table:
                 over = with_parameters(("term", "sizes"), lambda term, sizes, name=name: term / sizes[name])
                 yield Mistake(f"there is a 1/{self.counts[size]} too many in {place.where}", {place.key: over})
 
+    def gradients_left_out(self) -> Iterator[Mistake]:
+        """A local derivative for what is carried back along its edge."""
+        for place in self.edges:
+            for i, node in enumerate(place.steps.nodes):
+                for change, gone, _ in STEPS.get(node.primitive.name, []) if node.primitive else []:
+                    if gone is not None and self._flows_in(a := node.inputs[gone], place.steps.names):
+                        yield place.mistake(f"there is no {self._symbol(place.steps.names[a])}", {i: change})
+
     def stand_ins(self) -> Iterator[Mistake]:
         """A quantity of the same shape in the place of what should stand there."""
         quantities = list(self._quantities())
@@ -406,14 +442,45 @@ class _Table:
                         seen.add(what)
                         yield place.mistake(what, {i: partial(_value_of, q)})
 
-    def _quantities(self) -> Iterator[_Quantity]:
+    def _quantities(self) -> Iterator[Quantity]:
         for name, rank in self.ranks.items():
-            is_gradient = name not in self.d.variables
-            yield _Quantity(self._symbol(name), shape(self.values[name]), rank, is_gradient, itemgetter(name))
+            value = with_parameters((name,), lambda value: value)
+            yield Quantity(self._symbol(name), shape(self.values[name]), rank, name not in self.d.variables, value)
         for place in self.equations:
-            for i, node in enumerate(place.steps.nodes[:-1]):
-                if node.primitive and node.shape and "max" not in place.parts[i][0]:
-                    yield _Quantity(place.parts[i][0], node.shape, place.rank, False, partial(_at_step, place.function, i))
+            yield from self._steps(place, place.steps.nodes[:-1])
+
+    def _steps(self, place: _Place, nodes: Sequence[Tensor]) -> Iterator[Quantity]:
+        for i, node in enumerate(nodes):
+            text, flows = place.parts[i][0], any(self._flows_in(a, place.steps.names) for a in in_order([node]))
+            if node.primitive and node.shape and "max" not in text and not flows:
+                yield Quantity(text, node.shape, place.rank, False, self._step(place.function, i))
+
+    def _step(self, function: Formula, i: int) -> Formula:
+        """What a formula has at a step that takes no gradient: of one that it names the shape counts, which is its variable's."""
+        given = {a: a[1:] if a in self.ranks and a not in self.d.variables else a for a in parameters(function)}
+        names = tuple(dict.fromkeys(given.values()))
+
+        def value(*arguments: Value) -> Value:
+            known = dict(zip(names, arguments))
+            values = {a: known[name] for a, name in given.items()}
+            return recorded(function, values).run(values, {}, i)
+
+        return with_parameters(names, value)
+
+    def factors(self) -> Iterator[Quantity]:
+        """What all of a gradient may be multiplied or divided by: also q (1 − q), which a sigmoid's derivative is."""
+        seen: list[Value] = []
+        steps = [q for place in self.edges for q in self._steps(place, place.steps.nodes)]
+        for q in (*[q for q in self._quantities() if not q.is_gradient], *steps):
+            value = evaluate(q.function, self.values)
+            new = not any(shape(value) == shape(other) and np.allclose(value, other) for other in seen)
+            if new and np.abs(value).max() > 1e-9:
+                seen.append(value)
+                yield q
+                if np.min(value) > 0 and np.max(value) < 1:
+                    names = parameters(q.function)
+                    slope = with_parameters(names, lambda *a, q=q: (p := q.function(*a)) * (1 - p))
+                    yield q._replace(text=f"{q.text} (1 − {q.text})", function=slope)
 
 
 def _reduced(operation: str, axis: Any, keepdims: bool, values: Values, a: Value) -> Value:
@@ -434,17 +501,12 @@ def _divided_by(name: str, values: Values, a: Value, m: Value) -> Value:
     return a / values["sizes"][name]
 
 
-def _unshifted(values: Values, a: Value, shift: Value) -> Value:
-    return a
-
-
 def _to_the(exponent: float, values: Values, a: Value) -> Value:
     return a**exponent
 
 
-def _value_of(quantity: _Quantity, values: Values, *inputs: Value) -> Value:
-    return quantity.of(values)
+def _value_of(quantity: Quantity, values: Values, *inputs: Value) -> Value:
+    return evaluate(quantity.function, values)
 
 
-def _at_step(function: Formula, i: int, values: Values) -> Value:
-    return recorded(function, values).run(values, {}, i)
+_table = cache(_Table)

@@ -17,17 +17,17 @@ A mistake that is made in one derivation only stands in its table (``Derivation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Formula, Mistake, added_up, evaluate, parameters
+from .derivation import Derivation, Edge, Formula, Mistake, added_up, evaluate, parameters, with_parameters
 from .faults import listed
-from .formulas import mistakes_in
+from .formulas import factors_in, mistakes_in
 from .kinds import Array, Value
 from .numbers.running import Running, running
 from .recorded import PLAIN, Changed
@@ -196,6 +196,9 @@ class Why(NamedTuple):
     zero: bool = False  # whether it is 0 everywhere
 
 
+Together: TypeAlias = tuple[Mistake, ...]
+
+
 class Way(NamedTuple):
     """How somebody may have come to a gradient: from which of the others, as f returned them, and in which form."""
 
@@ -209,28 +212,39 @@ class Case:
     def __init__(self, d: Derivation, name: str, trials: list[Trial], wrong: list[str]):
         self.derivation, self.name, self.trials, self.wrong = d, name, trials, wrong
         self.names = {g.variable: g.name for g in d.gradients}
+        self._values: dict[tuple[int, ...], tuple[Any, Value]] = {}
+        returned = [a for a in self.names if any(a in trial.got for trial in trials)]
 
         def named(functions: Iterable[Formula]) -> list[str]:
-            return [a for a in self.names if any(f"d{a}" in parameters(function) for function in functions)]
+            return [a for a in returned if any(f"d{a}" in parameters(function) for function in functions)]
 
         edges = d.leaving(name)
-        self.ways = [Way([a for a in self.names if a in [edge.output for edge in edges]])]
+        self.ways = [Way([a for a in returned if a in [edge.output for edge in edges]])]
         for words, formulas in d.forms.items():
-            if formulas.keys() & {edge.number for edge in edges}:
+            if formulas.keys() & {name, *[edge.number for edge in edges]}:
                 self.ways.append(Way(named(formulas.values()), Form(words, formulas)))
         for g in d.condensed:
             if g.variable == name:
                 self.ways.append(Way(named([g.function]), Form("the condensed form", {name: g.function})))
+        if self.ways[0].upstream:
+            self.ways.append(Way([]))  # in the end from nothing of what f returned
 
     @cached_property
     def best(self) -> Trial:
-        """A batch on which it is wrong, in finite numbers if there are any, the largest."""
+        """A batch on which it is wrong, in finite numbers if there are any, the one with the most that are large."""
 
         def telling(trial: Trial) -> tuple[bool, bool, int]:
             off, finite = trial.off(self.name), np.isfinite(trial.got[self.name])
-            return bool((off & finite).any()), bool(off.any()), trial.truth[self.name].value.size
+            return bool((off & finite).any()), bool(off.any()), len(self.large(trial.got[self.name]))
 
         return max(self.trials, key=telling)
+
+    @staticmethod
+    def large(got: Array) -> Array:
+        """The places of numbers that have lost no more digits than others, the largest first."""
+        sizes = np.where(np.isfinite(got), np.abs(got), 0).ravel()
+        large: Array = np.argsort(-sizes)[: np.count_nonzero(sizes > 1e-3 * sizes.max(initial=0))]
+        return large
 
     def agrees(self, predicted: Callable[[Trial], Prediction], loses_digits: bool = False) -> bool:
         """Whether f's numbers are the ones predicted, on every batch, where that means something."""
@@ -290,10 +304,55 @@ class Case:
 
     def value(self, way: Way, mistakes: Sequence[Mistake]) -> Value:
         """What these mistakes give on the best batch, without its rounding."""
+        key = (id(way), *map(id, mistakes))
+        if key in self._values:
+            return self._values[key][1]
         try:
-            return np.squeeze(self._computed(way, mistakes)[f"d{self.name}"])
+            value = np.squeeze(self._computed(way, mistakes)[f"d{self.name}"])
         except (ValueError, IndexError):  # shapes that do not broadcast
-            return np.array(np.nan)
+            value = np.array(np.nan)
+        if len(mistakes) < 2:  # these are asked for again
+            self._values[key] = (way, mistakes), value
+        return value
+
+    def other_gradients(self) -> Iterator[Mistake]:
+        """For the whole gradient, one that is known before it."""
+        first, *rest = [edge.number for edge in self.derivation.leaving(self.name)]
+        for other in list(self.names)[: list(self.names).index(self.name)]:
+            stops = dict.fromkeys((self.name, first), with_parameters((f"d{other}",), lambda gradient: gradient))
+            yield Mistake(f"this is {self.names[other]}", {**stops, **dict.fromkeys(rest, lambda term: term * 0)})
+
+    def factors(self) -> Iterator[tuple[Together, Array]]:
+        """What the whole gradient may be multiplied by, as a mistake, or none; and what that is on the best batch."""
+        to = self.best.truth[self.name].value.shape
+        yield (), np.ones(to)
+        keys = (self.name, *[edge.number for edge in self.derivation.leaving(self.name)])
+        known = Computed(self.derivation, self.best.values)
+        for q in factors_in(self.derivation):
+            try:
+                value = np.broadcast_to(evaluate(q.function, known), to).astype(float)
+            except ValueError:  # it has another shape
+                continue
+            names = ("term", *parameters(q.function))
+            for what, change, multiple in (
+                ("factor", lambda term, *a, q=q: term * q.function(*a), value),
+                ("division by", lambda term, *a, q=q: term / q.function(*a), 1 / value),
+            ):
+                why = f"there is a {what} {q.text} too many in all of {self.names[self.name]}"
+                yield (Mistake(why, dict.fromkeys(keys, with_parameters(names, change))),), multiple
+
+    @cached_property
+    def close(self) -> float:
+        """Within this, relative to each other, numbers on the best batch are the same."""
+        return float(np.sqrt(np.finfo(self.best.dtype).eps))
+
+    def multiples(self, wanted: Array, arrays: Iterable[tuple[Together, Array]]) -> Iterator[tuple[Together, float]]:
+        """Whose arrays give the wanted one, multiplied by which number."""
+        mistakes, values = zip(*arrays)
+        ratios = (wanted / np.array(values)).astype(float)
+        least, most = ratios.min(axis=1), ratios.max(axis=1)
+        for i in np.flatnonzero(most - least <= self.close * np.abs(least)):
+            yield mistakes[i], least[i]
 
     def comes_close(self, way: Way, mistakes: Sequence[Mistake]) -> bool:
         """Before they are tried on every batch: is it worth while?"""
@@ -350,7 +409,7 @@ def one_forward_mistake(case: Case) -> Why | None:
 
 def _one_of(case: Case, mistakes: Sequence[Mistake]) -> Why | None:
     """Which of these gives the numbers: going on from what f returned, in one form or another, in the end from nothing of it."""
-    for way in (*case.ways, Way([])):
+    for way in case.ways:
         causes: list[Mistake] = []
         for mistake in case.relevant(way, mistakes):
             new = not any(mistake.places >= cause.places for cause in causes)
@@ -372,7 +431,7 @@ def in_float32(case: Case) -> Why | None:
 
 def two_mistakes(case: Case) -> Why | None:
     """Two mistakes together, of the likelier ones; also where the gradients further up are right, or wrong, without them."""
-    for way in (*case.ways, Way([])):
+    for way in case.ways:
         likely, values = [], [case.value(way, [])]
         for mistake in case.relevant(way, mistakes_in(case.derivation).likely):
             value = case.value(way, [mistake])
@@ -381,8 +440,56 @@ def two_mistakes(case: Case) -> Why | None:
                 values.append(value)
         for pair in combinations(likely, 2):
             if case.comes_close(way, pair) and case.explained_by(*pair, way=way):
-                return case.why(f"two mistakes together: {pair[0].why}; and {pair[1].why}", way, pair)
+                return case.why(_together(pair), way, pair)
     return None
+
+
+def up_to_factors(case: Case) -> Why | None:
+    """A mistake and up to two more that multiply all by a number; or a gradient, this or another, times a quantity, and these; and
+    what loses digits besides.
+
+    Which go together is seen in how many times the one array is the other, on the best batch, so that all can be tried.
+    """
+    got, known = case.best.got[case.name], mistakes_in(case.derivation)
+    largest = case.large(got)[:8]
+    if got.shape != case.best.truth[case.name].value.shape or len(largest) < 3:  # of fewer, anything is a multiple
+        return None
+    wanted, factors = got.ravel()[largest], [(factor, value.ravel()[largest]) for factor, value in case.factors()]
+    found: list[tuple[Together, Way]] = []
+    for way in case.ways:
+
+        def values(mistakes: Iterable[Mistake], way: Way = way) -> list[tuple[Together, Array]]:
+            computed = [(mistake, case.value(way, (mistake,))) for mistake in case.relevant(way, mistakes)]
+            return [((mistake,), value.ravel()[largest]) for mistake, value in computed if value.size == got.size]
+
+        right, single = case.value(way, ()), values((*known.backward, *known.forward))
+        if right.size != got.size or not single:  # what f returned further up has another shape
+            continue
+        right = right.ravel()[largest]
+        gradients: list[tuple[Together, Array]] = [((), right), *values(case.other_gradients())]
+        numbers = [(mistake, 1 / n) for mistake, n in case.multiples(right, single) if n]
+        less_exact = [mistake for mistake, _ in numbers if mistake[0].loses_digits]
+        numbers = [each for each in numbers if abs(each[1] - 1) > case.close]
+        numbers += [(a + b, m * n) for (a, m), (b, n) in combinations(numbers, 2) if abs(m * n - 1) > case.close]
+        numbers.append(((), 1.0))
+        for factor, value in factors:
+            bases = gradients if factor else [*gradients, *single]
+            for base, number in case.multiples(wanted, [(mistakes, v * value) for mistakes, v in bases]):
+                fit = [(*base, *more, *factor) for more, n in numbers if abs(n - number) <= case.close * abs(n)]
+                found += [((*mistakes, *digits), way) for mistakes in fit for digits in [(), *less_exact]]
+    for mistakes, way in sorted(found, key=lambda each: len(each[0])):
+        if case.explained_by(*mistakes, way=way):
+            return case.why(_together(mistakes), way, mistakes)
+    return None
+
+
+def _together(mistakes: Sequence[Mistake]) -> str:
+    *others, last = [mistake.why for mistake in mistakes]
+    return (
+        f"{('two', 'three', 'four', 'five')[len(others) - 1]} mistakes together: {'; '.join(others)}; and {last}"
+        if others
+        else last
+    )
 
 
 STRATEGIES: list[Strategy] = [
@@ -393,4 +500,5 @@ STRATEGIES: list[Strategy] = [
     one_forward_mistake,
     in_float32,
     two_mistakes,
+    up_to_factors,
 ]

@@ -273,6 +273,8 @@ PLANTED = {
         ("dlog_p + ds", "ds", "z", "dz lacks the path through log p, equation (5)"),
         (" + ds[:, None] * np.exp(z - s)", "", "z", "this is dlog p"),
         ("dlog_p + ds", "dlog_p - ds", "z", "the sign is wrong in ∂s/∂z, equation (7)"),
+        ("ds[:, None] * np.exp(z - s)", "np.exp(z - s)", "z", "there is no ds in ∂s/∂z, equation (7)"),
+        ("np.exp(z - s)", "np.exp(s - z)", "z", "the sign under exp is wrong in ∂s/∂z, equation (7)"),
     ],
     "LINEAR": [
         ("dy @ w", "-dy @ w", "x", "the sign is wrong in ∂y/∂x, equation (2)"),
@@ -320,6 +322,8 @@ def test_a_planted_mistake_is_explained_by_its_own_cause(name, old, new, variabl
 LAYER, CLASSES = "the batch (axis 0), not over the features (axis 1)", "the batch (axis 0), not over the classes (axis 1)"
 MEAN_DX_HAT, MEAN_X_HAT = ("g.mean(-1", "g.mean(0"), ("(g * x_hat).mean(-1", "(g * x_hat).mean(0")
 MEAN_X, VAR_X = ("x.mean(-1", "x.mean(0"), ("x.var(-1", "x.var(0")
+MAX_Z, IN_DZ = "z.max(axis=1, keepdims=True)", "in the condensed form of dz"
+FACTOR, DIVISION = "there is a factor", "there is a division by"
 IN_FLOATS = "right while exp stays in the range of floats: the largest number"
 CONDENSED = [
     ("LAYER_NORM", MEAN_X, f"μ is taken over {LAYER}, equation (1)"),
@@ -333,23 +337,53 @@ CONDENSED = [
     ("LAYER_NORM", ("x.var(-1, keepdims=True) + eps", "x.var(-1, keepdims=True)"), "ε is forgotten"),
     ("SOFTMAX_CROSS_ENTROPY", ("(p - t) / len(z)", "(p - t)"), "the 1/m is missing"),
     ("SOFTMAX_CROSS_ENTROPY", ("(p - t) / len(z)", "p / len(z)"), "dz lacks the path through log p"),
-    ("SOFTMAX_CROSS_ENTROPY", ("axis=1", "axis=0"), f"everything is taken over {CLASSES}, in s, equation (1)"),
-    ("SOFTMAX_CROSS_ENTROPY", ("e.sum(axis=1", "e.sum(axis=0"), f"the sum is over {CLASSES}, in s, equation (1)"),
+    ("SOFTMAX_CROSS_ENTROPY", ("axis=1", "axis=0"), f"everything is taken over {CLASSES}, in the softmax form of dz"),
+    ("SOFTMAX_CROSS_ENTROPY", ("e.sum(axis=1", "e.sum(axis=0"), f"the sum is over {CLASSES}, in the softmax form of dz"),
     ("SOFTMAX_CROSS_ENTROPY", ("z - z.max(axis=1, keepdims=True)", "z"), f"{IN_FLOATS} is not subtracted before it"),
     (
         "SOFTMAX_CROSS_ENTROPY",
         ("z.max(axis=1, keepdims=True)", "z.max()"),
         f"{IN_FLOATS} that is subtracted before it is the largest of all",
     ),
+    ("SOFTMAX_CROSS_ENTROPY", ("z.max(axis=1", "z.max(axis=0"), f"the largest is over {CLASSES}, in the softmax form of dz"),
+    ("SOFTMAX_CROSS_ENTROPY", ("(p - t)", "(p - 1)"), "1 stands for t in the softmax form of dz"),
+    ("SOFTMAX_CROSS_ENTROPY", ("p = e /", "p = 1 /"), "the factor exp(z) is missing in the softmax form of dz"),
+    ("SOFTMAX_CROSS_ENTROPY", (f"np.exp(z - {MAX_Z})", "z"), "exp is forgotten in the softmax form of dz"),
+    ("SOFTMAX_CROSS_ENTROPY", (f"np.exp(z - {MAX_Z})", "np.exp(z.min(axis=1, keepdims=True) - z)"), "the sign under exp is wrong"),
+    ("SOFTMAX_CROSS_ENTROPY", ("(p - t)", "p * (p - t)"), f"{FACTOR} exp(z − s) too many in all of dz"),
+    ("SOFTMAX_CROSS_ENTROPY", ("(p - t)", "(p - t) * t"), f"{FACTOR} t too many in all of dz"),
+    ("SOFTMAX_CROSS_ENTROPY", ("(p - t)", "p * (1 - p) * (p - t)"), f"{FACTOR} exp(z − s) (1 − exp(z − s)) too many in all of dz"),
+    ("SOFTMAX_CROSS_ENTROPY", ("(p - t)", "(-t / p)"), f"this is dlog p; and {DIVISION} exp(z − s) too many in all of dz"),
+    (
+        "SOFTMAX_CROSS_ENTROPY",
+        ("dl * (p - t) / len(z)", "p * (p - t)"),
+        f"dl and the 1/m are forgotten {IN_DZ}; and {FACTOR} exp(z − s)",
+    ),
+    ("SOFTMAX_CROSS_ENTROPY", ("dl * (p - t)", "(p - 1)"), "1 stands for t in the softmax form of dz; and dl is forgotten in the"),
+    (
+        "SOFTMAX_CROSS_ENTROPY",
+        (f"z - {MAX_Z}", "z", "(p - t)", "(p - 1)"),
+        "1 stands for t in the softmax form of dz; and right while exp stays",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "changes", "words"), CONDENSED)
-def test_a_wrong_axis_is_named_in_the_condensed_form_and_so_is_an_overflow(name, changes, words):
+def test_what_is_wrong_in_the_condensed_form_is_named_an_axis_a_factor_and_an_overflow(name, changes, words):
     check = check_backward(edited(PASSES[name][1], *changes), derivation=getattr(derivations, name))
     why = [row.why for row in check.rows if not row.ok]
     assert why
     assert all(words in text and "with the same numbers" not in text for text in why)
+
+
+@pytest.mark.parametrize("wrong", ["(p - t) ** 2", "np.sin(p - t)", "(p ** 2 - t)", "(p - t + 1e-3)", "(p - t) * m"])
+def test_what_is_no_known_mistake_is_given_no_reason(wrong):
+    m = "np.arange(1, 1 + z.shape[1])"
+    check = check_backward(
+        edited(PASSES["SOFTMAX_CROSS_ENTROPY"][1], "(p - t)", wrong.replace("m", m) if wrong.endswith("m") else wrong),
+        derivation=derivations.SOFTMAX_CROSS_ENTROPY,
+    )
+    assert check.rows[2].why.startswith("none of the known mistakes explains it")
 
 
 # ---- A derivation as a user writes it: forward equations alone

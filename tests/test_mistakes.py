@@ -302,6 +302,8 @@ def test_the_condensed_form_goes_wrong_in_its_own_ways(old, new, why):
 
 
 FURTHER = [
+    ('"dx": dx', '"dx": dx * x_hat', "x", "there is a factor x̂ too many in all of dx"),
+    ("np.sum(dy * x_hat", "-np.mean(dy * (x - mu) ** 2", "gamma", "three mistakes together: (x − μ)² stands for x̂ in ∂y/∂γ"),
     ("dx_hat = dy * gamma", "dx_hat = dy * gamma * gamma", "x_hat", "there is a γ too many in ∂y/∂x̂, equation (5)"),
     ("np.sum(dx_hat * -0.5", "np.sum(dx_hat * gamma * -0.5", "var", "there is a γ too many in ∂x̂/∂σ², equation (8)"),
     ("-1 / np.sqrt(var + eps)", "-1 * np.sqrt(var + eps)", "mu", "it is multiplied by √(σ² + ε), not divided, in ∂x̂/∂μ"),

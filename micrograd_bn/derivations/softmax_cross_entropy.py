@@ -55,6 +55,11 @@ def d_z_condensed(dl: Value, z: Value, s: Value, t: Value) -> Value:
     return shared(dl * (exp(z - s) - t), z, 0)
 
 
+def d_z_by_softmax(dl: Value, z: Value, t: Value) -> Value:
+    """The same with p as people compute it, exp z / Σ exp z."""
+    return shared(dl * (F.softmax(z) - t), z, 0)
+
+
 SOFTMAX_CROSS_ENTROPY = Derivation(
     "softmax cross-entropy",
     [log_sum_exp, log_probabilities, cross_entropy],
@@ -69,6 +74,7 @@ SOFTMAX_CROSS_ENTROPY = Derivation(
     no_gradient=["t"],
     symbols={"log_p": ("log p", r"\log p")},
     condensed=[Gradient((5, 7), "z", function=d_z_condensed)],
+    forms={"the softmax form": {"z": d_z_by_softmax}},
     mistakes=[
         Mistake("this is p − t: dl and the 1/m are forgotten in the condensed form of dz", {"z": lambda z, s, t: exp(z - s) - t})
     ],
