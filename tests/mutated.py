@@ -14,6 +14,8 @@ TESTS = {  # of each room besides its doctests, those that notice most first
     "batchnorm": "batchnorm equations exact derivation",
     "arguments": "batchnorm equations derivation",
     "derivation": "derivation derive mistakes batchnorm",
+    "validation": "derivation",
+    "recorded": "recorded",
     "derivations/attention": DERIVATIONS,
     "derivations/batch_norm": f"batchnorm {DERIVATIONS} mistakes check",
     "derivations/linear": DERIVATIONS,
