@@ -13,6 +13,7 @@ from .derivations.batch_norm import BATCH_NORM
 from .faults import listed
 from .kinds import Array, Value
 from .shapes import Shape, axes
+from .validation import DOMAINS
 
 
 def _shares(random: np.random.Generator, size: Shape) -> Array:
@@ -21,7 +22,7 @@ def _shares(random: np.random.Generator, size: Shape) -> Array:
     return shares
 
 
-DOMAINS: dict[str, Callable[[np.random.Generator, Shape], Any]] = {
+RANDOM: dict[str, Callable[[np.random.Generator, Shape], Any]] = {  # of each domain
     "": lambda random, size: random.normal(size=size),
     "scale": lambda random, size: random.uniform(0.5, 1.5, size),
     "positive": lambda random, size: np.exp(random.normal(size=size)),
@@ -49,8 +50,7 @@ def drawn(
             to = tuple(1 if i in axes(x.ndim, axis) else n for i, n in enumerate(x.shape))
         else:
             to = tuple(int(n) if n.isdigit() else sizes.setdefault(n, 3) for n in dims)
-        domain = derivation.domains.get(name, "")
-        inputs[name] = np.asarray(DOMAINS[domain](random, to))
+        inputs[name] = np.asarray(RANDOM[derivation.domains.get(name, "")](random, to))
     known = {derivation.inputs[0]: np.asarray(x, dtype=float)} | inputs | {k: np.asarray(v, dtype=float) for k, v in given.items()}
     with np.errstate(all="ignore"):
         constants = {"axis": axis} if "axis" in derivation.constants else {}
@@ -95,7 +95,7 @@ class Batches:
         d = self.derivation
         return ValueError(
             f"no batch can be drawn for {d.name}: {error}. Say what its inputs look like, Derivation(…, shapes={{{d.inputs[0]!r}: "
-            f"('m', 'k'), …}}, domains={{{d.inputs[0]!r}: …}}), a domain being {listed([*filter(None, DOMAINS)])}; or pass batches"
+            f"('m', 'k'), …}}, domains={{{d.inputs[0]!r}: …}}), a domain being {listed([*DOMAINS])}; or pass batches"
         )
 
     def adversarial(self, seed: int) -> Iterator[tuple[Any, ...]]:
@@ -111,10 +111,8 @@ class Batches:
             try:
                 upstream = random.normal(size=self._result({a: np.full(to, 0.5) for a, to in shapes.items()}, constants).shape)
                 for a, to in shapes.items():
-                    if d.domains.get(a, "") not in DOMAINS:
-                        raise ValueError(f"the domain of {a} is {d.domains[a]!r}")
                     if a not in numbers:
-                        numbers[a] = np.asarray(DOMAINS[d.domains.get(a, "")](random, to))
+                        numbers[a] = np.asarray(RANDOM[d.domains.get(a, "")](random, to))
                 if shapes[first] and not d.domains.get(first):
                     ndim = len(shapes[first])
                     along = max([i for i in range(ndim) if axis is None or i not in axes(ndim, axis)], default=0)

@@ -84,7 +84,7 @@ def batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axis: int
 
 
 def normalized(x: Value, eps: Value, axis: Axis) -> tuple[Value, Value, Value]:
-    """Equations (1) to (3), one after the other: mu, var and x_hat."""
+    """Equations (1) to (3), one after the other: mu, var and x_hat, of arguments that ``checked`` has seen."""
     mu = mean(x, axis)
     var = variance(x, mu, axis)
     x_hat = normalize(x, mu, var, eps)
@@ -92,19 +92,24 @@ def normalized(x: Value, eps: Value, axis: Axis) -> tuple[Value, Value, Value]:
 
 
 def variables(y: Tensor) -> dict[str, Value]:
-    """The derivation's seven variables, by name, in the graph of a ``y`` that ``batch_norm`` has made.
+    """The derivation's seven variables, by name, in the graph of a ``y`` that ``batch_norm`` has made of a Tensor x.
+
+    Raises ValueError for another y.
 
     >>> y = batch_norm(Tensor([1.0, 3.0]), gamma=2.0, beta=1.0)
     >>> variables(y)["mu"]
     Tensor(array([2.]), label='mu')
     """
-    if y.equation is None or y.equation.output != "y":
-        raise ValueError("these are the variables of batch_norm, and this is not what batch_norm has returned")
-    x_hat = y.equation.inputs["x_hat"]
-    return {**x_hat.equation.inputs, **y.equation.inputs, "y": y}
+    found: dict[str, Value] = {"y": y}
+    for name in ("y", "x_hat"):
+        step = found[name].equation if isinstance(found.get(name), Tensor) else None
+        found = {**(step.inputs if step else {}), **found}
+    if {*found} != {"x", "mu", "var", "x_hat", "gamma", "beta", "y"}:
+        raise ValueError("these are the variables of batch_norm, and this is not what batch_norm has returned for a Tensor x")
+    return found
 
 
 def statistics(y: Tensor) -> tuple[Value, Value]:
-    """mu and var in the graph of a ``y`` that ``batch_norm`` has made."""
+    """mu and var in the graph of a ``y`` that ``batch_norm`` has made of a Tensor x. Raises ValueError for another y."""
     found = variables(y)
     return found["mu"], found["var"]

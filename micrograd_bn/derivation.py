@@ -9,6 +9,7 @@ without one, the engine pulls back along it. The report, the proof, the pictures
 from __future__ import annotations
 
 import inspect
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
 from .kinds import Value, as_data, explains_kinds
 from .shapes import Shape, axes, broadcast_shape, shape, unbroadcast
+from .validation import complaints
 
 if TYPE_CHECKING:
     from .writer import Writer
@@ -35,6 +37,15 @@ Formula: TypeAlias = Callable[..., Value]
 # What a variable is called on the terminal and in LaTeX.
 Symbol: TypeAlias = tuple[str, str]
 
+# The letters that LaTeX has a command for.
+GREEK = dict(
+    re.findall(
+        r"(\w+) (\w)",
+        "alpha α beta β gamma γ delta δ epsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda λ mu μ nu ν xi ξ pi π rho ρ sigma σ "
+        "tau τ upsilon υ phi φ chi χ psi ψ omega ω "
+        "Gamma Γ Delta Δ Theta Θ Lambda Λ Xi Ξ Pi Π Sigma Σ Upsilon Υ Phi Φ Psi Ψ Omega Ω",
+    )
+)
 
 # ---- The entries of the table
 
@@ -93,8 +104,8 @@ class Gradient:
 class Mistake(NamedTuple):
     """What people get wrong: formulas, or the sums of their terms, each change by the number of its equation or edge.
 
-    A change is a function of what it names: any variable, gradient ("dy") and constant, and ``term``, which is what the right
-    formula gives; in ``sums``, of the term alone, and it stands for the sum.
+    A change is a function of what it names: any variable, gradient ("dy") and constant, ``sizes``, which are those of the axes by
+    name, and ``term``, which is what the right formula gives; in ``sums``, of the term alone, and it stands for the sum.
     """
 
     why: str  # "the variance divides by m − 1, not by m, in equation (2)"
@@ -116,6 +127,8 @@ def equation(
     Its parameters with a default are constants, the others variables. On Tensors, its result is labelled ``output`` and remembers
     where it came from: ``t.equation`` is a ``Step``. ``text`` and ``latex`` are the right-hand side and the whole equation.
 
+    Raises TypeError for a parameter with a star, or after one: a table's functions are called by position.
+
     >>> @equation(1, "s", text="x + y")
     ... def add(x, y):
     ...     return x + y
@@ -128,23 +141,33 @@ def equation(
 
         @wraps(function)
         def numbered(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-            result = explained(*args, **kwargs)
-            step = None
-            for place, t in _tensors(result):
-                if step is None:  # one for all numbers of an array
-                    named = dict(zip(names, args)) | kwargs
-                    values = tuple([named[name] for name in inputs])
-                    constants = {name: named.get(name, default) for name, default in defaults.items()}
-                    about = getattr(numbered, "text", text), getattr(numbered, "derivation", None), constants
-                    step = Step(number, output, inputs, values, *about)
+            result: Any = explained(*args, **kwargs)
+            if not isinstance(result, Tensor) and not holds_tensors(result):
+                return cast(_Result, result)
+            named = dict(zip(names, args)) | kwargs
+            values = tuple([named[name] for name in inputs])
+            if _holds_one_of(result, values):
+                result = result * 1  # a node of its own, for theirs have their labels
+            constants = {name: named.get(name, default) for name, default in defaults.items()}
+            about = getattr(numbered, "text", text), getattr(numbered, "derivation", None), constants
+            step = Step(number, output, inputs, values, *about)
+            for place, t in _tensors(result):  # one step for all numbers of an array
                 t.label, t.equation = output + place, step
-            return result
+            return cast(_Result, result)
 
         entry = cast(Any, numbered).entry = Equation(number, output, text, latex, numbered)
         names, inputs, defaults = tuple(parameters(numbered)), entry.inputs, entry.constants  # once, not at every call
         return numbered
 
     return decorate
+
+
+def _holds_one_of(result: Any, values: Iterable[Any]) -> bool:
+    """Whether a Tensor of the result is one of these values, or in one of them: an equation may give back what it is given."""
+    for value in values:
+        if value is result or (holds_tensors(value) and not {id(t) for _, t in _tensors(result)}.isdisjoint(map(id, value.flat))):
+            return True
+    return False
 
 
 def _tensors(result: Any) -> list[tuple[str, Tensor]]:
@@ -186,8 +209,9 @@ class Derivation:
 
     Texts and LaTeX that are not given are written by running the functions on formulas (see ``writer``).
 
-    Raises ValueError, naming the equation, for a table that is none: no equation, two for one variable, a variable that is needed
-    before it is computed, a number used twice, an edge for a pair that no equation has.
+    Raises ValueError, naming what is wrong, for a table that is none: no equation, two for one variable, a variable that is needed
+    before it is computed, a name or a number for two things ("dx" is the gradient of x), two defaults of a constant, an edge for a
+    pair that no equation has, or two for one, an argument that names what there is not.
 
     >>> @equation(1, "s", text="x w")
     ... def scale(x, w):
@@ -223,63 +247,45 @@ class Derivation:
             if not hasattr(function, "entry"):
                 what = getattr(function, "__name__", repr(function))
                 raise ValueError(f"{name}: {what} is no equation: decorate it with @equation(number, 'output')")
-        edges, condensed, mistakes = list(edges), list(condensed), list(mistakes)
-        self._given: dict[str, Any] = {
-            "name": name,
-            "equations": functions,
-            "edges": edges,
-            "shapes": shapes,
-            "domains": domains,
-            "no_gradient": tuple(no_gradient),
-            "symbols": symbols,
-            "condensed": condensed,
-            "forms": forms,
-            "mistakes": mistakes,
-            "check": check,
-        }
-        self._others: dict[Any, Derivation] = {}
         self.name, self._symbols, self._check = name, dict(symbols or {}), check
         self.equations: tuple[Equation, ...] = tuple(
             replace(function.entry, name=self.symbol(function.entry.output)[0]) for function in functions
         )
-        self._check_equations()
+        if not self.equations:
+            raise ValueError(f"{name} has no equations, and a derivation begins with one")
+        self.outputs = tuple(e.output for e in self.equations)  # in order: the last one is the result
         self.inputs = tuple(dict.fromkeys(a for e in self.equations for a in e.inputs if a not in self.outputs))
+        self.variables = (*self.inputs, *self.outputs)
+        self.result, self.upstream = self.outputs[-1], f"d{self.outputs[-1]}"
         self.constants = {k: v for e in self.equations for k, v in e.constants.items()} | dict(defaults or {})
-        self.result = self.equations[-1].output
-        self.upstream = f"d{self.result}"
-        self.no_gradient, self.domains = frozenset(self._given["no_gradient"]), dict(domains or {})
         self.shapes: dict[str, tuple[str, ...] | str] = {a: ("k",) if i else ("m", "k") for i, a in enumerate(self.inputs)}
         self.shapes |= shapes or {}
-        for argument in ("shapes", "domains", "no_gradient"):
-            self._check_names(argument, self._given[argument] or (), "inputs", self.inputs)
-        for a, dims in self.shapes.items():
-            if dims != "kept" and not (isinstance(dims, tuple) and all(isinstance(n, str) for n in dims)):
-                raise ValueError(f"{name}: a shape is a tuple of names such as ('m', 'k'), or 'kept', and {a!r} has {dims!r}")
-        self.edges = self._all_edges(edges)
-        self._check_names("texts", texts or (), "variables and edges", (*self.variables, *[edge.number for edge in self.edges]))
+        self.no_gradient, self.domains = frozenset(no_gradient), dict(domains or {})
+        given, texts = list(edges), dict(texts or {})
+        self.edges = self._all_edges(given)
+        self.condensed, self.forms, self.mistakes = tuple(condensed), dict(forms or {}), tuple(mistakes)
+        for complaint in complaints(self, given, texts, defaults or {}):
+            raise ValueError(f"{name}: {complaint}")
+        self._others: dict[Any, Derivation] = {}
+        self._engines: dict[int, Formula] = {}
         self.equations = tuple(self._with_text(e, "equation") for e in self.equations)
-        given: dict[str | int, Symbol] = dict(texts or {})
-        written = [replace(e, text=given[e.number][0], latex=given[e.number][1]) if e.number in given else e for e in self.edges]
-        self.edges = tuple(self._with_text(e, "edge") for e in written)
-        self.gradients = tuple(self._gradient(variable, given) for variable in self._order())
-        self.condensed = tuple(self._with_text(replace(g, name=f"d{self.symbol(g.variable)[0]}"), "condensed") for g in condensed)
-        self.forms, self.mistakes = dict(forms or {}), tuple(mistakes)
-        for function in functions:
+        self.edges = tuple(self._with_text(edge, "edge", texts.get(edge.number)) for edge in self.edges)
+        self._edges = {(edge.output, edge.input): edge for edge in self.edges}
+        self.gradients = tuple(self._with_text(self._gradient(a), "gradient", texts.get(a)) for a in self._order())
+        self.condensed = tuple(
+            self._with_text(replace(g, name=f"d{self.symbol(g.variable)[0]}"), "condensed") for g in self.condensed
+        )
+        for function, e in zip(functions, self.equations):
             if not hasattr(function, "derivation"):  # a bare call of an equation belongs to the first that was built from it
-                function.derivation, function.text = self, self.equation_of(function.entry.output).text
+                function.derivation, function.text = self, e.text
 
     def __repr__(self) -> str:
         return f"<Derivation {self.name}: {len(self.equations)} equations, {len(self.edges)} edges>"
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """The variables that the equations compute, in order: the last one is the result."""
-        return tuple(e.output for e in self.equations)
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """All variables: the inputs, and what is computed."""
-        return (*self.inputs, *self.outputs)
+    def title(self) -> str:
+        """Its name as a title: "RMS norm", "Layer norm"."""
+        return self.name[:1].upper() + self.name[1:]
 
     def symbol(self, variable: str) -> Symbol:
         """What a variable is called on the terminal and in LaTeX."""
@@ -287,10 +293,8 @@ class Derivation:
             return self._symbols[variable]
         base, _, mark = variable.partition("_")
         base = "epsilon" if base == "eps" else base
-        try:
-            text, latex = unicodedata.lookup(f"GREEK SMALL LETTER {base}"), rf"\{base}"
-        except KeyError:
-            text, latex = base, base if len(base) == 1 else rf"\mathrm{{{base}}}"
+        text, latex = GREEK.get(base, base), base if len(base) == 1 else rf"\mathrm{{{base}}}"
+        latex = rf"\{base}" if base in GREEK else latex
         if mark == "hat":
             return unicodedata.normalize("NFC", text + "\u0302"), rf"\hat {latex}"
         return (f"{text}_{mark}", rf"{latex}_{{\mathrm{{{mark}}}}}") if mark else (text, latex)
@@ -301,26 +305,37 @@ class Derivation:
         What an author has written is about the defaults, so the other one is written by the engine. An ``axis`` that the first
         input's shape in the table does not have, as for images in batch norm, is read as the table's own.
         """
-        own = {
-            k: v for k, v in self.constants.items() if not isinstance(v, float) and isinstance(values.get(k), (Number, tuple, str))
+        changed = {
+            k: values[k]
+            for k, v in self.constants.items()
+            if not isinstance(v, float) and isinstance(values.get(k), (Number, tuple, str)) and values[k] != v
         }
-        changed = {k: values[k] for k, v in own.items() if values[k] != v}
-        try:
-            axes(len(self.shapes[self.inputs[0]]), changed.get("axis"))
-        except ValueError:
+        if "axis" in changed and self._is_own_axis(changed["axis"]):
             del changed["axis"]
         key = tuple(changed.items())
         if key and key not in self._others:
-            anew: dict[str, Any] = {
-                "equations": [
-                    equation(e.number, e.output)(e.function) if {*e.constants} & {*changed} else e.function for e in self.equations
-                ],
-                "edges": [replace(edge, text="", latex="") for edge in self._given["edges"]],
-                "condensed": [replace(entry, text="", latex="") for entry in self._given["condensed"]],
-                "defaults": self.constants | changed,
-            }
-            self._others[key] = Derivation(**self._given | anew)
+            self._others[key] = Derivation(
+                self.name,
+                [equation(e.number, e.output)(e.function) if {*e.constants} & {*changed} else e.function for e in self.equations],
+                [replace(edge, text="", latex="") for edge in self.edges],
+                self.shapes,
+                self.domains,
+                self.no_gradient,
+                self._symbols,
+                condensed=[replace(entry, text="", latex="") for entry in self.condensed],
+                forms=self.forms,
+                mistakes=self.mistakes,
+                defaults=self.constants | changed,
+                check=self._check,
+            )
         return self._others[key] if key else self
+
+    def _is_own_axis(self, axis: Any) -> bool:
+        ndim = len(self.shapes[self.inputs[0]])
+        try:
+            return {*axes(ndim, axis)} == {*axes(ndim, self.constants["axis"])}
+        except ValueError:
+            return True
 
     def dimensions(self) -> dict[str, tuple[str, ...]]:
         """The shape of each input by the names of its sizes, "1" where it is repeated."""
@@ -357,78 +372,17 @@ class Derivation:
         except Exception:  # whatever an author's function says to a formula
             return None
 
-    def _with_text(self, entry: _Entry, kind: str) -> _Entry:
-        if entry.text and entry.latex:
-            return entry
-        try:
-            text, latex = getattr(self.writer, kind)(entry)
-        except Exception:  # no writer, or as above
-            text, latex = self._unwritten(entry)
-        return replace(entry, text=entry.text or text, latex=entry.latex or latex)
+    def _with_text(self, entry: _Entry, kind: str, given: Symbol | None = None) -> _Entry:
+        text, latex = given or (entry.text, entry.latex)
+        if not (text and latex):
+            try:
+                written = getattr(self.writer, kind)(entry)
+            except Exception:  # no writer, or as above
+                from .writer import Named
 
-    def _unwritten(self, entry: Equation | Edge | Gradient) -> Symbol:
-        """What stands for a step that has no form on paper: its function's name, applied to its inputs, or a derivative of that."""
-        if isinstance(entry, Gradient):
-            return "", ""
-        e = entry if isinstance(entry, Equation) else self.equation_of(entry.output)
-        name = found if (found := getattr(e.function, "__name__", "")).isidentifier() else "f"
-        texts, inputs = zip(*map(self.symbol, e.inputs))
-        text, latex = f"{name}({', '.join(texts)})", rf"\mathrm{{{name.replace('_', ' ')}}}({', '.join(inputs)})"
-        if isinstance(entry, Equation):
-            return text, f"{self.symbol(e.output)[1]} = {latex}"
-        x, x_latex = self.symbol(entry.input)
-        return f"∂{text}/∂{x}", rf"{self._ratio(entry)} = \frac{{\partial}}{{\partial {x_latex}}} {latex}"
-
-    # ---- what is wrong with a table
-
-    def _check_equations(self) -> None:
-        if not self.equations:
-            raise ValueError(f"{self.name} has no equations, and a derivation begins with one")
-        known: set[str] = set()
-        numbers: dict[int, str] = {}
-        computed = {e.output: e.number for e in self.equations}
-        for e in self.equations:
-            if e.output in known:
-                raise ValueError(f"{self.name}: equations ({computed[e.output]}) and before compute {e.output!r} twice: one each")
-            if e.number in numbers:
-                raise ValueError(f"{self.name}: number {e.number} stands at {numbers[e.number]!r} and at {e.output!r}: one each")
-            for a in e.inputs:
-                if a in computed and a not in known:
-                    raise ValueError(
-                        f"{self.name}: equation ({e.number}) needs {a!r}, which equation ({computed[a]}) computes only then or "
-                        "later: order them as they are computed, without a cycle"
-                    )
-            known.add(e.output)
-            numbers[e.number] = e.output
-
-    def _check_names(self, argument: str, names: Iterable[str | int], what: str, known: Iterable[str | int]) -> None:
-        if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"{self.name}: {argument} names {unknown[0]!r}, and the {what} are {', '.join(map(str, known))}")
-
-    def _all_edges(self, given: list[Edge]) -> tuple[Edge, ...]:
-        """The author's edges, and one by the engine for each pair that has none."""
-        pairs = {(e.output, a) for e in self.equations for a in e.inputs if a not in self.no_gradient}
-        for edge in given:
-            if (edge.output, edge.input) not in pairs:
-                raise ValueError(
-                    f"{self.name}: edge ({edge.number}) is of {edge.output!r} with respect to {edge.input!r}, and no equation "
-                    "computes the one from the other"
-                )
-        written = {(edge.output, edge.input): edge for edge in given}
-        taken = {e.number for e in self.equations}
-        for edge in written.values():
-            if edge.number in taken and edge.number:
-                raise ValueError(f"{self.name}: number {edge.number} is used twice: each equation and each edge has its own")
-            taken.add(edge.number)
-        following = (n for n in count(max(e.number for e in self.equations)) if n not in taken)
-        edges = []
-        for e in reversed(self.equations):
-            for a in e.inputs:
-                if (e.output, a) in pairs:
-                    edge = written.get((e.output, a), Edge(0, e.output, a))
-                    name = f"∂{self.symbol(e.output)[0]}/∂{self.symbol(a)[0]}"
-                    edges.append(replace(edge, number=edge.number or next(following), name=name))
-        return tuple(sorted(edges, key=lambda edge: edge.number))
+                written = getattr(Named(self), kind)(entry)
+            text, latex = text or written[0], latex or written[1]
+        return replace(entry, text=text, latex=latex)
 
     def check_latex(self) -> None:
         """Raise ValueError, naming the entry, for LaTeX that does not parse. The report asks for it, for it takes a moment."""
@@ -445,69 +399,72 @@ class Derivation:
                 what = f"{self.name}: the LaTeX of {number}, {entry.name}, does not parse"
                 raise ValueError(f"{what} ({type(error).__name__}): {entry.latex}") from error
 
-    # ---- the order of the backward pass, and a gradient's sum
+    # ---- the backward pass: edges, their order, and their sum in a gradient
+
+    def _all_edges(self, given: list[Edge]) -> tuple[Edge, ...]:
+        """The author's edges, and one by the engine for each pair that has none; each with its name, and a number of its own."""
+        pairs = [(e.output, a) for e in reversed(self.equations) for a in e.inputs if a not in self.no_gradient]
+        written = {(edge.output, edge.input): edge for edge in given}
+        edges = [written.get(pair, Edge(0, *pair)) for pair in pairs]
+        numbers = [e.number for e in self.equations]
+        taken = {*numbers, *[edge.number for edge in edges]}
+        free = (n for n in count(max(numbers)) if n not in taken)
+        named = [
+            replace(edge, number=edge.number or next(free), name=f"∂{self.symbol(edge.output)[0]}/∂{self.symbol(edge.input)[0]}")
+            for edge in edges
+        ]
+        return tuple(sorted(named, key=lambda edge: edge.number))
 
     def _order(self) -> list[str]:
         """The variables in the order in which their gradients are complete: each when all that use it are gone through."""
-        order: list[str] = []
-        for i, e in reversed(list(enumerate(self.equations))):
-            earlier = {a for before in self.equations[:i] for a in before.inputs}
-            order += [a for a in e.inputs if a not in earlier and a not in self.no_gradient and a not in order]
-        return order
+        first = {a: e.output for e in reversed(self.equations) for a in e.inputs}  # what is computed of it first
+        return [a for e in reversed(self.equations) for a in e.inputs if first[a] == e.output and a not in self.no_gradient]
 
     def leaving(self, variable: str) -> list[Edge]:
         """The edges that leave a variable, in the order of the backward pass."""
-        order = {output: i for i, output in enumerate(self.outputs)}
-        return sorted((edge for edge in self.edges if edge.input == variable), key=lambda edge: -order[edge.output])
+        return [self._edges[e.output, variable] for e in reversed(self.equations) if (e.output, variable) in self._edges]
 
-    def _gradient(self, variable: str, texts: Mapping[str | int, Symbol]) -> Gradient:
-        edges, symbol = self.leaving(variable), self.symbol(variable)[0]
-        named = [name for edge in edges for name in self._needs(edge)]
-        names = list(dict.fromkeys([*named, variable]))
+    def _gradient(self, variable: str) -> Gradient:
+        edges = self.leaving(variable)
+        names = list(dict.fromkeys([*[name for edge in edges for name in parameters(self.formula(edge))], variable]))
 
         def function(*arguments: Value) -> Value:
             values = dict(zip(names, arguments))
             first, *others = [self.pull_back(edge, values) for edge in edges]
-            for other in others:
-                first = first + other
-            to = shape(values[variable])
-            return first if shape(first) == to else np.broadcast_to(first, to)
+            total, to = sum(others, first), shape(values[variable])
+            return total if shape(total) == to else np.broadcast_to(total, to)
 
-        function = with_parameters(names, function)
-        numbers, text = tuple(edge.number for edge in edges), " + ".join(f"d{self.symbol(e.output)[0]} · {e.name}" for e in edges)
-        gradient = Gradient(numbers, variable, *texts.get(variable, ("", "")), function, f"d{symbol}")
-        gradient = self._with_text(gradient, "gradient")
-        latex = " + ".join(rf"{self.called(f'd{e.output}')[1]} \cdot {self._ratio(e)}" for e in edges)
-        latex = f"{self.called(f'd{variable}')[1]} = {latex}"
-        return replace(gradient, text=gradient.text or text, latex=gradient.latex or latex)
-
-    def _ratio(self, edge: Edge) -> str:
-        """The name of a local derivative in LaTeX, without indices."""
-        return rf"\frac{{\partial {self.symbol(edge.output)[1]}}}{{\partial {self.symbol(edge.input)[1]}}}"
-
-    def _needs(self, edge: Edge) -> list[str]:
-        if edge.function is not None:
-            return list(parameters(edge.function))
-        e = self.equation_of(edge.output)
-        return [f"d{edge.output}", *e.inputs, *e.constants]
+        numbers, name = tuple(edge.number for edge in edges), f"d{self.symbol(variable)[0]}"
+        return Gradient(numbers, variable, function=with_parameters(names, function), name=name)
 
     def edge(self, output: str, input: str) -> Edge:
         """The edge from ``input`` to ``output``. KeyError if there is none."""
-        for edge in self.edges:
-            if (edge.output, edge.input) == (output, input):
-                return edge
-        raise KeyError(f"{self.name} has no edge from {input} to {output}")
+        if (output, input) not in self._edges:
+            raise KeyError(f"{self.name} has no edge from {input} to {output}")
+        return self._edges[output, input]
 
     def equation_of(self, output: str) -> Equation:
         """The equation that computes a variable."""
         return next(e for e in self.equations if e.output == output)
 
+    def formula(self, edge: Edge) -> Formula:
+        """What an edge carries back, as a function of what it names: the author's formula; the engine's, if there is none."""
+        if edge.function is not None:
+            return edge.function
+        if edge.number not in self._engines:
+            e = self.equation_of(edge.output)
+            names = (f"d{edge.output}", *e.inputs, *e.constants)
+            pulled = with_parameters(names, lambda *arguments: self.by_engine(edge, dict(zip(names, arguments))))
+            self._engines[edge.number] = pulled
+        return self._engines[edge.number]
+
     # ---- run
 
-    def __call__(self, *inputs: Value, **named: Value) -> Value:
+    def __call__(self, /, *inputs: Value, **named: Value) -> Value:
         """Run the equations on the inputs, in their order or by name, and constants by name, and return the result.
 
-        Each step of its graph knows that it is this derivation's.
+        Each step of its graph knows that it is this derivation's. Raises TypeError for an input that is missing, given twice or not
+        among them, and for an equation that loses the Tensors' history; ValueError for shapes that do not fit each other.
         """
         if len(inputs) > len(self.inputs):
             raise TypeError(f"{self.name} takes {', '.join(self.inputs)}, and {len(inputs)} are given; constants go by their names")
@@ -530,8 +487,8 @@ class Derivation:
             self._check(found)
         return found
 
-    def forward(self, **values: Value) -> dict[str, Value]:
-        """All variables and constants by name, from the inputs, of any kind of number."""
+    def forward(self, /, **values: Value) -> dict[str, Value]:
+        """All variables and constants by name, from the inputs, of any kind of number. Raises what a call raises."""
         found, read = self.complete(values), None
         for e in self.equations:
             try:
@@ -565,11 +522,14 @@ class Derivation:
         ours = ", ".join(f"{a} ({', '.join(due[a])})" for a in odd)
         return f"its inputs are of shapes {ours}, and {' and '.join(f'{a} has {given[a]}' for a in odd)}"
 
-    def backward(self, upstream: Value, **values: Value) -> dict[str, Value]:
+    def backward(self, upstream: Value, /, **values: Value) -> dict[str, Value]:
         """All gradients by the variables' names, in the order in which they are complete, through the formulas.
 
         upstream    the gradient of the result, of its shape.
         values      the inputs and constants, or all variables, as ``forward`` gives them.
+
+        Raises what a call raises; ValueError for an upstream gradient of another shape, or a formula that gives one; TypeError for
+        a formula that names what there is not.
         """
         upstream = upstream if isinstance(upstream, Tensor) else as_data(upstream)
         known = dict(values) if set(self.outputs) <= set(values) else self.forward(**values)
@@ -579,15 +539,14 @@ class Derivation:
                 f"{shape(upstream)}"
             )
         known = self.constants | known | {self.upstream: upstream}
-        for gradient in self.gradients:
-            known[f"d{gradient.variable}"] = evaluate(gradient.function, known)
-        return {gradient.variable: known[f"d{gradient.variable}"] for gradient in self.gradients}
+        found: dict[str, Value] = {}
+        for g in self.gradients:
+            found[g.variable] = known[f"d{g.variable}"] = evaluate(g.function, known)
+        return found
 
     def pull_back(self, edge: Edge, values: Mapping[str, Value]) -> Value:
         """The term that an edge carries back: by its formula, or by the engine, added up to no more than the shape of its input."""
-        if edge.function is None:
-            return self.by_engine(edge, values)
-        term, to = evaluate(edge.function, values), shape(values[edge.input])
+        term, to = evaluate(self.formula(edge), values), shape(values[edge.input])
         try:
             return added_up(term, to)
         except ValueError:
@@ -665,5 +624,10 @@ def with_parameters(names: Iterable[str], function: Formula) -> Formula:
 
 @cache
 def parameters(function: Formula) -> dict[str, Any]:
-    """The names of a function's parameters, with their defaults."""
-    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    """The names of a function's parameters, with their defaults. TypeError for one with a star, or after one."""
+    found = inspect.signature(function).parameters
+    for parameter in found.values():
+        if parameter.kind > parameter.POSITIONAL_OR_KEYWORD:
+            what = getattr(function, "__name__", "a formula")
+            raise TypeError(f"{what} is called by position, and {str(parameter)!r} has a star or comes after one: write it without")
+    return {name: parameter.default for name, parameter in found.items()}

@@ -18,7 +18,7 @@ import numpy as np
 from .derivation import Derivation, Formula, Mistake, with_parameters
 from .engine import Tensor
 from .kinds import Value, apply
-from .recorded import Change, Changed, Recorded, Values, formula, recorded
+from .recorded import Change, Changed, Recorded, Values, recorded
 from .shapes import Shape, array, axes, count, shape
 
 # ---- What may be wrong with a step: what its inputs a and b then give, which of them is gone, and the words if that is not all
@@ -62,7 +62,8 @@ WORDS: dict[str, tuple[str, int, tuple[int, ...]]] = {  # with the tightness tha
     "transpose": ("{}ᵀ", 3, (3,)),
 }
 POWERS = {0.5: "√{}", 2: "{}²", 3: "{}³"}
-PRIMES = (7, 11, 13, 5, 3)  # sizes by which a number in a formula is known for a count: 77 for two axes together
+# Sizes by which a number in a formula is known for a count: 77 for two axes together.
+PRIMES = (7, 11, 13, 5, 3, *[n for n in range(17, 100, 2) if all(n % i for i in range(3, n, 2))])
 REDUCTIONS = ("sum", "mean", "max")
 NAMES_OF_AXES = {"m": "the batch", "k": "the features"}
 
@@ -141,7 +142,7 @@ class _Table:
         self.axes = NAMES_OF_AXES | {d.shapes[a][-1]: "the classes" for a, what in d.domains.items() if what == "probabilities"}
         self.equations = [self._place(e.number, f"{e.name}, equation ({e.number})", e.function, e.output) for e in d.equations]
         self.edges = [
-            self._place(edge.number, f"{edge.name}, equation ({edge.number})", formula(d, edge), f"d{edge.output}", 1)
+            self._place(edge.number, f"{edge.name}, equation ({edge.number})", d.formula(edge), f"d{edge.output}", 1)
             for edge in d.edges
         ]
         inputs = {edge.number: edge.input for edge in d.edges}

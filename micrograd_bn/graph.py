@@ -9,6 +9,7 @@ from .derivation import Derivation, equation, made_by, with_parameters
 from .engine import Step, Tensor, data_of, in_order
 from .kinds import Value
 from .shapes import Shape, shape
+from .validation import RESERVED
 
 # Sizes have the names that they have in the derivations, and what is computed has the first letters that are free.
 SIZES = "mknghw"
@@ -82,7 +83,8 @@ class _Graph:
         step = value.equation if isinstance(value, Tensor) else None
         label = value.label if isinstance(value, Tensor) else None
         wanted = [label, step.output if step else None, *NAMES]
-        free = [name for name in wanted if name and name.isidentifier() and name not in self.values]
+        taken = {*self.values, *[f"d{a}" for a in self.values], *RESERVED}
+        free = [name for name in wanted if name and name.isidentifier() and name not in taken and f"d{name}" not in self.values]
         name = free[0] if free else f"v_{len(self.values)}"
         self.names[id(value)], self.values[name] = name, value
 

@@ -30,7 +30,7 @@ from .faults import listed
 from .formulas import mistakes_in
 from .kinds import Array, Value
 from .numbers.running import Running, running
-from .recorded import PLAIN, Changed, formula
+from .recorded import PLAIN, Changed
 from .shapes import Shape, shape
 
 # The derivation's own way to compute is within its bound; another right one, as the condensed form, rounds in other places.
@@ -95,7 +95,7 @@ class Computed(dict[str, Value]):
         return any(n in mistake.sums or (edge.function is None and n in mistake.formulas) for mistake in self.mistakes)
 
     def _term(self, edge: Edge) -> Value:
-        function = self.form.formulas.get(edge.number, formula(self.derivation, edge))
+        function = self.form.formulas.get(edge.number, self.derivation.formula(edge))
         term = self._formula(edge.number, function)
         if not self._summed_otherwise(edge):
             return added_up(term, self._shape(edge.input))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Formula, parameters, with_parameters
+from .derivation import Formula, parameters
 from .engine import Tensor, in_order
 from .kinds import Value, apply
 from .shapes import shape
@@ -78,13 +78,3 @@ class Changed:
         if len(steps.nodes) != self.steps:
             raise ValueError("on these shapes, the formula has other steps")
         return steps.run(values, self.changes)
-
-
-@cache
-def formula(d: Derivation, edge: Edge) -> Formula:
-    """The formula of an edge; the engine's, if the author has written none."""
-    if edge.function is not None:
-        return edge.function
-    e = d.equation_of(edge.output)
-    names = (f"d{edge.output}", *e.inputs, *e.constants)
-    return with_parameters(names, lambda *arguments: d.by_engine(edge, dict(zip(names, arguments))))

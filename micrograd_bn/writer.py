@@ -159,3 +159,36 @@ class Writer:
             return " ".join([*map(form.sigma, found.axes), product])
 
         return written(self._plain), written(self._latex(self.free(edge.input, edge.output)))
+
+
+class Named:
+    """What stands for what has no form on paper: an equation's function by name, a derivative of that, and the sum over edges."""
+
+    def __init__(self, d: Derivation):
+        self.d = d
+
+    def equation(self, e: Equation) -> Text:
+        """The function, applied to its inputs."""
+        text, latex = self._applied(e)
+        return text, f"{self.d.symbol(e.output)[1]} = {latex}"
+
+    def edge(self, edge: Edge) -> Text:
+        """Its derivative with respect to one of them."""
+        (text, latex), (x, x_latex) = self._applied(self.d.equation_of(edge.output)), self.d.symbol(edge.input)
+        return f"∂{text}/∂{x}", rf"{self._ratio(edge)} = \frac{{\partial}}{{\partial {x_latex}}} {latex}"
+
+    def gradient(self, entry: Gradient) -> Text:
+        """A sum of products, of a gradient and a local derivative each."""
+        terms = [(self.d.called(f"d{edge.output}"), edge) for edge in self.d.leaving(entry.variable)]
+        latex = " + ".join(rf"{up} \cdot {self._ratio(edge)}" for (_, up), edge in terms)
+        return " + ".join(f"{up} · {edge.name}" for (up, _), edge in terms), f"{self.d.called(f'd{entry.variable}')[1]} = {latex}"
+
+    condensed = gradient
+
+    def _applied(self, e: Equation) -> Text:
+        name = found if (found := getattr(e.function, "__name__", "")).isidentifier() else "f"
+        text, latex = [", ".join([self.d.symbol(a)[i] for a in e.inputs]) for i in (0, 1)]
+        return f"{name}({text})", rf"\mathrm{{{name.replace('_', ' ')}}}({latex})"
+
+    def _ratio(self, edge: Edge) -> str:
+        return rf"\frac{{\partial {self.d.symbol(edge.output)[1]}}}{{\partial {self.d.symbol(edge.input)[1]}}}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from micrograd_bn import Tensor, batch_norm, batch_norm_backward, fused_batch_norm, grad, scalars
+from micrograd_bn import Tensor, batch_norm, batch_norm_backward, derivations, fused_batch_norm, grad, scalars
 from micrograd_bn.batchnorm import mean, normalize, variables, variance
 
 
@@ -149,9 +149,19 @@ def test_errors_teach(arguments, error, message):
 
 
 def test_the_variables_of_what_is_no_batch_norm():
-    x = Tensor(np.ones((2, 1)))
-    for y in (x, mean(x), fused_batch_norm(x, 1.0, 0.0)):
-        with pytest.raises(ValueError, match="not what batch_norm has returned"):
+    x, gamma = Tensor(np.ones((2, 1))), Tensor(2.0)
+    of_numbers, of_scalars = batch_norm(x.data, gamma, 0.0), batch_norm(scalars(x.data), gamma, 0.0)
+    for y in (
+        x,
+        mean(x),
+        fused_batch_norm(x, 1.0, 0.0),
+        derivations.RMS_NORM(x, gamma),
+        x.data,
+        of_numbers,
+        of_scalars,
+        of_scalars[0, 0],
+    ):
+        with pytest.raises(ValueError, match="not what batch_norm has returned for a Tensor x"):
             variables(y)
 
 

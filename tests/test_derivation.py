@@ -1,17 +1,18 @@
 """A derivation is a table that anyone can write: what follows from forward equations, and what is said of tables that are none."""
 
-import copy
+import unicodedata
 from decimal import Decimal, localcontext
 from functools import partial
 
 import numpy as np
 import pytest
 
-from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, verify
+from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, scalars, verify
 from micrograd_bn.batches import drawn
 from micrograd_bn.batchnorm import mean
 from micrograd_bn.check import check_backward
-from micrograd_bn.derivation import Edge, Gradient
+from micrograd_bn.derivation import GREEK, Edge, Gradient, Mistake
+from micrograd_bn.graph import derivation_of
 from micrograd_bn.prove import prove
 from micrograd_bn.verify import values_on_paper
 from tests.conftest import optional
@@ -100,9 +101,7 @@ def test_each_local_derivative_written_by_hand_is_the_slope_of_its_equation(name
 def test_from_the_equations_alone_the_engine_gives_the_same(name):
     """All of an author's formulas left out: each edge is pulled back by the engine, on arrays and on Tensors."""
     d, values = values_of(name)
-    bare = copy.copy(d)
-    bare.edges = tuple(Edge(e.number, e.output, e.input, "", "", None) for e in d.edges)
-    bare.gradients = tuple(bare._gradient(g.variable, {}) for g in d.gradients)
+    bare = Derivation(d.name, [e.function for e in d.equations], shapes=d.shapes, no_gradient=d.no_gradient, defaults=d.constants)
     inputs = {a: values[a] for a in (*d.inputs, *d.constants)}
     given = bare.backward(values[d.upstream], **inputs)
     lifted = d.backward(values[d.upstream], **{a: Tensor(v) if a in d.inputs else v for a, v in inputs.items()})
@@ -171,8 +170,6 @@ def test_a_users_derivation_is_drawn_at_all_zooms_with_numbers_and_terms_that_ad
     pictures = {zoom: draw(w, zoom, precision=17).source for zoom in ("equations", "primitives")}
     assert all(f"({number})" in pictures["equations"] for number in (1, 2, 3, 4, 5, 6))
     assert "(2)  w" in pictures["primitives"].replace("\\ ", " ")
-    from micrograd_bn import scalars
-
     row = WEIGHT_NORM(v=scalars([[1.0, 2.0]], "v"), g=scalars([[2.0]], "g"))
     row[0, 0].backward()
     assert "n[0,0]" in draw(row, "scalars").source
@@ -226,16 +223,41 @@ def number(n, output, function=lambda x: x):
         (lambda: Derivation("d", []), "d has no equations"),
         (lambda: Derivation("d", [lambda x: x]), "is no equation: decorate it"),
         (lambda: Derivation("d", [number(1, "a"), number(2, "a")]), r"d: equations \(2\) and before compute 'a' twice"),
-        (lambda: Derivation("d", [number(1, "a"), number(1, "b")]), "d: number 1 stands at 'a' and at 'b'"),
+        (lambda: Derivation("d", [number(1, "a"), number(1, "b")]), "d: number 1 is used twice: each equation"),
         (
             lambda: Derivation("d", [number(1, "a", lambda b: b), number(2, "b", lambda a: a)]),
             r"equation \(1\) needs 'b'.*without a cycle",
         ),
         (lambda: Derivation("d", [number(1, "a")], [Edge(2, "a", "z", "", "", None)]), r"edge \(2\) is of 'a' with respect to 'z'"),
         (lambda: Derivation("d", [number(1, "a")], [Edge(1, "a", "x", "", "", None)]), "number 1 is used twice"),
+        (
+            lambda: Derivation("d", [number(1, "a")], [Edge(n, "a", "x") for n in (2, 3)]),
+            r"edge \(2\) is of 'a' with .* another one",
+        ),
         (lambda: Derivation("d", [number(1, "a")], shapes={"y": ("m",)}), "d: shapes names 'y', and the inputs are x"),
         (lambda: Derivation("d", [number(1, "a")], shapes={"x": ("m", 3)}), r"a shape is a tuple of names .* 'x' has \('m', 3\)"),
+        (lambda: Derivation("d", [number(1, "a")], shapes={"x": "kept"}), "after the first input's, 'kept', and 'x' has 'kept'"),
         (lambda: Derivation("d", [number(1, "a")], domains={"a": "scale"}), "d: domains names 'a'"),
+        (
+            lambda: Derivation("d", [number(1, "a")], domains={"x": "postive"}),
+            "d: domains names 'postive', and the domains are scale, positive, probabilities",
+        ),
+        (
+            lambda: Derivation("d", [number(1, "a", lambda x, n=2: x)], defaults={"m": 1}),
+            "defaults names 'm', and the constants are n",
+        ),
+        (
+            lambda: Derivation("d", [number(1, "a")], condensed=[Gradient((2,), "a", function=lambda da: da)]),
+            "condensed names 'a', and the variables with a gradient are x",
+        ),
+        (
+            lambda: Derivation("d", [number(1, "a")], forms={"": {1: lambda da: da}}),
+            "forms names 1, and the edges and variables with a gradient are 2, x",
+        ),
+        (
+            lambda: Derivation("d", [number(1, "a")], mistakes=[Mistake("", {1: lambda term: 0}, {"x": lambda term: 0})]),
+            "mistakes names 'x', and the equations, edges and condensed forms are 1, 2",
+        ),
         (lambda: Derivation("d", [number(1, "a")], no_gradient=["b"]), "d: no_gradient names 'b'"),
         (lambda: Derivation("d", [number(1, "a")], texts={3: ("", "")}), "texts names 3, and the variables and edges are x, a, 2"),
         (
@@ -254,6 +276,115 @@ def number(n, output, function=lambda x: x):
 def test_a_table_that_is_none_is_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("functions", "message"),
+    [
+        ([lambda dx, v: dx * v, lambda x, a: x * a], "d: 'dx' is also the gradient of 'x': it needs another name"),
+        ([lambda x, dx=2.0: x * dx], "'dx' is also the gradient of 'x'"),
+        ([lambda x, dy: x * dy], "'dy' is also the gradient of 'y'"),
+        ([lambda x, term: x * term], "'term' is also what the right formula gives, in a Mistake"),
+        ([lambda x, sizes=2: x * sizes], "'sizes' is also those of the axes, in a Mistake"),
+        ([lambda x, w=2: x * w, lambda a, w: a * w], "'w' is also a constant, with a default"),
+        ([lambda x: x * 2, lambda x, a=1: a * x], "'a' is also a constant, with a default"),
+        (
+            [lambda x, n=2: x * n, lambda a, n=3: a * n],
+            r"'n' is 2 in equation \(1\) and 3 further on: say which, defaults=\{'n': …",
+        ),
+        ([lambda n=2: n], "there is nothing to differentiate by"),
+    ],
+)
+def test_a_name_stands_for_one_thing(functions, message):
+    *before, last = functions
+    with pytest.raises(ValueError, match=message):
+        Derivation("d", [*[number(1, "a", function) for function in before], number(2, "y", last)])
+
+
+def test_what_has_no_gradient_may_stand_beside_its_differential():
+    d = Derivation("d", [number(1, "a", lambda dx, v: dx * v), number(2, "y", lambda x, a: x * a)], no_gradient=["x"])
+    assert d.backward(1.0, x=3.0, dx=2.0, v=5.0) == {"a": 3, "dx": 15, "v": 6}
+
+
+def test_of_a_graph_with_a_variable_and_its_differential_each_has_its_gradient():
+    for first, second in (("x", "dx"), ("dx", "x"), ("term", "sizes")):
+        d = derivation_of(Tensor(3.0, first) * (Tensor(2.0, second) * Tensor(5.0, "v")))
+        assert d.backward(1.0, **dict(zip(d.inputs, (2.0, 5.0, 3.0))))["v"] == 6
+
+
+def test_a_default_that_equations_do_not_share_is_decided_by_the_table():
+    d = Derivation("d", [number(1, "a", lambda x, n=2: x * n), number(2, "y", lambda a, n=3: a * n)], defaults={"n": 4})
+    assert d(1.0) == 16
+    with pytest.raises(ValueError, match=r"'n' is 3 in equation \(1\) and 2 further on"):
+        Derivation("d", [number(1, "a", lambda x, n=3: x * n), number(2, "y", lambda a, n=2: a * n)])
+    shared = [lambda x, n=float("2"), none=np.nan: x * n, lambda a, n=float("2"): a * n]  # equal ones, and one that equals nothing
+    assert Derivation("d", [number(1, "a", shared[0]), number(2, "y", shared[1])])(1.0) == 4
+
+
+def test_an_equation_of_constants_alone_and_one_without_a_form_on_paper_have_a_text():
+    d = Derivation("d", [number(1, "c", lambda n=2: n), number(2, "y", lambda x, c: np.sort(x) * c)])
+    assert [(e.text, e.latex) for e in d.equations] == [("f()", r"c = \mathrm{f}()"), ("f(x, c)", r"y = \mathrm{f}(x, c)")]
+    assert d.gradients[0].latex == r"dx = dy \cdot \frac{\partial y}{\partial x}"
+
+
+@pytest.mark.parametrize("function", [lambda x, *, n=2: x, lambda *x: x, lambda x, **n: x])
+def test_a_parameter_with_a_star_or_after_one_is_refused(function):
+    with pytest.raises(TypeError, match=r"<lambda> is called by position, and '.+' has a star or comes after one"):
+        number(1, "y", function)
+
+
+def test_a_variable_may_be_called_as_pythons_own_are():
+    d = Derivation("d", [number(1, "y", lambda self, upstream: self * upstream)])
+    assert (d(self=2.0, upstream=3.0), d.backward(1.0, self=2.0, upstream=3.0)) == (6, {"self": 3, "upstream": 2})
+
+
+def test_a_greek_letter_is_the_same_on_the_terminal_and_in_latex_and_one_that_latex_does_not_have_is_a_word():
+    d = Derivation("d", [number(1, "y")])
+    for name, letter in GREEK.items():
+        case, spelling = "SMALL" if name.islower() else "CAPITAL", name.upper().replace("LAMBDA", "LAMDA")
+        assert unicodedata.name(letter) == f"GREEK {case} LETTER {spelling}"
+        assert d.symbol(name) == (letter, f"\\{name}")
+    assert [d.symbol(name) for name in ("eps", "lambda_", "Gamma_hat")] == [
+        ("ε", r"\epsilon"),
+        ("λ", r"\lambda"),
+        ("Γ̂", r"\hat \Gamma"),
+    ]
+    assert [d.symbol(name) for name in ("lamda", "Alpha", "san")] == [(w, rf"\mathrm{{{w}}}") for w in ("lamda", "Alpha", "san")]
+
+
+def test_an_equation_that_gives_back_what_it_is_given_leaves_it_alone():
+    d = Derivation("d", [number(1, "a"), number(2, "y", lambda a: a * a)])
+    x = Tensor([1.0, 2.0], "x")
+    y = d(x)
+    y.backward(np.ones(2))
+    assert (x.label, x.equation, x.grad.tolist()) == ("x", None, [2, 4])
+    assert verify([1.0, 2.0], derivation=d).ok
+    assert all(f"{name} [" in draw(y).source for name in "xay")
+    numbers = scalars([1.0, 2.0], "x")
+    largest = Derivation("m", [number(1, "y", lambda x: np.max(x))])(numbers)
+    assert (numbers[1].label, largest.label, largest.data) == ("x[1]", "y", 2)
+    d(numbers)
+    assert numbers[0].label == "x[0]"
+    assert Derivation("d", [number(1, "y", lambda x: x + 1)])(x).inputs[0] is x  # and nothing comes between, where it is not
+
+
+def test_an_axis_that_is_written_otherwise_is_still_the_tables_own():
+    batch, layer = derivations.BATCH_NORM, derivations.LAYER_NORM
+    assert all(batch.with_constants({"axis": axis}) is batch for axis in (0, (0,), -2, (0, 2, 3)))
+    assert all(layer.with_constants({"axis": axis}) is layer for axis in (1, (-1,)))
+    assert batch.with_constants({"axis": 1}) is batch.with_constants({"axis": 1}) is not batch
+    x = [[1.0, 2.0], [3.0, 5.0]]
+    assert [row.formula for row in verify(x, axis=(0,)).rows] == [row.formula for row in verify(x).rows]
+
+
+def test_what_comes_after_the_first_input_may_be_of_the_shape_that_a_mean_of_it_keeps():
+    d = Derivation("d", [number(1, "y", lambda x, z, axis=0: (x * z).sum(axis=axis))], shapes={"z": "kept"})
+    assert d.dimensions() == {"x": ("m", "k"), "z": ("1", "k")}
+
+
+def test_a_title_begins_with_a_capital_and_keeps_the_others():
+    assert [d.title for d in (derivations.RMS_NORM, derivations.LAYER_NORM)] == ["RMS norm", "Layer norm"]
+    assert Derivation("", [number(1, "y")]).title == ""
 
 
 def test_a_formula_that_returns_another_shape_is_named():

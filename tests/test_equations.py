@@ -9,9 +9,10 @@ import pytest
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward
 from micrograd_bn.batchnorm import mean, normalize, scale_shift, variables, variance
 from micrograd_bn.derivation import evaluate
-from micrograd_bn.derivations.batch_norm import CONDENSED, EQUATIONS, GRADIENTS
+from micrograd_bn.derivations import BATCH_NORM
 from micrograd_bn.engine import grad
 
+EQUATIONS, GRADIENTS = (*BATCH_NORM.equations, *BATCH_NORM.edges), BATCH_NORM.gradients
 X, GAMMA, BETA, EPS, DY = np.array([1.0, 2.0, 6.0]), 2.0, 1.0, 2.0, np.array([1.0, 0.0, 2.0])
 MU, VAR, S = 3.0, 14 / 3, (20 / 3) ** 0.5
 X_HAT = np.array([-2 / S, -1 / S, 3 / S])
@@ -151,5 +152,5 @@ def test_the_table_is_the_derivations():
 
 def test_the_table_calls_its_entries_by_the_derivations_symbols():
     assert [entry.name for entry in EQUATIONS[:5]] == ["μ", "σ²", "x̂", "y", "∂y/∂x̂"]
-    assert CONDENSED.numbers == GRADIENTS[-1].numbers
+    assert BATCH_NORM.condensed[0].numbers == GRADIENTS[-1].numbers
     assert [entry.name for entry in GRADIENTS] == ["dx̂", "dγ", "dβ", "dσ²", "dμ", "dx"]

@@ -13,7 +13,6 @@ import sympy
 
 from micrograd_bn import Derivation, Tensor, batch_norm, derivations, derive, equation, explore, fused_batch_norm, scalars
 from micrograd_bn.derivation import made_by
-from micrograd_bn.derivations.batch_norm import EQUATIONS
 from micrograd_bn.engine import adjoints, in_order
 from micrograd_bn.explorer.model import keys
 from micrograd_bn.explorer.singles import element, singles
@@ -22,6 +21,7 @@ from tests.conftest import missing, optional
 
 HOSTILE = "</script><script>document.title='owned'</script>\"'\n]]>"
 RNG = np.random.default_rng(0)
+EQUATIONS = (*derivations.BATCH_NORM.equations, *derivations.BATCH_NORM.edges)
 
 
 # ---- The functions: each is built on its leaves, by the names that they have on the page, of whatever kind of number

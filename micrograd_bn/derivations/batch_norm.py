@@ -257,9 +257,6 @@ BATCH_NORM = Derivation(
     mistakes=mistakes_in("the batch (axis 0)", "the features (axis 1)", 1),
     check=_check,
 )
-EQUATIONS: tuple[Any, ...] = (*BATCH_NORM.equations, *BATCH_NORM.edges)
-GRADIENTS = BATCH_NORM.gradients
-(CONDENSED,) = BATCH_NORM.condensed
 
 
 class Gradients(NamedTuple):

@@ -1,7 +1,7 @@
 """RMS normalisation: a row divided by its root mean square, without a mean that is subtracted.
 
 Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019. Three equations, and five edges: x reaches x_hat by two
-ways, directly and through the mean of squares that all of a row share.
+ways, directly and through the mean of squares that all of a row share. (4) and (5) are batch norm's (5) and (7).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from ..derivation import Derivation, Edge, Gradient, equation
 from ..kinds import Value
 from ..primitives import shared, sqrt
 from ..shapes import Axis, count
+from .batch_norm import y_to_gamma, y_to_x_hat
 
 
 @equation(1, "ms")
@@ -28,16 +29,6 @@ def divide(x: Value, ms: Value, eps: Value = 1e-5) -> Value:
 def scale(x_hat: Value, gamma: Value) -> Value:
     """Equation (3), scaled, of x_hat's shape: y = gamma x_hat."""
     return gamma * x_hat
-
-
-def y_to_x_hat(dy: Value, gamma: Value) -> Value:
-    """(4): ∂y/∂x_hat = gamma."""
-    return dy * (gamma)
-
-
-def y_to_gamma(dy: Value, x_hat: Value) -> Value:
-    """(5): ∂y/∂gamma = x_hat."""
-    return dy * (x_hat)
 
 
 def x_hat_to_x(dx_hat: Value, ms: Value, eps: Value) -> Value:
