@@ -10,6 +10,8 @@ PROGRAMS = "program program_properties"
 TESTS = {  # of each room besides its doctests, those that notice most first
     "shapes": "engine edges batchnorm primitives orders",
     "primitives": "primitives edges exact orders engine properties",
+    "functions": "functions engine edges exact orders",
+    "dispatch": "functions engine edges exact orders",
     "engine": "engine edges exact orders faults properties",
     "batchnorm": "batchnorm equations exact derivation",
     "arguments": "batchnorm equations derivation",
@@ -36,6 +38,10 @@ TESTS = {  # of each room besides its doctests, those that notice most first
     "numbers/loops": "program_compiled",
     "numbers/compile": "program_compiled",
     "numbers/machine": "program_compiled",
+    **dict.fromkeys(("nn/containers", "nn/module"), "nn_modules nn"),
+    **dict.fromkeys(("nn/hyperparameters", "nn/optimizers"), "nn_optimizers nn nn_layers nn_losses"),
+    "nn/layers": "nn_layers nn",
+    "nn/losses": "nn_losses nn",
 }
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -74,7 +76,14 @@ def test_the_same_seed_gives_the_same_weights_within_their_bound():
     assert_same(nn.Linear(16, 100).state_dict(), first.state_dict())
     assert (first.weight.data != second.weight.data).all()
     assert 0.24 < np.abs(first.weight.data).max() <= 0.25
-    assert 0.2 < np.abs(first.bias.data).max() <= 0.25
+    assert -0.25 <= first.bias.data.min() < -0.2 < 0.2 < first.bias.data.max() <= 0.25
+
+
+def test_a_script_begins_with_seed_0():
+    script = "from micrograd_bn import nn; print(nn.Linear(1, 1).weight.item())"
+    begun = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    nn.manual_seed(0)
+    assert float(begun.stdout) == nn.Linear(1, 1).weight.item()
 
 
 def test_the_dtype_is_float32_or_what_was_asked_for_through_training(random):
@@ -456,6 +465,9 @@ def test_a_link_keeps_pointing_to_the_file_that_is_saved(tmp_path):
     ("make", "error", "message"),
     [
         (lambda: nn.Linear(3, 2)(np.ones((5, 4))), ValueError, r"Linear\(3, 2\) takes \(…, 3\), and this has shape \(5, 4\)"),
+        (lambda: nn.Linear(3, 2)(np.ones((5, 2))), ValueError, r"takes \(…, 3\), and this has shape \(5, 2\)"),
+        (lambda: nn.Linear(3, 2, dtype=float)(Tensor(np.ones((5, 3), np.float32))), TypeError, "float32 meets float64"),
+        (lambda: nn.Linear(3, 2).load_state_dict({"weight": [[1.0]], "bias": [[9.0]]}), ValueError, r"bias has shape \(1, 1\)"),
         (lambda: nn.Linear(3, 2)(Tensor(np.ones((5, 3)))), TypeError, r"float64 meets float32.*np\.float64.*astype"),
         (lambda: nn.Linear(3, 2)("text"), TypeError, "str 'text'"),
         (lambda: nn.BatchNorm1d(3)(np.ones((5, 4))), ValueError, r"BatchNorm1d\(3\) takes \(N, C\) or .* with C = 3.*\(5, 4\)"),

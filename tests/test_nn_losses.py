@@ -39,6 +39,12 @@ def test_label_smoothing_leaves_float32_alone():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
+        (lambda: nn.mse_loss([1.0], [[1.0]]), ValueError, r"input has shape \(1,\) and target \(1, 1\)"),
+        (lambda: nn.mse_loss([1.0], [1.0], "sum"), TypeError, "positional"),
+        (lambda: nn.cross_entropy([[1.0]], [0], "sum"), TypeError, "positional"),
+        (lambda: nn.cross_entropy([[[1.0]]], [[0]]), ValueError, r"shape \(N, C\), .* and these have \(1, 1, 1\)"),
+        (lambda: nn.cross_entropy([[1.0]], [[0, 1]]), ValueError, r"shape \(1,\), and these have \(1, 2\)$"),
+        (lambda: nn.cross_entropy([[1.0, 2.0]] * 3, [1, 3, 5]), ValueError, r"targets\[1\] is 3: with 2 classes they are 0 to 1"),
         (lambda: nn.mse_loss([1.0], [1.0], reduction="avg"), ValueError, r'reduction is "mean", "sum" or "none", and this is .avg'),
         (lambda: nn.cross_entropy([[1.0]], [0], reduction=None), ValueError, r'"none", and this is None'),
         (lambda: nn.cross_entropy([[1.0]], [0], label_smoothing=-0.1), ValueError, r"label_smoothing is -0\.1, .* from 0 to 1"),

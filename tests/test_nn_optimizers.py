@@ -99,8 +99,10 @@ RANGES = [
     (nn.Adam, "eps", -1e-8, r"eps is -1e-08, and should be 0 or more"),
     (nn.Adam, "weight_decay", -1e-4, r"weight_decay is -0\.0001, and should be 0 or more"),
     (nn.Adam, "betas", (1.0, 0.9), r"Adam's betas\[0\] is 1\.0, and should be 0 or more and below 1"),
+    (nn.Adam, "betas", (0.9, 1.5), r"Adam's betas\[1\] is 1\.5"),
     (nn.Adam, "betas", (0.9, -0.1), r"Adam's betas\[1\] is -0\.1, and should be 0 or more and below 1"),
     (nn.Adam, "betas", (0.9,), r"Adam's betas are two numbers, .* and this is \(0\.9,\)"),
+    (nn.Adam, "betas", (0.9, 0.9, 0.9), r"Adam's betas are two numbers"),
 ]  # fmt: skip
 
 
@@ -126,6 +128,7 @@ def test_a_hyperparameter_out_of_its_range_is_refused_and_the_earlier_one_stays(
         (lambda: nn.Adam([W], betas=0.9), ValueError, r"betas are two numbers, .* and this is 0\.9"),
         (lambda: nn.Adam([W], betas=(0.9, "0.99")), TypeError, r"betas\[1\] is '0\.99', and should be a number"),
         (lambda: nn.SGD([W], nesterov=True), ValueError, r"nesterov .* momentum above 0.* 0\.0 and 0\.0"),
+        (lambda: nn.SGD([W], momentum=0.9, dampening=-0.1, nesterov=True), ValueError, r"dampening of 0, .* 0\.9 and -0\.1"),
         (lambda: nn.SGD([W], momentum=0.9, dampening=0.1, nesterov=True), ValueError, r"dampening of 0, .* 0\.9 and 0\.1"),
         (lambda: nn.Adam([]), ValueError, r"Adam has no parameters to step: pass net\.parameters\(\)"),
         (lambda: nn.Adam(nn.Sequential(nn.ReLU())), TypeError, r"Adam steps Tensors.*net\.parameters\(\)"),
@@ -156,6 +159,27 @@ def test_dampening_by_hand_which_the_first_step_is_spared():
     w = nn.Parameter([0.0])
     # velocities 1, 0.5 · 1 + 0.75 · 1, 0.5 · 1.25
     assert list(steps(nn.SGD([w], lr=1.0, momentum=0.5, dampening=0.25), w, 1.0, 1.0, 0.0)) == [-1.0, -2.25, -2.875]
+
+
+def test_without_momentum_there_is_no_velocity_to_dampen():
+    w = nn.Parameter([0.0])
+    assert list(steps(nn.SGD([w], lr=1.0, dampening=0.5), w, 1.0, 1.0)) == [-1.0, -2.0]
+
+
+def test_a_momentum_of_1_forgets_nothing():
+    w = nn.Parameter([0.0])
+    assert list(steps(nn.SGD([w], lr=1.0, momentum=1.0), w, 1.0, 1.0, 0.0)) == [-1.0, -3.0, -5.0]
+
+
+def test_adam_may_forget_all():
+    w = nn.Parameter([0.0])
+    assert list(steps(nn.Adam([w], lr=1.0, betas=(0, 0), eps=0.0), w, 4.0, -9.0)) == [-1.0, 0.0]
+
+
+def test_the_defaults_are_pytorchs():
+    sgd, adam = nn.SGD([W]), nn.Adam([W])
+    assert (sgd.lr, sgd.momentum, sgd.dampening, sgd.weight_decay, sgd.nesterov) == (1e-3, 0, 0, 0, False)
+    assert (adam.lr, adam.betas, adam.eps, adam.weight_decay) == (1e-3, (0.9, 0.999), 1e-8, 0)
 
 
 def test_nesterov_by_hand():
