@@ -144,6 +144,12 @@ def test_an_input_may_be_called_as_a_parameter_is():
         verify([1.0, 2.0], dy=[np.nan, 4.0], derivation=scaled)
 
 
+def test_inputs_are_none_of_xs_numbers_again_though_x_may_be_drawn_with_the_same_seed():
+    product, wrong = equation(1, "y")(lambda x, w: x * w), Edge(2, "y", "x", function=lambda dy, x: dy * x)
+    taken_for_w = Derivation("a product", [product], [wrong], shapes=dict.fromkeys("xw", ("m", "k")))
+    assert not verify(np.random.default_rng(0).normal(size=(4, 3)), derivation=taken_for_w).ok
+
+
 def test_where_no_path_has_a_derivative_the_gradient_is_0():
     held = equation(2, "b")(lambda mu: primitives.stop_gradient(mu))
     mean = equation(1, "mu")(lambda x: x.mean(axis=0, keepdims=True))
