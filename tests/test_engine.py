@@ -103,6 +103,8 @@ def test_numpy_functions_work_on_tensors():
         (np.tanh(t), np.tanh(data)),
         (np.square(t), data**2),
         (np.power(t, 3), data**3),
+        (2**t, 2**data),
+        (np.power(2.0, t), 2**data),
         (np.negative(t), -data),
         (np.mean(t, axis=0), data.mean(axis=0)),
         (np.sum(t, axis=(0, 1), keepdims=True), data.sum(keepdims=True)),

@@ -467,7 +467,7 @@ def test_a_link_keeps_pointing_to_the_file_that_is_saved(tmp_path):
         (lambda: nn.Linear(3, 2)(np.ones((5, 4))), ValueError, r"Linear\(3, 2\) takes \(…, 3\), and this has shape \(5, 4\)"),
         (lambda: nn.Linear(3, 2)(np.ones((5, 2))), ValueError, r"takes \(…, 3\), and this has shape \(5, 2\)"),
         (lambda: nn.Linear(3, 2, dtype=float)(Tensor(np.ones((5, 3), np.float32))), TypeError, "float32 meets float64"),
-        (lambda: nn.Linear(3, 2).load_state_dict({"weight": [[1.0]], "bias": [[9.0]]}), ValueError, r"bias has shape \(1, 1\)"),
+        (lambda: nn.Linear(3, 2).load_state_dict({"weight": [[1.0]], "bias": [9.0] * 3}), ValueError, r"bias has shape \(3,\)"),
         (lambda: nn.Linear(3, 2)(Tensor(np.ones((5, 3)))), TypeError, r"float64 meets float32.*np\.float64.*astype"),
         (lambda: nn.Linear(3, 2)("text"), TypeError, "str 'text'"),
         (lambda: nn.BatchNorm1d(3)(np.ones((5, 4))), ValueError, r"BatchNorm1d\(3\) takes \(N, C\) or .* with C = 3.*\(5, 4\)"),
