@@ -212,11 +212,15 @@ UFUNCS: dict[np.ufunc, Any] = {
 @cache
 def _parameters(function: Callable[..., Any]) -> tuple[int, dict[str, Any], Collection[str]]:
     """Of a function of NumPy's: how many arguments it needs, the defaults of the options that follow, and what ours takes."""
-    parameters = signature(function).parameters.values()
+    own = signature(FUNCTIONS[function]).parameters
+    try:
+        parameters = signature(function).parameters.values()
+    except ValueError:  # NumPy's compiled functions have one from 2.4 on
+        parameters = own.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     any_number = needed[0].kind is needed[0].VAR_POSITIONAL
-    return sys.maxsize if any_number else len(needed), defaults, signature(FUNCTIONS[function]).parameters.keys()
+    return sys.maxsize if any_number else len(needed), defaults, own.keys()
 
 
 def _where(condition: Value, x: Value = None, y: Value = None) -> Value:
