@@ -16,7 +16,6 @@ import pytest
 from micrograd_bn import Tensor, batch_norm, derivations, draw, grad, scalars, trace
 from micrograd_bn import functions as F
 from micrograd_bn.cli import main
-from micrograd_bn.numbers import javascript
 
 SHAPES = ((32, 10), (10,), (10,), (32, 10))
 
@@ -341,8 +340,12 @@ def test_buffers_are_reused_and_never_given_away(dtype):
         np.testing.assert_array_equal(c, d)
 
 
-def test_in_colours_and_as_a_graph():
+def test_as_plain_data_in_colours_and_as_a_graph():
     p = trace(batch_norm, *batch()[:3])
+    data = json.loads(json.dumps(p.to_dict()))
+    assert [a["name"] for a in data["inputs"]] == ["x", "gamma", "beta"] and data["upstream"]["shape"] == [32, 10]
+    (x_hat,) = [a for a in data["statements"] if a["name"] == "x_hat"]
+    assert (x_hat["operation"], x_hat["equation"], x_hat["backward"], x_hat["text"]) == ("div", 3, False, ["x_hat = t1 / t4"])
     shown = p._repr_mimebundle_()
     assert shown["text/plain"] == str(p) and '<span style="color: #6a737d"># (1): mu</span>' in shown["text/html"]
     assert '"t1" -> "x_hat"' in p.dot() and draw(p).svg.count("<title>") > 60
@@ -371,12 +374,12 @@ def test_javascript_number_by_number():
     random = np.random.default_rng(0)
     values = random.normal(size=(3, 2)), random.normal(size=(2, 2))
     y, gradients = by_engine(network, values)
-    found, of_inputs = evaluated(javascript.source(trace(network, *values)), *[a.ravel().tolist() for a in values])
+    found, of_inputs = evaluated(trace(network, *values).javascript, *[a.ravel().tolist() for a in values])
     np.testing.assert_allclose(found, [y], rtol=1e-12)
     for a, b in zip(of_inputs, gradients):
         np.testing.assert_allclose(a, b.ravel(), rtol=1e-12)
     with pytest.raises(ValueError, match="too many to be written out"):
-        javascript.source(trace(batch_norm, np.ones((4000, 2)), np.ones(2), np.ones(2)))
+        trace(batch_norm, np.ones((4000, 2)), np.ones(2), np.ones(2)).javascript  # noqa: B018
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no JavaScript here but a browser's")
@@ -385,7 +388,7 @@ def test_javascript_in_javascript():
     y, gradients = by_engine(batch_norm, values[:3], values[3])
     order = [values[0], values[1], values[2], values[3]]
     call = f"console.log(JSON.stringify(gradients({', '.join(json.dumps(a.ravel().tolist()) for a in order)})))"
-    program = javascript.source(trace(batch_norm, *values[:3])) + "\n" + call
+    program = trace(batch_norm, *values[:3]).javascript + "\n" + call
     done = subprocess.run(["node", "-e", program], check=True, capture_output=True, text=True)
     found, of_inputs = json.loads(done.stdout)
     for a, b in zip((found, *of_inputs), (y, *gradients)):

@@ -280,6 +280,13 @@ class Program:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": python.highlighted(str(self))}
 
+    @property
+    def javascript(self) -> str:
+        """The program in JavaScript, number by number: see ``javascript.source``."""
+        from .javascript import source
+
+        return source(self)
+
     def dot(self) -> str:
         """The program as a graph in DOT: a box for each statement, an arrow from each of its arguments."""
         lines = [f'"{a.label}" [style="filled", fillcolor="#eef3f9"]' for a in self.given]
@@ -288,6 +295,34 @@ class Program:
             lines.append(f'"{a.label}" [label="{text}"]')
             lines += [f'"{b.label}" -> "{a.label}"' for b in dict.fromkeys(a.uses())]
         return "\n    ".join(["digraph {", 'node [shape=box, fontname="Courier", fontsize="10"]', *lines]) + "\n}\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The program as plain data, for JSON: what is given, the statements in order, and what is returned."""
+
+        def entry(name: Name) -> dict[str, Any]:
+            sizes, of = kind(name.value)
+            return {"name": name.label, "shape": list(sizes), "dtype": of.__name__ if isinstance(of, type) else of.name}
+
+        return {
+            "name": self.name,
+            "inputs": [entry(a) for a in self.inputs],
+            "upstream": None if self.upstream is None else entry(self.upstream),
+            "constants": [entry(a) for a in self.constants],
+            "statements": [
+                {
+                    **entry(a),
+                    "operation": a.operation,
+                    "arguments": [python.literal(b) for b in a.inputs],
+                    "parameters": {key: python.literal(value) for key, value in a.params.items()},
+                    "equation": a.group[0].number if a.group else None,
+                    "backward": bool(a.group and a.group[1]),
+                    "text": python.statement(a),
+                }
+                for a in self.statements
+            ],
+            "result": python.literal(self.result),
+            "gradients": [python.literal(a) for a in self.gradient],
+        }
 
     # ---- running it
 
