@@ -39,9 +39,8 @@ def drawn(
 ) -> tuple[dict[str, Array], Array]:
     """The inputs after the first one that are not given, and an upstream gradient: of the derivation's shapes, from its domains."""
     random = np.random.default_rng(seed)
-    if np.array_equal(
-        x, np.random.default_rng(seed).normal(size=np.shape(x))
-    ):  # of the same seed: a second input would be the first
+    # Of the same seed, as x in many an example is, a second input would be the first.
+    if np.array_equal(x, np.random.default_rng(seed).normal(size=np.shape(x))):
         random = np.random.default_rng((seed, 1))
     sizes: dict[str, int] = {}
     for name, array in ({derivation.inputs[0]: x} | dict(given)).items():
