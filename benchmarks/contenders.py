@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from micrograd_bn import Tensor, batch_norm, fused, fused_batch_norm, trace
+from micrograd_bn import Tensor, batch_norm, fused_batch_norm, trace
 from micrograd_bn import functions as F
+from micrograd_bn.numbers import threads
 
 EPS = 2.0**-17  # 7.6e-6, the same number in float32, in float64 and in decimals
 THREADS = os.cpu_count() or 1
@@ -59,7 +60,7 @@ def use_threads(n: int) -> None:
     import torch
 
     torch.set_num_threads(n)
-    fused.THREADS = n
+    threads.THREADS = n
 
 
 # ---- The formulas, of which a framework needs mean, sum, √ and the logarithm of softmax

@@ -7,12 +7,8 @@ two sums over it. The mean is mu = high + low, so that a float32 batch far from 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from functools import cache, lru_cache, partial
 from math import prod
-from queue import SimpleQueue
-from threading import Thread
 from types import ModuleType
 from typing import Any
 
@@ -24,10 +20,10 @@ from .derivations.batch_norm import d_x_condensed
 from .engine import Tensor, data_of
 from .kinds import Array, Value
 from .numbers.compile import folder
+from .numbers.threads import shared
 from .primitives import Primitive
 from .shapes import Axis, Shape, axes, broadcasts, shape
 
-THREADS = min(os.cpu_count() or 1, 8)
 LARGE = 1 << 16  # numbers in a batch that is worth waking other threads for
 TILE = 1 << 15, 128  # numbers and rows that a tile has at least
 
@@ -38,7 +34,7 @@ def fused_batch_norm(x: Value, gamma: Value, beta: Value, eps: Value = 1e-5, axi
     It is for float32 and float64 arrays with a gamma and beta for each statistic or for all; anything else takes the composed
     formulas. The extra ``fast`` (Numba) compiles it, for contiguous arrays where the axes that have statistics of their own lie
     side by side: with axis 0, (0, 2, 3) or −1. That takes two seconds when a dtype is first met, and is kept in the user's cache.
-    Large batches are worked on by ``fused.THREADS`` threads; the result does not depend on how many they are.
+    Large batches are worked on by ``numbers.threads.THREADS`` threads; the result does not depend on how many they are.
 
     >>> fused_batch_norm(np.array([[1.0], [3.0]]), gamma=2.0, beta=1.0, eps=0.0)
     array([[-1.],
@@ -119,10 +115,7 @@ def _pass(x: Array, dy: Array | None, eps: float, axis: Axis, v: Array) -> Array
         run = partial(loops.columns, *given, np.empty((parts, 2, seen[1])), np.empty((4, seen[1]), x.dtype), np.zeros(5, int))
     else:
         run = partial(loops.channels, *given, np.zeros(2, int))
-    if x.size >= LARGE:
-        for _ in range(min(THREADS, parts) - 1):
-            _helpers(THREADS).put(run)
-    if run():
+    if shared(run, parts if x.size >= LARGE else 1):
         np.square(np.finfo(x.dtype).max)  # loops overflow in silence, and y is beta: warn, or do what np.errstate says
     return out
 
@@ -156,9 +149,6 @@ def _by_numpy(x: Array, dy: Array | None, eps: float, axis: Axis, v: Array) -> A
     return out
 
 
-# ---- The loops, and who runs them
-
-
 @cache
 def _loops() -> ModuleType | None:
     try:
@@ -173,21 +163,3 @@ def _loops() -> ModuleType | None:
     finally:
         config.CACHE_DIR = given
     return loops
-
-
-@cache
-def _helpers(threads: int) -> SimpleQueue[Callable[[], None]]:
-    """Threads beside the caller's own, who wait for work. Nobody waits for them: see ``loops``."""
-
-    def help() -> None:
-        while True:
-            queue.get()()
-
-    queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
-    for _ in range(threads - 1):
-        Thread(target=help, name="fused_batch_norm", daemon=True).start()
-    return queue
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_helpers.cache_clear)  # a forked process has none of the threads

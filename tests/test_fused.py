@@ -13,6 +13,7 @@ import pytest
 from benchmarks.contenders import EPS
 from benchmarks.timing import batch, exact
 from micrograd_bn import Tensor, batch_norm, fused, fused_batch_norm, grad
+from micrograd_bn.numbers import threads as helpers
 from tests.conftest import optional
 from tests.test_batchnorm import test_errors_teach as errors_teach
 
@@ -38,7 +39,7 @@ def threads(request, monkeypatch):
         monkeypatch.setattr(fused, "_loops", lambda: None)
     else:
         optional("numba")
-        monkeypatch.setattr(fused, "THREADS", request.param)
+        monkeypatch.setattr(helpers, "THREADS", request.param)
     return request.param
 
 
@@ -74,7 +75,7 @@ def test_the_result_and_the_gradients_are_batch_norms_on_any_number_of_threads(s
     tolerance = TOLERANCE[dtype] * (center if dtype == "float64" and not threads else 1)  # NumPy's mean is a float64, and no more
     assert_close(got, passes(batch_norm, *(a.astype(np.longdouble) for a in arguments), axis=axis), tolerance)
     if threads and threads > 1:
-        fused.THREADS = 1
+        helpers.THREADS = 1
         for a, b in zip(got, passes(fused_batch_norm, *arguments, axis=axis)):
             np.testing.assert_array_equal(a, b)
 
@@ -252,7 +253,7 @@ def some_passes(queue=None):
 
 def test_callers_on_several_threads_and_forked_processes_get_the_same(monkeypatch):
     optional("numba")
-    monkeypatch.setattr(fused, "THREADS", 4)
+    monkeypatch.setattr(helpers, "THREADS", 4)
     expected, found = some_passes(), []
     callers = [Thread(target=lambda: found.append(some_passes())) for _ in range(6)]
     for caller in callers:
@@ -272,7 +273,7 @@ def test_callers_on_several_threads_and_forked_processes_get_the_same(monkeypatc
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_helper_that_dies_leaves_its_work_to_the_others(monkeypatch):
     optional("numba")
-    monkeypatch.setattr(fused, "THREADS", 2)
+    monkeypatch.setattr(helpers, "THREADS", 2)
     expected = some_passes()
     died = Event()
 
@@ -280,10 +281,10 @@ def test_a_helper_that_dies_leaves_its_work_to_the_others(monkeypatch):
         died.set()
         raise MemoryError
 
-    fused._helpers(2).put(die)
+    helpers._helpers(2).put(die)
     assert died.wait(60)
     assert some_passes() == expected
-    fused._helpers.cache_clear()  # others want a living one
+    helpers._helpers.cache_clear()  # others want a living one
 
 
 RUN = """

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from micrograd_bn import Tensor, batch_norm, trace
 from micrograd_bn import functions as F
 from micrograd_bn import primitives as P
-from micrograd_bn.numbers import loops
+from micrograd_bn.numbers import loops, threads
 from micrograd_bn.numbers.compile import folder
 from tests.conftest import optional
 from tests.running import assert_within, running
@@ -137,8 +137,8 @@ def test_threads_make_no_difference(function, monkeypatch):
     compiled = p.compile()
     assert "tiled(gradients_1, " in compiled.source
     found = []
-    for threads in (1, 2, 7):
-        compiled._module.PROCESSORS = threads
+    for n in (1, 2, 7):
+        monkeypatch.setattr(threads, "THREADS", n)
         y, gradients = compiled.gradients(*values)
         found.append([y, *gradients])
     for a, b, c, one_tile in zip(*found, (whole[0], *whole[1])):
@@ -149,8 +149,23 @@ def test_threads_make_no_difference(function, monkeypatch):
         np.testing.assert_allclose(a, one_tile, rtol=1e-5, atol=1e-6)
 
 
+def test_every_tile_is_done_once_and_what_one_raises_reaches_the_caller(monkeypatch):
+    monkeypatch.setattr(threads, "THREADS", 3)
+    done = []
+    threads.tiled(lambda tile, start, stop, word: done.append((tile, start, stop, word)), 7, 100, "word")
+    assert sorted(done) == [(i, 100 * i // 7, 100 * (i + 1) // 7, "word") for i in range(7)]
+
+    def full(tile, start, stop):
+        if tile == 5:
+            raise MemoryError("tile 5")
+
+    for _ in range(20):
+        with pytest.raises(MemoryError, match="tile 5"):
+            threads.tiled(full, 7, 100)
+
+
 def test_callers_at_the_same_time_and_forks_get_along(monkeypatch):
-    """A large batch has threads for one call: none that another call, or a forked process, would wait for."""
+    """Another call, or a forked process, does not wait for threads that are busy, or that it does not have."""
     *values, dy = batch()
     monkeypatch.setattr(loops, "TILE", 16)
     compiled = trace(layer_norm, *values).compile()

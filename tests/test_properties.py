@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward, fused, fused_batch_norm, grad
 from micrograd_bn.batchnorm import mean, normalize, variance
 from micrograd_bn.derivations.batch_norm import d_x_condensed
+from micrograd_bn.numbers import threads
 from micrograd_bn.shapes import axes, unbroadcast
 from tests.running import EXACT, Running, assert_negligible, assert_within, errors, exact, fine, running
 from tests.strategies import DTYPES, EPS, MOVES, Batch, batches, exponents, layouts, programs, prop, relatives, shapes, values
@@ -255,8 +256,8 @@ def whole(batch):
 def in_tiles(batch):
     """Fused, cut as if the batch were large, and on two threads."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("TILE", (2, 1)), ("LARGE", 0), ("THREADS", 2)):
-            patch.setattr(fused, name, value)
+        for where, name, value in ((fused, "TILE", (2, 1)), (fused, "LARGE", 0), (threads, "THREADS", 2)):
+            patch.setattr(where, name, value)
         return whole(batch)
 
 

@@ -35,7 +35,7 @@ POWERS = {2: "{0} * {0}", 1: "{}", 0.5: "np.sqrt({})", -1: "1 / {}"}
 FUSED = {*SCALAR, *REDUCTIONS, *SAME, "pow", "astype"}
 SLOW = (*FUNCTIONS, "div", "pow", "power", "maximum", "minimum", "abs", "relu")  # not computed twice within a row
 DTYPES = ("float32", "float64", "bool")
-TILE = 2**18  # numbers, at least: what takes longer than to start a thread
+TILE = 2**18  # numbers, at least: what takes longer than to wake a thread
 TILES = 16  # at most
 NARROW = 512  # columns, at least: where a tile's rows are short, memory is not fast
 
@@ -75,28 +75,18 @@ def exp32(x):
     for power in (half, n - half):
         p = p * np.int32((power + np.int32(127)) << np.int32(23)).view(np.float32)
     return p if x == x else x'''
-TILED = '''def tiled(function, tiles, n, *arrays):
-    """Run the function on each tile of n, on all processors. Which of them takes a tile makes no difference to the numbers."""
-    ends = [n * i // tiles for i in range(tiles + 1)]
-    with ThreadPoolExecutor(PROCESSORS) as pool:
-        list(pool.map(function, range(tiles), ends, ends[1:], *map(repeat, arrays)))'''
 HELPERS = {
     "exp32": EXP,
     "row_sum": SUM,
     "row_max": EXTREMUM.format(of="max", sign=">"),
     "row_min": EXTREMUM.format(of="min", sign="<"),
-    "tiled": TILED,
 }
 HEAD = '''"""{name}, compiled: loops written by micrograd_bn."""
-
-import os
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 
 import numpy as np
 from numba import njit
 
-PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()'''
+from micrograd_bn.numbers.threads import tiled'''
 
 
 def source(p: Program) -> str:
