@@ -8,7 +8,6 @@ import json
 import math
 import sys
 import webbrowser
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
@@ -57,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     2
     """
     parser = _parser()
-    options = parser.parse_args(argv)
+    options, unknown = parser.parse_known_args(argv)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.out = sys.stdout
     if options.run is None:
         parser.print_help()
@@ -83,11 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="micrograd-bn", description="Batch normalisation from primitive operations, held against the derivation."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version, and leave")
-    parser.set_defaults(run=None)
+    parser.set_defaults(run=None, parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND")
 
     def add(name: str, what: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=what, description=what[0].upper() + what[1:], parents=parents)
+        command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:], parents=parents)
+        command.set_defaults(parser=command)
+        return command
 
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument(
@@ -123,7 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_prove)
 
     command = add("derive", "the derivation on paper: .html, .tex, .md (needs micrograd-bn[prove])")
-    command.add_argument("derivation", metavar="NAME", help="a name that `micrograd-bn derivations` lists, or FILE.py:NAME")
+    command.add_argument("derivation", nargs="?", default=argparse.SUPPRESS, metavar="NAME", help="the same as --derivation NAME")
+    _add_derivation(command)
     command.add_argument("-o", "--output", help="where to: .html, .tex, .md, .txt (default: the terminal)")
     command.set_defaults(run=_derive)
 
@@ -178,7 +182,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_shape,
         action="append",
         required=True,
-        help="of the first argument, 32,10; again for each further one, or else they have that without its first axis",
+        help="of the first argument, 32,10; again for each further one, where its shape does not follow from a derivation's, "
+        "or, of a function, is not that without its first axis",
     )
     command.add_argument("--dtype", choices=("float16", "float32", "float64"), default="float64", help="default %(default)s")
     command.add_argument("--reuse", action="store_true", help="with buffers that are kept from call to call")
@@ -197,6 +202,8 @@ def _shape(text: str) -> Shape:
     sizes = text.removesuffix(",").split(",") if text else []
     if not all(n.strip().isdecimal() for n in sizes):
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 32,10")
+    if 0 in map(int, sizes):
+        raise argparse.ArgumentTypeError(f"{text!r}: sizes are 1 or more")
     return tuple(map(int, sizes))
 
 
@@ -290,25 +297,31 @@ def _write(options: argparse.Namespace) -> int:
     f = getattr(module(path), own, None) if path else derivation_named(options.function)
     if not callable(f):
         raise Unusable(f"{path}: there is no function {own!r} in it")
-    shapes = [*options.shape, *_further_shapes(f, options.shape[0])[len(options.shape) :]]
+    shapes = [*options.shape, *_further_shapes(f, options.shape)]
     program = trace(f, *[np.ones(shape, options.dtype)[()] for shape in shapes], reuse=options.reuse)
     print(program.save(options.output) if options.output else program, end="\n" if options.output else "", file=options.out)
     return 0
 
 
-def _further_shapes(f: Any, first: Shape) -> list[Shape]:
-    """The shapes of all arguments, from the first one's: as a derivation has them, or without the first axis."""
-    if isinstance(f, Derivation):
-        dims = f.dimensions()
-        names, *others = dims.values()
-        if len(names) != len(first):
-            return [first, *[first[1:] for _ in others]]
-        shapes = f.shapes_for(defaultdict(lambda: 1, zip(names, first)))
-        row = {a for a in f.inputs if f.shapes[a] == "kept" and dims[a][:1] == ("1",)}  # of (1, k), (k,) says as much
-        return [first, *[shapes[a][1:] if a in row else shapes[a] for a in f.inputs[1:]]]
-    parameters = inspect.signature(f).parameters.values()
-    required = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return [first, *[first[1:] for _ in required[1:]]]
+def _further_shapes(f: Any, given: list[Shape]) -> list[Shape]:
+    """The shapes of the arguments after those given: as a derivation has them, or the first one's without its first axis."""
+    first = given[0]
+    if not isinstance(f, Derivation):
+        parameters = inspect.signature(f).parameters.values()
+        required = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        return [first[1:]] * len(required[len(given) :])
+    dims = f.dimensions()
+    further = f.inputs[len(given) :]
+    if len(dims[f.inputs[0]]) != len(first):
+        return [first[1:]] * len(further)
+    sizes = {name: size for a, shape in zip(f.inputs, given) for name, size in zip(dims[a], shape)}
+    for a in further:
+        if unknown := [n for n in dims[a] if not n.isdigit() and n not in sizes]:
+            every = ", ".join(f.inputs)
+            raise Unusable(f"{a} has shape ({', '.join(dims[a])}), and {unknown[0]} is not known: say --shape for each of {every}")
+    shapes = {a: tuple(int(n) if n.isdigit() else sizes[n] for n in dims[a]) for a in further}
+    row = {a for a in further if f.shapes[a] == "kept" and dims[a][:1] == ("1",)}  # of (1, k), (k,) says as much
+    return [shapes[a][1:] if a in row else shapes[a] for a in further]
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -390,6 +403,8 @@ def _read(options: argparse.Namespace, rows: int | None = None) -> _Given:
         if upstream is not None:
             upstream = upstream.astype(dtype)[: rows or None] if upstream.ndim else upstream.astype(dtype)
         batch = batch._replace(data=batch.data[:rows].astype(dtype))
+    if d is BATCH_NORM and batch.data.ndim > 2:
+        _note(batch, f"the statistics of shape {batch.data.shape} are over axis 0 alone; for others, verify(x, axis=…) in Python")
     constant = _constant(batch) if d is BATCH_NORM else ""  # others may have no variance
     if constant and eps == 0:
         raise Unusable(f"{batch.name}: {constant} and --eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an --eps > 0")

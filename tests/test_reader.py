@@ -173,7 +173,7 @@ def test_npy(write):
         ("a,b\n1,2\n3,\n5,6\n", "line 3, column 'b': an empty cell"),
         ("a,b\n1,2\n3,NaN\n", "line 3, column 'b': NaN is not a finite number"),
         ("1,2\n-inf,4\n", "line 2, column '1': -inf is not a finite number"),
-        ('a\n"1\n', "unexpected end of data"),
+        ('a\n"1\n', "line 2 is not a row of a table: unexpected end of data"),
         (b"\xff\xfe\x00\x01", "neither .npy nor text in UTF-8"),
         (b"\x93NUMPY\x01\x00garbage", "not a readable .npy"),
     ],
