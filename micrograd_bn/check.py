@@ -152,8 +152,8 @@ def check_backward(
     f           ``f(dy, x, gamma, beta, eps)`` for x and dy of shape (m, k), gamma and beta of shape (k,), and a number eps > 0.
                 Statistics are over the batch, axis 0. It returns any of the six gradients: a dict ({"x": …} or {"dx": …}), a
                 NamedTuple with such fields, or a plain tuple: all six in the order of ``Gradients``, or (dx, dgamma, dbeta).
-                None stands for a gradient that is not returned. dx and dx_hat are of shape (m, k), the others (k,) or (1, k).
-                It works on copies; overwriting them is reported.
+                None or ... stands for a gradient that is not returned. dx and dx_hat are of shape (m, k), the others (k,) or
+                (1, k). It works on copies; overwriting them is reported.
     batches     what to call f with: tuples (dy, x, gamma, beta, eps) of float64 or float32, finite, in these shapes. None is a
                 set of small batches on which the usual mistakes give different numbers.
     derivation  whose backward pass it is. For another than batch norm, f takes the upstream gradient, the inputs in the order of
@@ -248,12 +248,16 @@ class _Held:
             if name not in spellings:
                 known = f"the {self.all} {'is' if len(names) == 1 else 'are'} {', '.join(f'd{n}' for n in names)}"
                 raise TypeError(f"the function returned a gradient named {name!r}: {known}")
-        named = {spellings[name]: value for name, value in returned.items()}
+        named = {spellings[name]: None if value is ... else value for name, value in returned.items()}
         if len(named) < len(returned):
             twice = next(name for name in named if name in returned and f"d{name}" in returned)
             raise TypeError(f"the function returned both {twice!r} and 'd{twice}', two names of one gradient: return one of them")
         if all(value is None for value in named.values()):
-            why = "yet: each is None" if named else f"but {returned!r}: is something missing in what it returns?"
+            why = (
+                "yet: each is None. Replace one, and ask again"
+                if named
+                else f"but {returned!r}: is something missing in what it returns?"
+            )
             raise TypeError(f"the function returned none of the {self.all} gradients {why}")
         return named
 

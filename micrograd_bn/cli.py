@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import inspect
+import io
 import json
 import math
 import sys
@@ -27,13 +29,13 @@ from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
 from .files import write_whole
-from .grading import grade_file
+from .grading import NOT_JUDGED, Grade, grade_file
 from .kinds import Array, Value
 from .numbers.program import trace
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .shapes import Shape
-from .submission import DidNotRun, check_file, derivation_named, in_their_code, module
+from .submission import DidNotRun, check_file, derivation_named, in_their_code, module, submissions
 from .verify import Report, verify
 
 # What draw() advises, in the words of the command line.
@@ -150,8 +152,6 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_explore, dtype=None)
 
     submission = argparse.ArgumentParser(add_help=False)
-    what = "a function of (dy, x, gamma, beta, eps), or of another derivation's upstream gradient, inputs and constants"
-    submission.add_argument("function", metavar="FILE.py:FUNCTION", help=what)
     _add_derivation(submission)
     submission.add_argument(
         "--timeout",
@@ -160,15 +160,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="stop it after so long (default %(default)s)",
     )
+    target = "FILE.py[:FUNCTION]"
+    what = (
+        "a function of (dy, x, gamma, beta, eps), or of another derivation's upstream gradient, inputs and constants "
+        "(default FUNCTION: backward)"
+    )
     command = add("check", "say what is wrong, and why, with a backward pass that you wrote", submission)
+    command.add_argument("function", metavar=target, help=what)
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.add_argument("--draw", metavar="FILE", help="draw the first gradient that is wrong: .svg, .dot, .png, .pdf")
     command.set_defaults(run=_check)
 
-    command = add("grade", "points for such a backward pass, gradient by gradient", submission)
-    command.add_argument("--points", type=_points, required=True, help="what each gradient is worth: dgamma=1,dx=3")
+    command = add("grade", "points for backward passes that others wrote, gradient by gradient", submission)
+    command.add_argument("functions", nargs="+", metavar=target, help=f"{what}; a folder is every .py file in it")
+    command.add_argument("--points", type=_points, help="what each gradient is worth: dgamma=1,dx=3 (default 1 each)")
     command.add_argument("--seed", type=_between(0, 2**32 - 1), default=0, help="of the batches (default 0, which check has)")
-    command.add_argument("--gradescope", metavar="FILE", help="write the grade there, as Gradescope reads it")
+    command.add_argument("--csv", metavar="FILE", help="write the grades there, a row for each file")
+    command.add_argument("--gradescope", metavar="FILE", help="write the grade of one file there, as Gradescope reads it")
     command.set_defaults(run=_grade)
 
     command = add("write", "write a function's forward and backward pass as a module of NumPy statements")
@@ -331,16 +339,42 @@ def _check(options: argparse.Namespace) -> int:
         print(f"micrograd-bn: {options.function}: {error}", file=sys.stderr)
         return 2
     if options.draw:
-        check.draw().save(options.draw)
+        path = check.draw().save(options.draw)
+        print(f"note: {path}: {'where it goes wrong first' if not check.ok else 'nothing is wrong'}", file=sys.stderr)
     return _reported(check, options)
 
 
 def _grade(options: argparse.Namespace) -> int:
-    grade = grade_file(options.function, options.points, options.timeout, seed=options.seed, derivation=options.derivation)
-    print(grade, file=options.out)
+    derivation = derivation_named(options.derivation)  # a mistake in it is nobody's 0
+    points = options.points or {f"d{gradient.variable}": 1 for gradient in derivation.gradients}
+    if options.gradescope and len(options.functions) > 1:
+        raise Unusable("--gradescope is for the one submission that Gradescope gives; the grades of several go to --csv")
+    # What Gradescope finds no file of is a grade, too.
+    targets = options.functions if options.gradescope else submissions(options.functions)
+    grades: dict[str, Grade] = {}
+    for target in targets:
+        if len(targets) > 1:
+            print(f"{chr(10) * bool(grades)}{target}", file=options.out, flush=True)
+        grades[target] = grade_file(target, points, options.timeout, seed=options.seed, derivation=options.derivation)
+        print(grades[target], file=options.out, flush=True)
     if options.gradescope:
+        (grade,) = grades.values()
         write_whole(options.gradescope, json.dumps(grade.gradescope(), indent=2, ensure_ascii=False).encode())
+    if options.csv:
+        write_whole(options.csv, _table(grades, [*points]).encode())
     return 0
+
+
+def _table(grades: dict[str, Grade], gradients: list[str]) -> str:
+    """Grades as CSV, a row for each submission."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["submission", *gradients, "points", "why"])
+    for target, grade in grades.items():
+        lost = [f"{mark.name}: {mark.why}" for mark in grade.marks if mark.points < mark.out_of and mark.why != NOT_JUDGED]
+        why = "; ".join(filter(None, [*lost, grade.note]))
+        table.writerow([target, *[f"{mark.points:g}" for mark in grade.marks], f"{grade.points:g}", why])
+    return text.getvalue()
 
 
 def _points(text: str) -> dict[str, float]:

@@ -53,7 +53,7 @@ def test_the_command_is_0_for_right_and_1_for_wrong(student, capfd):
         (DEF + "return {'dx': x, 'x': x}", ["both 'x' and 'dx'"]),
         (DEF + "raise SystemExit(0)", ["line 3", "SystemExit"]),
         (DEF + "import os; os._exit(0)", ["ended without a result", "exit code 0"]),
-        (DEF + "pass", ["returned NoneType: return a dict"]),
+        (DEF + "pass", ["student.py:backward: the function returned NoneType: return a dict"]),
         ("def backward(x):\n    pass", ["takes 1 positional argument"]),
         ("def other():\n    pass", ["no function 'backward'"]),
     ],
@@ -74,8 +74,17 @@ def test_code_that_does_not_end_is_stopped(student, capfd):
     assert time.monotonic() - start < 20
 
 
-@pytest.mark.parametrize(("argument", "message"), [("student.py", "FILE.py:FUNCTION"), ("no_such.py:backward", "no_such.py")])
-def test_a_file_or_function_that_is_not_there_is_2(argument, message, capfd):
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("no_such.py:backward", "no_such.py: there is no such file"),
+        ("no_such.py", "no_such.py: there is no such file"),
+        ("C:\\no_such.py", "C:\\no_such.py: there is no such file"),
+        ("tests:backward", "tests is a folder: name a file in it, FILE.py or FILE.py:FUNCTION"),
+    ],
+)
+def test_a_file_that_is_not_there_is_2(argument, message, capfd, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[1])
     assert cli.main(["check", argument]) == 2
     err = capfd.readouterr().err
     assert message in err
@@ -83,8 +92,8 @@ def test_a_file_or_function_that_is_not_there_is_2(argument, message, capfd):
 
 
 def test_a_file_that_is_not_named_as_python_is_2(tmp_path, capfd):
-    (tmp_path / "student.txt").write_text("def backward(*a): pass", encoding="utf-8")
-    assert cli.main(["check", f"{tmp_path / 'student.txt'}:backward"]) == 2
+    (tmp_path / "student.txt").write_text("def backward(*a): pass", encoding="utf-8")  # which is the function where none is named
+    assert cli.main(["check", f"{tmp_path / 'student.txt'}"]) == 2
     assert "its name ends with .py" in capfd.readouterr().err
 
 
@@ -113,7 +122,9 @@ def test_the_command_draws_what_is_wrong(student, capfd, tmp_path):
     code = inspect.getsource(derived).replace("def derived", "def backward")
     path = tmp_path / "wrong.dot"
     assert cli.main(["check", "--json", student(code.replace("** -1.5", "** -0.5")), "--draw", str(path)]) == 1
-    json.loads(capfd.readouterr().out)
+    out, err = capfd.readouterr()
+    json.loads(out)
+    assert err == f"note: {path}: where it goes wrong first\n"
     assert "yours  " in path.read_text(encoding="utf-8").replace("\\", "")
     assert cli.main(["check", student(code), "--draw", str(tmp_path / "wrong.txt")]) == 2
     assert "ends with .txt: a picture is saved as .svg" in capfd.readouterr().err
