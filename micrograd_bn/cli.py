@@ -390,8 +390,7 @@ def _points(text: str) -> dict[str, float]:
 def _demo(options: argparse.Namespace) -> int:
     batch = read_batch(None)
     report = verify(batch.data)
-    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch;", file=options.out)
-    print("γ, β and the upstream gradient dy are random, from seed 0.\n", file=options.out)
+    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch:\n", file=options.out)
     _show(report, options.out)
     out = Path("out")
     out.mkdir(exist_ok=True)

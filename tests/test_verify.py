@@ -84,9 +84,10 @@ def test_a_mistake_in_a_vjp_is_noticed_where_it_is(name, monkeypatch):
 def test_the_printed_report_is_a_table_with_a_verdict():
     text = str(verify([[1.0], [2.0], [4.0]]))
     assert "∂x̂/∂σ²" in text
-    assert text.splitlines()[-2:] == [
+    assert text.splitlines()[-3:] == [
         "20 of 20 rows agree within rounding: no error is above its bound.",
         "Bounds are by a running error analysis of both sides. (5) to (13): gradients pulled back.",
+        "Not given, so drawn at random: gamma, beta and dy.",
     ]
     assert max(map(len, text.splitlines())) <= 110
 
@@ -198,3 +199,33 @@ def test_a_variance_below_the_smallest_float_is_rounding():
 def test_errors_teach(arguments, message):
     with pytest.raises(ValueError, match=message):
         verify(**{"x": [[1.0], [2.0]]} | arguments)
+
+
+LOG = Derivation("a log", [equation(1, "y")(lambda x, w: np.log(x) * np.sqrt(w))])
+DRAWN = (
+    r": not given, so drawn at random: 'w'. Give them, or say where a log is defined, Derivation\(…, domains={'w': 'positive'}\)"
+)
+WHERE = r": a log, or a derivative of it, is not defined there$"
+
+
+@pytest.mark.parametrize(
+    ("x", "given", "message"),
+    [
+        ([[3.0, 4.0, 5.0]], {}, r"y\[0, \d\] is nan, .*" + DRAWN),  # of three numbers that are drawn one is below 0
+        ([[3.0]], {"w": [-1.0]}, r"y\[0, 0\] is nan, .*" + WHERE),
+        ([[0.0]], {"w": [1.0]}, r"y\[0, 0\] is -inf, .*" + WHERE),
+        ([[3.0]], {"w": [0.0], "dy": [[1.0]]}, r"dw\[0\] is inf, .*" + WHERE),
+        ([[1e-300]], {"w": [1.0], "dy": [[1e10]]}, r"dx\[0, 0\] is inf, .*: it leaves the range of float64, so scale dy, or x"),
+    ],
+)
+def test_what_is_not_finite_has_its_own_reason(x, given, message):
+    with pytest.raises(ValueError, match=message):
+        verify(x, derivation=LOG, **given)
+
+
+def test_what_was_drawn_is_told_of_any_derivation():
+    product = Derivation("a product", [equation(1, "y")(lambda x, w: x * w)])
+    assert verify([[1.0]], derivation=product).drawn == ("w", "dy")
+    assert "Not given, so drawn at random: w.\n" in str(verify([[1.0]], derivation=product, dy=[[1.0]])) + "\n"
+    given = verify([[1.0]], derivation=product, dy=[[1.0]], w=[1.0])
+    assert given.drawn == () and "at random" not in str(given)
