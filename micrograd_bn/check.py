@@ -47,7 +47,7 @@ class CheckRow(NamedTuple):
 
     variable: str  # whose gradient it is: "x_hat"
     name: str  # as the derivation writes the gradient: "dx̂"
-    verdict: str  # exact, approximate (within rounding), wrong shape, wrong, not returned
+    verdict: str  # exact, approximate (within rounding), wrong shape, wrong type, wrong, not returned
     error: float | None  # the largest, relative to the terms added up; None where there is none, or it is not finite
     why: str = ""  # what explains it if it is wrong
     edges: tuple[int, ...] = ()  # the numbers of those that are to blame
@@ -168,9 +168,9 @@ def check_backward(
     allows, for other forms round in other places). A wrong one is explained by the mistake that gives the same numbers on every
     batch, if one of ``mistakes.STRATEGIES`` finds it.
 
-    Raises TypeError if f returns no gradients, or something else besides; ValueError for a batch of other shapes, dtypes or
-    numbers, for no batch at all, and where none can be drawn; FunctionRaised, a RuntimeError, from whatever f raises, saying on
-    which batch.
+    Raises TypeError if f returns no gradient that is an array of numbers, or something else besides; ValueError for a batch of
+    other shapes, dtypes or numbers, for no batch at all, and where none can be drawn; FunctionRaised, a RuntimeError, from whatever
+    f raises, saying on which batch.
 
     >>> def backward(dy, x, gamma, beta, eps):
     ...     return {"dbeta": dy.mean(axis=0)}
@@ -206,14 +206,22 @@ class _Held:
     def __init__(self, batches: Batches):
         self.batches, self.d = batches, batches.derivation
         self.names = {g.variable: g.name for g in self.d.gradients}
+        self.no_arrays: dict[str, TypeError] = {}  # what was returned for a gradient and is none
 
     def trial(self, arrays: list[Array], constants: list[Any], returned: Any) -> Trial:
         """What f returned on a batch, and what is true."""
         d, named = self.d, dict(zip(self.batches.arguments, arrays))
         x = arrays[1]
         values = self.batches.values(named, constants, x.dtype)
-        gradients = self.by_name(returned)
-        got = {name: self.as_array(name, value, np.shape(values[name])) for name, value in gradients.items() if value is not None}
+        got: dict[str, Array] = {}
+        for name, value in self.by_name(returned).items():
+            if value is not None:
+                try:
+                    got[name] = self.as_array(name, value, np.shape(values[name]))
+                except TypeError as error:
+                    self.no_arrays[name] = error
+        if not got:
+            raise next(iter(self.no_arrays.values()))
         own = d.backward(named[d.upstream], **values)
         exact = {name for name, value in got.items() if np.array_equal(value, np.asarray(own[name], np.longdouble))}
         wide = self.batches.values(named, constants, np.longdouble)
@@ -284,6 +292,8 @@ class _Held:
 
     def _row(self, name: str, trials: list[Trial], wrong: list[str]) -> CheckRow:
         title = self.names[name]
+        if name in self.no_arrays:
+            return CheckRow(name, title, "wrong type", None, str(self.no_arrays[name]))
         if not trials:
             return CheckRow(name, title, "not returned", None)
         if name not in wrong:

@@ -76,6 +76,15 @@ def test_a_gradient_that_is_none_is_not_returned():
     assert check.ok
 
 
+def test_what_is_no_array_of_numbers_costs_no_other_gradient():
+    check = check_backward(lambda *a: on_paper(*a)._replace(x="todo", mu=[[1.0], []]))
+    assert [row.verdict for row in check.rows] == [*["exact"] * 4, *["wrong type"] * 2]
+    assert not check.ok and check.summary.startswith("2 of 6 gradients returned are wrong")
+    assert check.rows[5].why == "dx is an array of real numbers, and the function returned str: its dtype is <U4"
+    assert "wrong type" in str(check) and "not finite" not in str(check)
+    check.draw()
+
+
 def test_inputs_that_are_overwritten_are_reported_and_corrupt_nothing():
     def f(dy, x, gamma, beta, eps):
         gradients = derived(dy, x, gamma, beta, eps)
