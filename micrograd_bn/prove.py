@@ -60,11 +60,11 @@ class Proof(NamedTuple):
         >>> Proof((), None).conditions
         ('ε > 0', 'axis = 0')
         """
-        d, of = self.derivation, {"positive": "{} > 0", "probabilities": "Σ {} = 1"}
-        found = [of[domain].format(d.symbol(a)[0]) for a, domain in d.domains.items() if domain in of]
-        symbols = {k: d.symbol(k)[0] for k in d.constants}
-        found += [f"{symbols[k]} > 0" for k, v in d.constants.items() if isinstance(v, float) and v > 0]
-        return (*found, *[f"{symbols[k]} = {v!r}" for k, v in d.constants.items() if not isinstance(v, float)])
+        d, of = self.derivation, {"positive": ("", " > 0"), "probabilities": ("Σ ", " = 1")}
+        given = [(a, *of[domain]) for a, domain in d.domains.items() if domain in of]
+        given += [(k, "", " > 0") for k, v in d.constants.items() if isinstance(v, float) and v > 0]
+        given += [(k, "", f" = {v!r}") for k, v in d.constants.items() if not isinstance(v, float)]
+        return tuple([f"{before}{d.symbol(name)[0]}{after}" for name, before, after in given])
 
     def seen(self, row: ProofRow) -> str:
         """Where a difference can be seen: small sizes, numbers for the symbols, and what it is there; "" of an identity.
@@ -91,11 +91,7 @@ class Proof(NamedTuple):
             f"{self.derivation.name} on symbols: engine = formula = definition",
             f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities for {scope}"
             + f", with {given}" * bool(given)
-            + (
-                ", true of all numbers that compare as at one of these points."
-                if self.points
-                else ": true of all such numbers, not of some."
-            )
+            + (", true of all that compare as at one of these." if self.points else ": true of all such numbers, not of some.")
             + "\nProved for a generic element, so for any sizes." * (self.m is None and not self.reason)
             + (f"\nNot for every m: {self.reason}" if self.reason else ""),
             Column("equation", justify="right", no_wrap=True),
@@ -144,8 +140,7 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
         return _for_numbers(derivation, [_sizes(derivation, m, 3 if m == 2 else 2)])._replace(m=m)
     try:
         prover = Prover(derivation)
-        differences = _differences(derivation, [prover])
-        proof = _proof(derivation, prover.every() + ", where numbers that are compared differ" * prover.compares(), differences)
+        proof = _proof(derivation, prover.every() + prover.differing(), _differences(derivation, [prover]))
     except (TypeError, AttributeError) as error:  # a step without a rule for a generic element
         sizes, reason = _two_and_three(derivation), str(error).partition("\n")[0]
         try:
@@ -206,7 +201,8 @@ def _for_numbers(d: Derivation, sizes: Sequence[Mapping[str, int]], places: Coll
     from .numbers.batch import POINTS
 
     try:
-        return _proof(d, _named(sizes), _differences(d, (Prover(d, each) for each in sizes), places))
+        provers = [Prover(d, each) for each in sizes]
+        return _proof(d, _named(sizes) + provers[0].differing(), _differences(d, provers, places))
     except TypeError:
         found = _differences(d, (Prover(d, sizes[i % len(sizes)], i) for i in range(POINTS)), places)
         points = POINTS // len(sizes)
@@ -217,7 +213,7 @@ def _refuted(proof: Proof) -> Proof:
     """The proof without the differences that are none for numbers: as of generic elements, two sides may only not have been brought
     to one form, as of a root in a mean."""
     unseen = [i for i, row in enumerate(proof.rows) if row.difference is not None and not proof.seen(row)]
-    found = _for_numbers(proof.derivation, _two_and_three(proof.derivation), unseen)
+    found = _for_numbers(proof.derivation, _two_and_three(proof.derivation), unseen) if unseen else proof
     right = [found.rows[i].name for i in unseen if found.rows[i].difference is None]
     if not right:
         return proof
@@ -255,12 +251,12 @@ class Prover:
         names = letters if len(letters) == 1 else self.sizes
         return f"every {' and '.join(names)}" if names else "all numbers"
 
-    def compares(self) -> bool:
-        """Whether it depends on which of two numbers is larger."""
-        values = [self.known[v] for v in self.d.variables] + [*self.gradients.values()]
-        values += [gradient_of(node) for node in self.nodes.values() if isinstance(node, Tensor)]
-        found = [s for value in values for e in self.flat(value) for s in self.kind.within(e)]
-        return any(isinstance(s, self.kind.Case) for s in found)
+    def differing(self) -> str:
+        """What is left out where it depends on which of two numbers is larger."""
+        known, nodes = ([values[v] for v in self.d.variables] for values in (self.known, self.nodes))
+        values = [*known, *self.gradients.values(), *map(gradient_of, nodes)]
+        every = [s for value in values for e in self.flat(value) for s in self.kind.within(e)]
+        return ", where numbers that are compared differ" * any(isinstance(s, self.kind.Case) for s in every)
 
     # ---- variables
 

@@ -234,7 +234,9 @@ def test_where_numbers_are_compared_the_sizes_are_numbers_and_where_there_is_no_
     assert proof.ok and {row.scope for row in proof.rows} == {"every m and k, where numbers that are compared differ"}
     proof = prove(derivation=one_step(lambda a: a.max(axis=0) * 2, None, {"a": ("m", "k")}))
     assert proof.ok and {row.scope for row in proof.rows} == {"(m, k) = (2, 3), (3, 2), near 2 points each"}
-    assert "prove(m=3)" in proof.reason and "numbers that compare as at one of these points" in " ".join(str(proof).split())
+    assert "prove(m=3)" in proof.reason and "near 2 points each, true of all that compare as at one of these." in " ".join(
+        str(proof).split()
+    )
 
     @equation(1, "h", text="w x − b")
     def hidden(x, w, b):
@@ -335,7 +337,11 @@ def test_where_numbers_are_compared_each_case_is_gone_through(function, wrong, s
     every = {(): "all numbers", ("m",): "every m", ("m", "k"): "every m and k"}[shapes["a"]]
     assert {row.scope for row in proof.rows} == {f"{every}, where numbers that are compared differ"}
     near = prove(2, derivation=proof.derivation)
-    assert near.ok and near.points == (4 if shapes["a"] else 0)
+    assert (
+        near.ok
+        and near.points == (4 if shapes["a"] else 0)
+        and ("that are compared differ" in near.rows[0].scope) == (not near.points)
+    )
     for formula in wrong:
         for m in (None, 2):
             assert failing(prove(m, derivation=one_step(function, formula, shapes))) == ["(2)", "(2)"]

@@ -402,8 +402,7 @@ class Batch(Generic):
 
     def clip(self, low: Value, high: Value) -> Batch:
         """Each, or the nearest of two bounds where it is beyond."""
-        found = self._where(self < low, low, self)
-        return self._where(found > high, high, found)
+        return self.maximum(low).minimum(high)
 
     def maximum(self, other: Value) -> Batch:
         """The larger of each two."""
