@@ -144,7 +144,7 @@ def power(e: Algebraic, exponent: Any) -> Algebraic:
     """A power; of a sum, if it is negative or a fraction, as a power of its root, a symbol."""
     if exponent.is_Integer and exponent >= 0:
         return e**exponent
-    if has_cases(e):
+    if cases(e):
         return by_cases(lambda e: power(e, exponent), e)
     base, sign = expand(e), {"real": None} if exponent.is_Integer else {"positive": True}
     unsigned = [s for s in base.free_symbols if isinstance(s, Root) and not s.is_positive]
@@ -155,7 +155,7 @@ def power(e: Algebraic, exponent: Any) -> Algebraic:
 
 def logarithm(e: Algebraic) -> Algebraic:
     """A logarithm: of a product, the sum of its factors'; of a sum, twice that of its root."""
-    if has_cases(e):
+    if cases(e):
         return by_cases(logarithm, e)
     return sp.expand_log(2 * sp.log(power(e, sp.Rational(1, 2))))
 
@@ -165,7 +165,7 @@ def logarithm(e: Algebraic) -> Algebraic:
 
 def case(e: Algebraic) -> Algebraic:
     """1 where an expression is above 0, else 0. Of a polynomial it is 1 − the case of −e, for where that is 0 is left out."""
-    if has_cases(e):
+    if cases(e):
         return by_cases(case, e)
     _, e = expand(e).as_content_primitive()
     if e.is_number or e.is_positive or e.is_negative:
@@ -176,17 +176,19 @@ def case(e: Algebraic) -> Algebraic:
     return Case(f"[{e} > 0]", axes_of(e), of=e)
 
 
-def has_cases(e: Algebraic) -> bool:
-    """Whether an expression depends on a case, by itself."""
-    return any(isinstance(s, Case) for s in e.free_symbols)
+def cases(e: Algebraic) -> list[Case]:
+    """The cases that an expression depends on, by itself."""
+    return [s for s in elements(e) if isinstance(s, Case)]
 
 
 def by_cases(function: Callable[[Algebraic], Algebraic], e: Algebraic) -> Algebraic:
     """A function of an expression, in each case by itself: of c a + (1 − c) b, c f(a) + (1 − c) f(b)."""
-    if not has_cases(e):
+    if not (found := cases(e)):
         return function(e)
-    c = next(s for s in elements(e) if isinstance(s, Case))
-    above, below = [by_cases(function, expand(e.xreplace({c: sp.Integer(n)}))) for n in (1, 0)]
+    if len(found) > 1:
+        raise TypeError(f"{e} has several cases, which would be more and more: {HOW}")
+    (c,) = found
+    above, below = [function(expand(e.xreplace({c: sp.Integer(n)}))) for n in (1, 0)]
     if (above + below).has(sp.zoo, sp.nan):
         raise TypeError(f"in one of two cases, {e} has no value: {HOW}")
     return expand(c * above + (1 - c) * below)

@@ -131,7 +131,7 @@ class Generic:
             return NotImplemented
         kind = type(self)
         given = next((a for a in inputs if isinstance(a, np.ndarray)), None)
-        if given is not None and given.dtype != object:
+        if given is not None and given.dtype.kind not in "Obiu":
             raise TypeError(f"a {kind.__name__} is an expression of symbols, and does not mix with an array of {given.dtype}")
         name, function = ufunc.__name__, OPERATORS.get(ufunc)
         if given is None and method == "__call__" and not kwargs and (function or hasattr(kind, name)):
