@@ -8,8 +8,8 @@ import pytest
 
 from micrograd_bn import derivations, mistakes
 from micrograd_bn.check import check_backward
+from micrograd_bn.computed import Computed
 from micrograd_bn.derivations import BATCH_NORM
-from micrograd_bn.mistakes import Computed
 from tests.backward_passes import condensed, derived, edited, staged, with_keepdims
 
 # ---- Mistakes, planted by changing the text of the code
