@@ -1,6 +1,8 @@
 """What can be wrong in a derivation follows from its table: a path left out, a sign, a sum, and each step of a formula.
 
 ``mistakes_in(d)`` lists a derivation's own mistakes and these, in words; a formula is ``recorded``, for its steps to be changed.
+``factors_in(d)`` are the quantities that all of a gradient may be multiplied by. The room is long as a list is: a kind in
+each ``of_…`` and in what comes after them, and all look at the same table.
 """
 
 from __future__ import annotations
@@ -404,7 +406,8 @@ class _Table:
                 if np.min(value) > 0 and np.max(value) < 1:
                     names = parameters(q.function)
                     slope = with_parameters(names, lambda *a, q=q: (p := q.function(*a)) * (1 - p))
-                    yield q._replace(text=f"{q.text} (1 − {q.text})", function=slope)
+                    written = recorded(slope, self.values)
+                    yield q._replace(text=self.words.texts(written)[written.nodes[-1]], function=slope)
 
 
 def _along(axis: int | None, node: Tensor) -> Change:

@@ -1,0 +1,193 @@
+"""What can be wrong in a derivation, in words: each step of a formula, an edge, a form; and what may multiply a gradient."""
+
+import re
+
+import numpy as np
+import pytest
+
+from micrograd_bn import Derivation, equation
+from micrograd_bn.derivation import Edge, Gradient
+from micrograd_bn.formulas import factors_in, mistakes_in
+
+
+def sentences(text):
+    return re.split(r"\s*\|\s*", text.strip())
+
+
+# ---- A formula, and what can be wrong with its steps
+
+STEPS = """\
+x + w
+    w is forgotten | x is forgotten | there is a − for the + in x + w
+x - w
+    x stands for x − w | x is forgotten | there is a + for the − in x − w | 1 stands for w
+x * w
+    x is forgotten | w is forgotten
+x / w
+    the division by w is missing | x is forgotten | it is multiplied by w, not divided, | there is a division by w too many
+x**0.5
+    the square root is forgotten | the power is 1.5, not ½, | the power is −½, not ½, | the power is 1, not ½, | √x is missing
+x**2
+    x stands for x² | the power is 3, not 2, | the power is 1, not 2, | the power is 2.5, not 2, | the power is 1.5, not 2,
+x**-1.5
+    x stands for x^(−1.5) | the power is −½, not −1.5, | the power is −2.5, not −1.5, | the power is −1, not −1.5, |
+    the power is −2, not −1.5,
+np.sqrt(x)
+    the square root is forgotten
+np.tanh(x)
+    tanh is forgotten
+np.exp(x)
+    exp is forgotten | the sign under exp is wrong
+x.sum(axis=0)
+    there is no sum over the batch | the sum is over the features (axis 1), not over the batch (axis 0), |
+    the sum is over everything, not only over the batch (axis 0), | there is a 1/m too many (a mean for the sum over the batch)
+x.mean(axis=0)
+    the mean is over the features (axis 1), not over the batch (axis 0), |
+    the mean is over everything, not only over the batch (axis 0), | the 1/m is missing
+x.mean()
+    the mean is over the batch (axis 0), not over the axes 0 and 1, |
+    the mean is over the features (axis 1), not over the axes 0 and 1, | the 1/(m k) is missing
+x.max(axis=0)
+    the largest is over the features (axis 1), not over the batch (axis 0), |
+    the largest is over everything, not only over the batch (axis 0),
+x / x.shape[0]
+    the 1/m is missing | x is forgotten | it is multiplied by m, not divided, | there is a division by m too many |
+    there is m − 1 for m | there is k for m
+x / x.size
+    the 1/(m k) is missing | x is forgotten | it is multiplied by m k, not divided, | there is a division by m k too many |
+    there is m k − 1 for m k | there is m for m k | there is k for m k
+x / x.shape[1] ** 0.5
+    the 1/√k is missing | x is forgotten | it is multiplied by √k, not divided, | there is a division by √k too many
+x / 2
+    the ½ is missing | x is forgotten | it is multiplied by 2, not divided, | there is a division by 2 too many
+x * 0.5
+    x is forgotten | the ½ is missing
+x * -3.0
+    x is forgotten | the −3 is missing
+x * np.arange(1.0, 12.0)[: x.shape[1]]
+    x is forgotten | the … is missing
+np.sqrt(x + eps)
+    ε is forgotten | x is forgotten | there is a − for the + in x + ε | the square root is forgotten
+(x + w) * x / (w * x)
+    w is forgotten | x is forgotten, in x + w, | there is a − for the + in x + w | the factor x + w is missing |
+    x is forgotten, in (x + w) x, | the division by w is missing | the division by x is missing | the division by w x is missing
+    | the factor (x + w) x is missing | it is multiplied by w x, not divided, | there is a division by w x too many
+-((x + w) ** 2)
+    w is forgotten | x is forgotten | there is a − for the + in x + w | x + w stands for (x + w)² | the power is 3, not 2, |
+    the power is 1, not 2, | the power is 2.5, not 2, | the power is 1.5, not 2,
+x - (w - x)
+    w stands for w − x | w is forgotten | there is a + for the − in w − x | 1 stands for x | x stands for x − (w − x) |
+    x is forgotten | there is a + for the − in x − (w − x) | 1 stands for w − x
+1 / (x * (w + 2))
+    2 is forgotten | w is forgotten | there is a − for the + in w + 2 | the division by x is missing |
+    the division by w + 2 is missing | the division by x (w + 2) is missing | it is multiplied by x (w + 2), not divided, |
+    there is a division by x (w + 2) too many
+x / -np.sqrt(x * w)
+    the division by x is missing | the division by w is missing | the square root is forgotten |
+    the division by −√(x w) is missing | x is forgotten | it is multiplied by −√(x w), not divided, |
+    there is a division by −√(x w) too many
+np.sin(x) + np.sin(x)
+    sin is forgotten | sin(x) is forgotten, in sin(x) + sin(x), | sin(x) is forgotten, in sin(x) + sin(x), |
+    there is a − for the + in sin(x) + sin(x)
+"""
+
+
+@pytest.mark.parametrize(("formula", "due"), re.findall(r"(?m)^(\S.*)\n((?: .*\n)+)", STEPS))
+def test_all_that_can_be_wrong_with_the_steps_of_a_formula_is_said(formula, due):
+    names = [name for name in ("x", "w", "eps=1e-5") if name[:3] in formula]
+    d = Derivation(
+        "test", [equation(1, "y")(eval(f"lambda {', '.join(names)}: {formula}"))], shapes={"w": ("m", "k")} if "w" in names else {}
+    )
+    said = [mistake.why for mistake in mistakes_in(d).forward if " wherever " not in mistake.why]
+    assert said == [f"{what} in y, equation (1)" for what in sentences(due)]
+
+
+# ---- A derivation of several equations
+
+
+@equation(1, "s")
+def scale(x, w):
+    return x * w
+
+
+@equation(2, "y")
+def squash(s, x):
+    return x - 1 / (1 + np.exp(-s))
+
+
+NEURON = Derivation(
+    "neuron",
+    [scale, squash],
+    [
+        Edge(3, "y", "s", function=lambda dy, y, x: -dy * (x - y) * (1 - (x - y))),
+        Edge(4, "y", "x", function=lambda dy: dy),
+        Edge(5, "s", "x", function=lambda ds, w: ds * w),
+        Edge(6, "s", "w", function=lambda ds, x: ds * x),
+    ],
+    condensed=[Gradient((6,), "w", function=lambda ds, x: (ds * x).sum(axis=0))],
+)
+SUMS = """
+    there is no sum over the batch | the sum is over the features (axis 1), not over the batch (axis 0), |
+    the sum is over everything, not only over the batch (axis 0), | there is a 1/m too many (a mean for the sum over the batch)
+"""
+
+
+def test_two_may_be_made_together_of_a_path_a_sign_a_sum_and_what_is_left_out_those_in_one_place_first():
+    in_3 = "the factor −dy is missing | the factor x − y is missing | x is forgotten | 1 is forgotten | the factor −dy (x − y)"
+    assert [mistake.why for mistake in mistakes_in(NEURON).likely] == [
+        "dx lacks the path through y, equation (4)",
+        "dx lacks the path through s, equation (5)",
+        *[
+            f"the sign is wrong in ∂{edge}"
+            for edge in ("y/∂s, equation (3)", "y/∂x, equation (4)", "s/∂x, equation (5)", "s/∂w, equation (6)")
+        ],
+        *[f"{what} in ∂s/∂w, equation (6)" for what in sentences(SUMS)],
+        *[f"{what} in ∂y/∂s, equation (3)" for what in sentences(in_3 + " is missing | the factor 1 − (x − y) is missing")],
+        "w is forgotten in ∂s/∂x, equation (5)",
+        "x is forgotten in ∂s/∂w, equation (6)",
+        "the sign is wrong in all of dx",
+    ]
+
+
+def test_besides_a_factor_may_be_too_many_a_quantity_stand_for_another_and_what_flows_back_be_left_out():
+    said = [mistake.why for mistake in mistakes_in(NEURON).backward]
+    assert [what for what in said if "equation (6)" in what][6:] == [
+        f"{what} in ∂s/∂w, equation (6)"
+        for what in (
+            *["there is an x too many", "there is a w too many", "there is an s too many", "there is a 1/m too many"],
+            *["there is a 1/k too many", "dy stands for ds"],
+            *[f"{q} stands for x" for q in ("s", "y", "−s", "exp(−s)", "1 + exp(−s)", "1 / (1 + exp(−s))")],
+            "there is no ds",
+        )
+    ]
+    assert [what for what in said if "in the condensed form of dw" in what][:9] == [
+        f"{what} in the condensed form of dw"
+        for what in (
+            *["x is forgotten", *sentences(SUMS)],
+            *[
+                f"{which} {along}"
+                for along in (
+                    "over the features (axis 1), not over the batch (axis 0),",
+                    "over everything, not only over the batch (axis 0),",
+                )
+                for which in ("the mean of ds x is", "all means are")
+            ],
+        )
+    ]
+
+
+def test_a_step_that_stands_in_several_formulas_may_be_wrong_wherever_it_stands():
+    d = Derivation("root", [equation(1, "r")(lambda x, eps=1e-5: np.sqrt(x + eps)), equation(2, "y")(lambda x, r: x * r)])
+    wherever = [mistake for mistake in mistakes_in(d).forward if " wherever " in mistake.why]
+    assert [mistake.why for mistake in wherever] == [
+        *[f"{what} wherever x + ε stands" for what in ("ε is forgotten", "x is forgotten", "there is a − for the + in x + ε")],
+        "the square root is forgotten wherever √(x + ε) stands",
+    ]
+    assert {tuple(sorted(mistake.places)) for mistake in wherever} == {(1, 5)}
+
+
+def test_a_gradient_may_be_multiplied_by_any_quantity_once_and_by_what_is_between_0_and_1_and_what_that_lacks_to_1():
+    assert [q.text for q in factors_in(NEURON)] == [
+        *["x", "w", "s", "y", "−s", "exp(−s)", "exp(−s) (1 − exp(−s))", "1 + exp(−s)", "1 / (1 + exp(−s))"],
+        *["1 / (1 + exp(−s)) (1 − 1 / (1 + exp(−s)))", "1 − (x − y)", "(1 − (x − y)) (1 − (1 − (x − y)))"],
+    ]
