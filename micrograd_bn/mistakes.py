@@ -30,6 +30,8 @@ from .faults import listed
 from .formulas import factors_in, mistakes_in
 from .kinds import Array, Value
 
+MISFIT = (ValueError, IndexError)  # shapes that do not broadcast, an axis that there is not
+
 
 class Why(NamedTuple):
     """What explains a gradient: in words, and what a grade and a picture make of it."""
@@ -91,7 +93,7 @@ class Case:
         for trial in self.trials:
             try:
                 value, tolerance = map(np.squeeze, predicted(trial))
-            except ValueError:  # shapes that do not broadcast
+            except MISFIT:
                 return False
             got = np.squeeze(trial.got[self.name])
             if got.shape != value.shape:
@@ -122,7 +124,7 @@ class Case:
         right = self._computed(way, [])
         try:
             right[f"d{self.name}"]
-        except ValueError:  # a gradient that f returned has another shape
+        except MISFIT:  # a gradient that f returned has another shape
             return {}
         return right.used
 
@@ -152,7 +154,7 @@ class Case:
             return self._values[key][1]
         try:
             value = np.squeeze(self._computed(way, mistakes)[f"d{self.name}"])
-        except (ValueError, IndexError):  # shapes that do not broadcast
+        except MISFIT:
             value = np.array(np.nan)
         if len(mistakes) < 2:  # these are asked for again
             self._values[key] = (way, mistakes), value

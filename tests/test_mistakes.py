@@ -304,6 +304,7 @@ def test_the_condensed_form_goes_wrong_in_its_own_ways(old, new, why):
 FURTHER = [
     ('"dx": dx', '"dx": dx * x_hat', "x", "there is a factor x̂ too many in all of dx"),
     ('"dx": dx', '"dx": dx_hat * x_hat', "x", "two mistakes together: this is dx̂; and there is a factor x̂ too many in all of dx"),
+    ('"dx": dx', '"dx": dx / x_hat', "x", "there is a division by x̂ too many in all of dx"),  # of 0, where a column is constant
     ('"dgamma": dgamma', '"dgamma": dgamma / mu', "gamma", "there is a division by μ too many in all of dγ"),
     ("np.sum(dy * x_hat", "-np.mean(dy * (x - mu) ** 2", "gamma", "three mistakes together: (x − μ)² stands for x̂ in ∂y/∂γ"),
     ("dx_hat = dy * gamma", "dx_hat = dy * gamma * gamma", "x_hat", "there is a γ too many in ∂y/∂x̂, equation (5)"),
