@@ -102,6 +102,31 @@ def test_all_that_can_be_wrong_with_the_steps_of_a_formula_is_said(formula, due)
     assert said == [f"{what} in y, equation (1)" for what in sentences(due)]
 
 
+FLOWS_BACK = """\
+x * dy
+    x is forgotten | y stands for x | there is no dy
+dy / x
+    the division by x is missing | it is multiplied by x, not divided, | y stands for x | there is no dy
+dy + x * dy
+    x is forgotten | x dy is forgotten | there is a − for the + in dy + x dy | y stands for x | x stands for x dy |
+    y stands for x dy | there is no dy | there is no dy
+x * dy + dy
+    x is forgotten | x dy is forgotten | there is a − for the + in x dy + dy | y stands for x | x stands for x dy |
+    y stands for x dy | there is no dy | there is no dy
+dy - x * dy
+    x is forgotten | dy stands for dy − x dy | there is a + for the − in dy − x dy | 1 stands for x dy | y stands for x |
+    x stands for x dy | y stands for x dy | there is no dy | there is no dy
+"""
+
+
+@pytest.mark.parametrize(("formula", "due"), re.findall(r"(?m)^(\S.*)\n((?: .*\n)+)", FLOWS_BACK))
+def test_the_gradient_that_an_edge_carries_back_is_the_last_to_be_thought_forgotten(formula, due):
+    edge = Edge(2, "y", "x", function=eval(f"lambda dy, x: {formula}"))
+    said = [mistake.why for mistake in mistakes_in(Derivation("test", [equation(1, "y")(lambda x: x * x)], [edge])).backward]
+    assert said[0] == "the sign is wrong in ∂y/∂x, equation (2)"
+    assert [what for what in said[1:] if "too many" not in what] == [f"{what} in ∂y/∂x, equation (2)" for what in sentences(due)]
+
+
 # ---- A derivation of several equations
 
 

@@ -323,6 +323,11 @@ def test_a_quantity_for_another_and_a_factor_too_many_are_each_named(old, new, v
     assert "with the same numbers" not in row.why
 
 
+def test_of_a_gradient_the_largest_numbers_are_compared_which_have_lost_no_digits():
+    assert mistakes.Case.large(np.array([[1.0, 1e-5, -3.0], [np.inf, 2e-3, -np.nan]])).tolist() == [2, 0]
+    assert mistakes.Case.large(np.array([4e-3, 1.0, 3e-3])).tolist() == [1, 0, 2]
+
+
 def test_a_readers_own_strategy_is_asked_as_the_modules_text_says(monkeypatch):
     """The function in the module's docstring, as it stands there."""
     monkeypatch.setattr(mistakes, "STRATEGIES", list(mistakes.STRATEGIES))
