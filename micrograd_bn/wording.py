@@ -59,7 +59,8 @@ class Wording:
         number, sign = abs(number), "−" if number < 0 else ""
         text = self.counts.get(number) or {0.5: "½"}.get(number, f"{number:g}".replace("e-0", "e-"))
         squared = round(number**2, 9)
-        text = f"√{self.counts[squared]}" if squared in self.counts else text
+        if squared in self.counts:
+            text = f"√({self.counts[squared]})" if " " in self.counts[squared] else f"√{self.counts[squared]}"
         return sign + ({"2": "½", "½": "2"}.get(text, f"1/({text})" if " " in text else f"1/{text}") if inverse else text)
 
     def text(self, a: Value, texts: Mapping[Tensor, str]) -> str:
@@ -71,14 +72,18 @@ class Wording:
         texts: dict[Tensor, str] = {}
         levels: dict[Tensor, int] = {}
         for node in steps.nodes:
-            inputs = [(self.text(a, texts), levels[a] if isinstance(a, Tensor) else 3) for a in node.inputs]
+            inputs = [(texts[a], levels[a]) if isinstance(a, Tensor) else self._constant(a) for a in node.inputs]
             texts[node], levels[node] = self._part(node, inputs, steps.names.get(node))
         return texts
+
+    def _constant(self, a: Value) -> Part:
+        text = self.text(a, {})
+        return text, 2 if text[0] == "−" or (" " in text and text[-1] != ")") else 3
 
     def _part(self, node: Tensor, inputs: list[Part], name: str | None) -> Part:
         of = operation(node)
         if not of:
-            return self.text(node.data, {}) if name is None else self.symbol(name), 3
+            return self._constant(node.data) if name is None else (self.symbol(name), 3)
         if is_shift(node) or of in ("reshape", "broadcast", "astype", "stop_gradient"):
             return inputs[0]
         text, level, needed = WORDS.get(of, (f"{of}({', '.join(['{}'] * len(inputs))})", 3, (1,) * len(inputs)))

@@ -14,7 +14,33 @@ def sentences(text):
     return re.split(r"\s*\|\s*", text.strip())
 
 
-# ---- A formula, and what can be wrong with its steps
+# ---- A formula in words, and what can be wrong with its steps
+
+TEXTS = """
+    x + w ~ x + w | x - (w + x) ~ x − (w + x) | x - w * x ~ x − w x | (x + w) * x ~ (x + w) x | x * (w * x) ~ x (w x) |
+    x / (w * x) ~ x / (w x) | x / w / x ~ x / w / x | (x - w) / x ~ (x − w) / x | -x ~ −x | -(x + w) ~ −(x + w) | -x * w ~ −x w |
+    x * -w ~ x (−w) | (-x) ** 2 ~ (−x)² | x * np.sqrt(w) ~ x √w | np.sqrt(x * w) ~ √(x w) | np.sqrt(np.sqrt(x)) ~ √√x |
+    x * w**3 ~ x w³ | (x * w) ** 0.5 ~ √(x w) | x**4 / w ~ x^(4) / w | x * x**-0.5 ~ x x^(−½) | np.tanh(x + w) ~ tanh(x + w) |
+    x * np.tanh(w) ** 2 ~ x tanh(w)² | (x + w).sum(axis=0) ~ Σ (x + w) | x * w.sum(axis=0) ~ x (Σ w) | x @ w.T @ x ~ x wᵀ x |
+    x @ (w.T @ x) ~ x (wᵀ x) | (x + w) @ w.T ~ (x + w) wᵀ | (x + w).T ~ (x + w)ᵀ | x.reshape(-1) / 2 ~ x / 2 |
+    np.maximum(x, w + x) ~ maximum(x, w + x) | x * 2.5 * 1e-05 ~ x 2.5 1e-5 | 0.5 * x ~ ½ x | -3 * x ~ −3 x | x * -3.0 ~ x (−3) |
+    x / x.shape[0] ~ x / m | x / x.size ~ x / (m k) | x / np.sqrt(x.shape[1]) ~ x / √k | x * np.sqrt(x.size) ~ x √(m k)
+"""
+
+
+def derivation_of(formula, **how):
+    names = [name for name in ("x", "w", "eps=1e-5") if re.search(rf"\b{name[:3]}\b", formula)]
+    equations = [equation(1, "y")(eval(f"lambda {', '.join(names)}: {formula}"))]
+    return Derivation("test", equations, shapes={"w": ("m", "k")} if "w" in names else {}, **how)
+
+
+@pytest.mark.parametrize("formula", sentences(TEXTS))
+def test_a_formula_in_words_has_the_parentheses_that_it_needs(formula):
+    code, text = formula.split(" ~ ")
+    assert f"there is a − for the + in {text} + 1 in y, equation (1)" in [
+        m.why for m in mistakes_in(derivation_of(f"{code} + 1")).forward
+    ]
+
 
 STEPS = """\
 x + w
@@ -94,11 +120,7 @@ np.sin(x) + np.sin(x)
 
 @pytest.mark.parametrize(("formula", "due"), re.findall(r"(?m)^(\S.*)\n((?: .*\n)+)", STEPS))
 def test_all_that_can_be_wrong_with_the_steps_of_a_formula_is_said(formula, due):
-    names = [name for name in ("x", "w", "eps=1e-5") if name[:3] in formula]
-    d = Derivation(
-        "test", [equation(1, "y")(eval(f"lambda {', '.join(names)}: {formula}"))], shapes={"w": ("m", "k")} if "w" in names else {}
-    )
-    said = [mistake.why for mistake in mistakes_in(d).forward if " wherever " not in mistake.why]
+    said = [mistake.why for mistake in mistakes_in(derivation_of(formula)).forward if " wherever " not in mistake.why]
     assert said == [f"{what} in y, equation (1)" for what in sentences(due)]
 
 
@@ -122,7 +144,7 @@ dy - x * dy
 @pytest.mark.parametrize(("formula", "due"), re.findall(r"(?m)^(\S.*)\n((?: .*\n)+)", FLOWS_BACK))
 def test_the_gradient_that_an_edge_carries_back_is_the_last_to_be_thought_forgotten(formula, due):
     edge = Edge(2, "y", "x", function=eval(f"lambda dy, x: {formula}"))
-    said = [mistake.why for mistake in mistakes_in(Derivation("test", [equation(1, "y")(lambda x: x * x)], [edge])).backward]
+    said = [mistake.why for mistake in mistakes_in(derivation_of("x * x", edges=[edge])).backward]
     assert said[0] == "the sign is wrong in ∂y/∂x, equation (2)"
     assert [what for what in said[1:] if "too many" not in what] == [f"{what} in ∂y/∂x, equation (2)" for what in sentences(due)]
 
