@@ -14,6 +14,11 @@ def sentences(text):
     return re.split(r"\s*\|\s*", text.strip())
 
 
+def by_formula(text):
+    """Cases: a formula, and what is to be said of it in the lines below that are indented."""
+    return pytest.mark.parametrize(("formula", "due"), re.findall(r"(?m)^(\S.*)\n((?: .*\n)+)", text))
+
+
 # ---- A formula in words, and what can be wrong with its steps
 
 TEXTS = """
@@ -112,13 +117,15 @@ x / -np.sqrt(x * w)
     the division by x is missing | the division by w is missing | the square root is forgotten |
     the division by −√(x w) is missing | x is forgotten | it is multiplied by −√(x w), not divided, |
     there is a division by −√(x w) too many
+x + w * 0
+    the 0 is missing | x is forgotten
 np.sin(x) + np.sin(x)
     sin is forgotten | sin(x) is forgotten, in sin(x) + sin(x), | sin(x) is forgotten, in sin(x) + sin(x), |
     there is a − for the + in sin(x) + sin(x)
 """
 
 
-@pytest.mark.parametrize(("formula", "due"), re.findall(r"(?m)^(\S.*)\n((?: .*\n)+)", STEPS))
+@by_formula(STEPS)
 def test_all_that_can_be_wrong_with_the_steps_of_a_formula_is_said(formula, due):
     said = [mistake.why for mistake in mistakes_in(derivation_of(formula)).forward if " wherever " not in mistake.why]
     assert said == [f"{what} in y, equation (1)" for what in sentences(due)]
@@ -141,12 +148,35 @@ dy - x * dy
 """
 
 
-@pytest.mark.parametrize(("formula", "due"), re.findall(r"(?m)^(\S.*)\n((?: .*\n)+)", FLOWS_BACK))
+@by_formula(FLOWS_BACK)
 def test_the_gradient_that_an_edge_carries_back_is_the_last_to_be_thought_forgotten(formula, due):
     edge = Edge(2, "y", "x", function=eval(f"lambda dy, x: {formula}"))
     said = [mistake.why for mistake in mistakes_in(derivation_of("x * x", edges=[edge])).backward]
     assert said[0] == "the sign is wrong in ∂y/∂x, equation (2)"
     assert [what for what in said[1:] if "too many" not in what] == [f"{what} in ∂y/∂x, equation (2)" for what in sentences(due)]
+
+
+LEFT_OUT = """\
+dy * np.sqrt(x) / np.log(x)
+    the square root is forgotten | the factor √x is missing | log is forgotten | the division by log(x) is missing |
+    the factor dy √x is missing
+dy / (x * x.shape[0])
+    the division by x is missing | the 1/m is missing | the division by x m is missing
+(x - dy) * np.tanh(x)
+    x is forgotten | tanh is forgotten | the factor x − dy is missing | the factor tanh(x) is missing
+dy * x**0.5 * x.mean(axis=0)
+    the square root is forgotten | √x is missing | the factor √x is missing | the 1/m is missing | the factor dy √x is missing |
+    the factor mean(x) is missing
+dy.sum(axis=0) + x**2 * np.exp(x)
+    exp is forgotten | the factor x² is missing | the factor exp(x) is missing | x² exp(x) is forgotten | Σ dy is forgotten
+"""
+
+
+@by_formula(LEFT_OUT)
+def test_of_an_edge_what_is_only_left_out_is_likely(formula, due):
+    edge = Edge(2, "y", "x", function=eval(f"lambda dy, x: {formula}"))
+    said = [mistake.why for mistake in mistakes_in(derivation_of("x * x", edges=[edge])).likely]
+    assert said == [f"{what} in ∂y/∂x, equation (2)" for what in ("the sign is wrong", *sentences(due))]
 
 
 # ---- A derivation of several equations
