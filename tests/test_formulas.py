@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Derivation, equation
+from micrograd_bn.check import check_backward
 from micrograd_bn.derivation import Edge, Gradient
 from micrograd_bn.formulas import factors_in, mistakes_in
 
@@ -268,3 +269,11 @@ def test_a_gradient_may_be_multiplied_by_any_quantity_once_and_by_what_is_betwee
         *["x", "w", "s", "y", "−s", "exp(−s)", "exp(−s) (1 − exp(−s))", "1 + exp(−s)", "1 / (1 + exp(−s))"],
         *["1 / (1 + exp(−s)) (1 − 1 / (1 + exp(−s)))", "1 − (x − y)", "(1 − (x − y)) (1 − (1 − (x − y)))"],
     ]
+
+
+def test_another_gradient_times_a_quantity_is_named_where_there_is_no_form_of_the_whole():
+    def backward(dy, x, w):
+        return {"x": NEURON.backward(dy, x=x, w=w)["s"] * x}
+
+    (row, *_) = [row for row in check_backward(backward, derivation=NEURON).rows if row.variable == "x"]
+    assert row.why == "two mistakes together: this is ds; and there is a factor x too many in all of dx"
