@@ -129,7 +129,7 @@ class _Table:
         self.ranks = {name: i for i, name in enumerate((*d.variables, *self.gradients))}
         self.equations = [self._place(e.number, f"{e.name}, equation ({e.number})", e.function, e.output) for e in d.equations]
         self.edges = [
-            self._place(edge.number, f"{edge.name}, equation ({edge.number})", d.formula(edge), f"d{edge.output}", 1)
+            self._place(edge.number, f"{edge.name}, equation ({edge.number})", d.formula(edge), f"d{edge.output}")
             for edge in d.edges
         ]
         variables: dict[Any, str] = {edge.number: edge.input for edge in d.edges}
@@ -140,9 +140,9 @@ class _Table:
             for name in [f"d{variables.get(key, key)}"]
         ]
 
-    def _place(self, key: Any, where: str, function: Formula, name: str, later: int = 0) -> _Place:
+    def _place(self, key: Any, where: str, function: Formula, name: str) -> _Place:
         steps = recorded(function, self.values)
-        return _Place(key, where, function, steps, self.words.texts(steps), self.ranks[name] + later)
+        return _Place(key, where, function, steps, self.words.texts(steps), self.ranks[name])
 
     def of_edges(self) -> Iterator[Mistake]:
         """A path that is left out, a sign, a sum."""
