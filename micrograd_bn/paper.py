@@ -113,11 +113,8 @@ class Paper(NamedTuple):
         from latex2mathml.converter import convert
 
         def math(latex: str) -> str:
-            return (
-                str(convert(latex, display="block")).replace('display="block"', 'display="inline" displaystyle="true"')
-                if latex
-                else ""
-            )
+            found = str(convert(latex, display="block")) if latex else ""
+            return found.replace('display="block"', 'display="inline" displaystyle="true"')
 
         def inline(text: str) -> str:
             parts = text.split("$")

@@ -496,7 +496,7 @@ def test_nothing_is_printed_that_is_no_identity(monkeypatch):
         return x**2
 
     wrong = Edge(2, "y", "x", "x", "", lambda dy, x: dy * x)
-    with pytest.raises(ValueError, match=r"squares: \(2\) ∂y/∂x = x is no identity: x dy does not vanish, at m = 1"):
+    with pytest.raises(ValueError, match=r"squares: \(2\) ∂y/∂x = x is no identity: x dy does not vanish, at m = 1, k = 1, "):
         derive(Derivation("squares", [square], [wrong]))
     right = written.gathered
     monkeypatch.setattr(written, "gathered", lambda e: right(e) * 2)  # a rule with a mistake in it
@@ -552,18 +552,18 @@ def test_sizes_that_are_numbers_are_said():
     ]
     assert paper.gradients[0].latex == r"dx = d\mu \cdot \frac{\partial \mu}{\partial x}"
     assert derive(np.maximum(Tensor([1.0, -2.0], label="x"), 0)).equations[0].text == "maximum(x)"
-    assert paper.scope == "m = 2, 3, near 4 points" and "checked, for m = 2, 3, near 4 points." in paper.text
+    assert paper.scope == "every m and k, where numbers that are compared differ" and f"checked, for {paper.scope}." in paper.text
     d = Derivation(
         "largest", [equation(1, "y")(lambda x: 2 * x.max())], shapes={"x": ("k",)}
     )  # has a form, and no proof for every k
-    assert (d.equations[0].text, derive(d).scope, derive(d).gradients[0].steps) == ("2 max x", "m = 2, 3, near 4 points", ())
+    assert (d.equations[0].text, derive(d).scope, derive(d).gradients[0].steps) == ("2 max x", "k = 2, 3, near 2 points each", ())
 
     @equation(1, "y")
     def times_the_first(x):
         return x * x[0, 0]  # not x²: an element is not each of them
 
     paper = derive(Derivation("first", [times_the_first]))
-    assert (paper.equations[0].text, paper.scope) == ("times_the_first(x)", "m = 2, 3")
+    assert (paper.equations[0].text, paper.scope) == ("times_the_first(x)", "(m, k) = (2, 3), (3, 2)")
 
 
 def test_lines_go_on_behind_a_root_of_any_degree():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -75,6 +76,8 @@ class Generic:
         return type(self)(self.e * other.e, (*rows, n, *columns)).sum(axis=len(rows))
 
     def __getitem__(self: _Kind, index: Any) -> _Kind:
+        if isinstance(index, tuple) and not index:
+            return self
         first = isinstance(index, tuple) and len(index) == len(self.shape) and all(type(i) is int and i == 0 for i in index)
         if not first or {*self.shape} - {1}:
             raise TypeError(f"an array of any size has a generic element, and no element {index!r}: {HOW}")
@@ -83,6 +86,21 @@ class Generic:
     def sqrt(self: _Kind) -> _Kind:
         """The square root."""
         return type(self)(type(self).power(self.e, type(self).expression(Fraction(1, 2))), self.shape)
+
+    @property
+    def T(self: _Kind) -> _Kind:
+        """The transpose."""
+        return self._transpose()
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> Any:
+        """How many numbers there are."""
+        return math.prod(self.shape)
 
     # ---- reductions
 
@@ -113,16 +131,18 @@ class Generic:
             return NotImplemented
         kind = type(self)
         given = next((a for a in inputs if isinstance(a, np.ndarray)), None)
-        if given is not None and given.dtype != object:
+        if given is not None and given.dtype.kind not in "Obiu":
             raise TypeError(f"a {kind.__name__} is an expression of symbols, and does not mix with an array of {given.dtype}")
         name, function = ufunc.__name__, OPERATORS.get(ufunc)
         if given is None and method == "__call__" and not kwargs and (function or hasattr(kind, name)):
-            return function(*inputs) if function else getattr(inputs[0], name)()
+            first = inputs[0] if isinstance(inputs[0], kind) else kind(inputs[0])
+            return function(*inputs) if function else getattr(first, name)(*inputs[1:])
         return getattr(ufunc, method)(*self._singles(name, inputs), **kwargs)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-        if function in FUNCTIONS:
-            return getattr(type(self), FUNCTIONS[function])(*args, **kwargs)
+        name = FUNCTIONS.get(function, "")
+        if hasattr(type(self), name) and not any(isinstance(a, np.ndarray) for a in args):
+            return getattr(type(self), name)(*args, **kwargs)
         return function(*self._singles(function.__name__, args), **kwargs)
 
     def _singles(self, name: str, inputs: Iterable[Value]) -> list[Value]:
@@ -161,6 +181,8 @@ FUNCTIONS: dict[Any, str] = {
     np.sum: "sum",
     np.mean: "mean",
     np.max: "max",
+    np.where: "_where",
+    np.clip: "clip",
     np.broadcast_to: "_broadcast_to",
     np.reshape: "_reshape",
     np.transpose: "_transpose",

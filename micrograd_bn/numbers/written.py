@@ -165,11 +165,9 @@ def axes_of(e: Base | Expression) -> frozenset[str]:
     """The axes along which an expression is not the same everywhere."""
     if isinstance(e, Symbol):
         return frozenset(e.axes)
-    if isinstance(e, Function):
-        return axes_of(e.of)
-    if isinstance(e, Reduction):
-        return axes_of(e.of) - {e.axis}
-    return frozenset().union(*[axes_of(base) for term in e.terms for base, _ in term.factors])
+    if isinstance(e, Expression):
+        return frozenset().union(*[axes_of(base) for term in e.terms for base, _ in term.factors])
+    return axes_of(e.of) - ({e.axis} if isinstance(e, Reduction) else set())
 
 
 def reduced(e: Expression, size: Any, name: str = "sum") -> Expression:
@@ -227,13 +225,13 @@ def collected(e: Expression) -> Expression:
 
 def gathered(e: Expression) -> Expression:
     """``collected``, with what its factors have in common, too."""
-    parts = []
-    for term in e.terms:
-        part = expression(term.number)
-        for base, n in term.factors:
-            part = part * power(collected(base) if isinstance(base, Expression) else expression(base), expression(n))
-        parts.append(part)
-    return collected(added(*parts))
+    return collected(_rebuilt(e, lambda base: collected(expression(base))))
+
+
+def _rebuilt(e: Expression, how: Callable[[Base], Expression]) -> Expression:
+    """The expression with another in the place of each factor."""
+    parts = [([power(how(base), expression(n)) for base, n in term.factors], expression(term.number)) for term in e.terms]
+    return added(*[math.prod(powers, start=number) for powers, number in parts])
 
 
 def length(e: Expression) -> int:
@@ -253,15 +251,7 @@ def _inner(base: Reduction | Function | Expression) -> Expression:
 
 def replaced(e: Expression, new: Mapping[Any, Expression]) -> Expression:
     """The expression with others in the place of some symbols or sums."""
-    if e in new:
-        return new[e]
-    terms = []
-    for term in e.terms:
-        total = expression(term.number)
-        for base, n in term.factors:
-            total = total * power(_replaced(base, new), expression(n))
-        terms.append(total)
-    return added(*terms)
+    return new[e] if e in new else _rebuilt(e, lambda base: _replaced(base, new))
 
 
 def _replaced(base: Base, new: Mapping[Any, Expression]) -> Expression:
@@ -311,11 +301,8 @@ def computed(e: Expression, values: Mapping[str, Value], total: Callable[[Value,
 
 def is_factor(e: Expression, kinds: tuple[type, ...]) -> bool:
     """Whether an expression is one factor of such a kind, and no more."""
-    return (
-        bool(e.terms)
-        and len(e.terms) == len(e.terms[0].factors) == e.terms[0].number == 1
-        and all(type(b) in kinds and n == 1 for b, n in e.terms[0].factors)
-    )
+    term = e.as_term()
+    return term.number == 1 and [type(base) in kinds and n == 1 for base, n in term.factors] == [True]
 
 
 # ---- The kind of number
