@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from micrograd_bn import mistakes
-from micrograd_bn.check import Check, CheckRow, check_backward
-from micrograd_bn.derivations import LINEAR
+from micrograd_bn.check import Check, CheckRow, FunctionRaised, check_backward
+from micrograd_bn.derivations import BATCH_NORM, LINEAR
 from micrograd_bn.draw import RED
 from micrograd_bn.mistakes import Why
 from tests.backward_passes import STYLES, derived, edited, on_paper, random_batches, staged
@@ -109,6 +109,19 @@ def test_an_error_in_f_says_on_which_batch_and_keeps_its_traceback():
     with pytest.raises(RuntimeError, match=r"raised ZeroDivisionError on a batch x of shape \(5, 3\), float64") as caught:
         check_backward(lambda *a: 1 / 0)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("f", "derivation", "message"),
+    [
+        (lambda dy, x, gamma: {}, BATCH_NORM, r"is called as f\(dy, x, gamma, beta, eps\): .*takes 3 .* but 5 were given"),
+        (lambda dy, x, w, b, eps: {}, LINEAR, r"is called as f\(dy, x, w, b\): .*missing 1 required positional argument: 'eps'"),
+        (lambda *a: len(*a), BATCH_NORM, r"raised TypeError on a batch x of shape \(5, 3\)"),
+    ],
+)
+def test_a_function_of_other_arguments_is_told_which_it_is_called_with(f, derivation, message):
+    with pytest.raises(FunctionRaised, match=f"^the function {message}"):
+        check_backward(f, derivation=derivation)
 
 
 @pytest.mark.parametrize(
