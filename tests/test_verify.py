@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from micrograd_bn import Derivation, Tensor, equation, primitives, verify
-from micrograd_bn.derivation import Edge
+from micrograd_bn.derivation import Edge, Gradient
 from micrograd_bn.primitives import NONE
 from micrograd_bn.reader import read_batch
 
@@ -18,7 +18,7 @@ SHAPES = [((2, 1), 0), ((3, 5), 0), ((128, 64), 0), ((4, 3, 8, 8), (0, 2, 3)), (
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 1e-4)])
 def test_iris_agrees_in_all_twenty_rows(dtype, bound):
     report = verify(read_batch(None).data.astype(dtype))
-    assert len(report.rows) == 20
+    assert (len(report.rows), report.dtype) == (20, dtype)
     assert report.ok
     assert report.max_error <= bound
 
@@ -89,6 +89,31 @@ def test_the_printed_report_is_a_table_with_a_verdict():
         "Bounds are by a running error analysis of both sides. (5) to (13): gradients pulled back.",
     ]
     assert max(map(len, text.splitlines())) <= 110
+    assert [len(part.splitlines()) for part in text.split("\n\n")] == [1, 2 + 4, 9, 7, 2]  # equations, edges, gradients
+
+
+def test_what_has_no_bound_is_counted_apart():
+    """With eps beyond float32's digits, the condensed form is a difference that is all rounding, over nearly 0."""
+    report = verify(np.array([[1e8], [1e8 + 8]], np.float32), eps=1e-30)
+    assert report.ok and [row.number for row in report.rows if row.bound is None] == ["condensed"]
+    text = str(report)
+    assert text.count("no bound") == 1
+    assert "19 of 19 rows agree" in text
+    assert "1 without a bound: with the digits of float32" in text
+
+
+@pytest.mark.parametrize(("formula", "ok"), [(lambda dy, w: dy * w + 1e6 - 1e6, True), (lambda dy, w: dy * w * (1 + 1e-9), False)])
+def test_a_condensed_form_may_round_in_its_own_way_and_is_not_another(formula, ok):
+    product, condensed = equation(1, "y")(lambda x, w: x * w), Gradient((2,), "x", function=formula)
+    d = Derivation("a product", [product], condensed=[condensed], shapes=dict.fromkeys("xw", ("k",)))
+    report = verify([1.0, 2.0, 3.0], derivation=d)
+    assert (report.ok, f"{1 + ok} of 2 rows agree" in str(report)) == (ok, True)
+    assert [row.bound for row in report.rows[1:3]] == [0, 0]  # the engine's own local derivatives
+
+
+def test_what_a_mean_keeps_is_of_the_batch_where_no_axis_is_named():
+    product = equation(1, "y")(lambda x, z: x @ z.T)  # of (m, k) and (1, k)
+    assert verify(np.ones((2, 3)), derivation=Derivation("a product", [product], shapes={"z": "kept"})).ok
 
 
 def test_as_text_the_report_is_plain_even_where_colour_is_forced_and_in_jupyter(monkeypatch):
