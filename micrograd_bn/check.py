@@ -267,7 +267,7 @@ class _Held:
             numbers = np.asarray(value.data if isinstance(value, Tensor) else value)
             if numbers.dtype.kind not in "fiu":
                 raise ValueError(f"its dtype is {numbers.dtype}")
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise TypeError(
                 f"d{name} is an array of real numbers, and the function returned {type(value).__name__}: {error}"
             ) from None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from micrograd_bn import Derivation, equation
+from micrograd_bn import Derivation, equation, verify
 from micrograd_bn.batches import Batches, drawn
 from micrograd_bn.derivations import BATCH_NORM
 
@@ -24,6 +24,14 @@ def test_an_input_is_drawn_from_its_domain(domain, least, most, dims):
         assert (inputs["w"].sum(axis=-1) == 1).all()
     other, again = drawn(x, seed=1, derivation=d)[0]["w"], drawn(x, seed=0, derivation=d)[0]["w"]
     assert (other != inputs["w"]).any() and (again == inputs["w"]).all()
+
+
+def test_what_a_mean_keeps_has_that_axis_in_a_table_only():
+    """And where no axis is named, it is the first."""
+    d = Derivation("d", [equation(1, "y")(lambda x, z: x @ z.T)], shapes={"z": "kept"})  # of (m, k) and (1, k)
+    assert drawn(np.ones((2, 3)), derivation=d)[0]["z"].shape == (1, 3)
+    assert verify(np.ones((2, 3)), derivation=d).ok
+    assert all(x.shape[1:] == z.shape for _, x, z in Batches(d).adversarial(0))
 
 
 def test_the_batches_differ_in_what_mistakes_depend_on():

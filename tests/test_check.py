@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from micrograd_bn import Derivation, equation, mistakes
+from micrograd_bn import Derivation, Tensor, equation, mistakes
 from micrograd_bn.check import Check, CheckRow, FunctionRaised, check_backward
 from micrograd_bn.derivations import BATCH_NORM, LINEAR
 from micrograd_bn.draw import RED
@@ -63,6 +63,7 @@ def test_leaving_out_equation_9_is_no_mistake():
         ({}, r"none of the six gradients but \{\}: is something missing"),
         ({"dx": "text"}, "dx is an array of real numbers, and the function returned str"),
         ({"dx": [[1.0], [1.0, 2.0]]}, "dx is an array of real numbers, and the function returned list"),
+        ({"dx": [Tensor(1.0)]}, "dx is an array of real numbers, and the function returned list: a Tensor does not turn into"),
     ],
 )
 def test_what_is_no_gradient_is_refused_with_what_to_return(returned, message):

@@ -111,11 +111,6 @@ def test_a_condensed_form_may_round_in_its_own_way_and_is_not_another(formula, o
     assert [row.bound for row in report.rows[1:3]] == [0, 0]  # the engine's own local derivatives
 
 
-def test_what_a_mean_keeps_is_of_the_batch_where_no_axis_is_named():
-    product = equation(1, "y")(lambda x, z: x @ z.T)  # of (m, k) and (1, k)
-    assert verify(np.ones((2, 3)), derivation=Derivation("a product", [product], shapes={"z": "kept"})).ok
-
-
 def test_as_text_the_report_is_plain_even_where_colour_is_forced_and_in_jupyter(monkeypatch):
     report = verify([[1.0], [2.0], [6.0]])
     plain = str(report)
