@@ -158,7 +158,7 @@ def verify(
     d.check_latex()
     d.complete(dict.fromkeys(d.inputs, 1.0) | inputs | constants)  # for its errors, before anything is drawn
     d = d.with_constants(constants)
-    own, own_upstream = drawn(first, constants.get("axis", 0), seed, d, inputs)
+    own, own_upstream = drawn(first, seed, d, inputs)
     inputs = {name: convert(value) for name, value in (own | inputs).items()}
     known = values_on_paper(inputs | constants, convert(own_upstream if upstream is None else as_data(upstream)), d)
     nodes = d.forward(**{name: Tensor(value) for name, value in inputs.items()}, **constants)

@@ -5,6 +5,7 @@ import pytest
 
 from micrograd_bn import Derivation, equation, verify
 from micrograd_bn.batches import Batches, drawn
+from micrograd_bn.check import check_backward
 from micrograd_bn.derivations import BATCH_NORM
 
 
@@ -26,12 +27,17 @@ def test_an_input_is_drawn_from_its_domain(domain, least, most, dims):
     assert (other != inputs["w"]).any() and (again == inputs["w"]).all()
 
 
-def test_what_a_mean_keeps_has_that_axis_in_a_table_only():
-    """And where no axis is named, it is the first."""
-    d = Derivation("d", [equation(1, "y")(lambda x, z: x @ z.T)], shapes={"z": "kept"})  # of (m, k) and (1, k)
-    assert drawn(np.ones((2, 3)), derivation=d)[0]["z"].shape == (1, 3)
+@pytest.mark.parametrize(
+    ("function", "kept"),
+    [(lambda x, z: x * z, (1, 1)), (lambda x, z, axis=0: x * z, (1, 3)), (lambda x, z, axis=-1: x * z, (2, 1))],
+)
+def test_what_a_mean_over_the_axis_keeps_is_drawn_in_that_shape_and_given_without_the_axes_of_size_1(function, kept):
+    d = Derivation("d", [equation(1, "y")(function)], shapes={"z": "kept"})
+    assert drawn(np.ones((2, 3)), derivation=d)[0]["z"].shape == kept
     assert verify(np.ones((2, 3)), derivation=d).ok
-    assert all(x.shape[1:] == z.shape for _, x, z in Batches(d).adversarial(0))
+    for dy, x, z in Batches(d).adversarial(0):
+        assert z.shape == tuple(n for n, of_one in zip(x.shape, kept) if of_one != 1)
+        assert check_backward(lambda dy, x, z: {"dx": dy * (z[:, None] if kept == (2, 1) else z)}, [(dy, x, z)], d).ok
 
 
 def test_the_batches_differ_in_what_mistakes_depend_on():
@@ -45,3 +51,16 @@ def test_the_batches_differ_in_what_mistakes_depend_on():
     assert any(spread.max() > 1e5 * spread.min() > 0 for spread in spreads)
     assert any(spread.min() == 0 for spread in spreads)
     assert any((abs(x.mean(axis=0)) > 1e5 * spread).all() for x, spread in zip(xs, spreads))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x.sum(axis=2), "axis 2 is out of bounds"),
+        (lambda x: np.log(x), "y is not finite where x is any number"),
+    ],
+)
+def test_where_no_batch_can_be_drawn_it_is_said_what_to_tell(function, message):
+    d = Derivation("d", [equation(1, "y", "…")(function)])
+    with pytest.raises(ValueError, match=rf"no batch can be drawn for d: .*{message}.*shapes=\{{'x': .* scale, positive and prob"):
+        check_backward(lambda dy, x: {"dx": dy}, derivation=d)
