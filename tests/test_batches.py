@@ -6,7 +6,7 @@ import pytest
 from micrograd_bn import Derivation, equation, verify
 from micrograd_bn.batches import Batches, drawn
 from micrograd_bn.check import check_backward
-from micrograd_bn.derivations import BATCH_NORM
+from micrograd_bn.derivations import BATCH_NORM, LAYER_NORM
 
 
 @pytest.mark.parametrize("dims", [("k",), ("m", "k"), ("m", "n", "k")])
@@ -40,17 +40,23 @@ def test_what_a_mean_over_the_axis_keeps_is_drawn_in_that_shape_and_given_withou
         assert check_backward(lambda dy, x, z: {"dx": dy * (z[:, None] if kept == (2, 1) else z)}, [(dy, x, z)], d).ok
 
 
-def test_the_batches_differ_in_what_mistakes_depend_on():
-    batches = list(Batches(BATCH_NORM).adversarial(0))
+@pytest.mark.parametrize("d", [BATCH_NORM, LAYER_NORM], ids=lambda d: d.name)
+def test_the_batches_differ_in_what_mistakes_depend_on(d):
+    batches, axis = list(Batches(d).adversarial(0)), d.constants["axis"]
     _, xs, gammas, _, eps = zip(*batches)
     assert {np.sign(m - k) for m, k in (x.shape for x in xs)} == {-1, 0, 1}
     assert {x.dtype.name for x in xs} == {"float64", "float32"}
     assert min(eps) == 1e-5 and max(eps) == pytest.approx(0.1)  # that of PyTorch, and one that counts
     assert all({*np.sign(gamma)} == {-1, 1} and (abs(gamma) > 1.2).all() and (abs(gamma) < 2.6).all() for gamma in gammas)
-    spreads = [x.std(axis=0) for x in xs]
+    spreads = [x.std(axis=axis) for x in xs]
     assert any(spread.max() > 1e5 * spread.min() > 0 for spread in spreads)
     assert any(spread.min() == 0 for spread in spreads)
-    assert any((abs(x.mean(axis=0)) > 1e5 * spread).all() for x, spread in zip(xs, spreads))
+    assert any((abs(x.mean(axis=axis)) > 1e5 * spread).all() for x, spread in zip(xs, spreads))
+
+
+def test_a_constant_that_is_no_eps_may_be_negative():
+    d = Derivation("d", [equation(1, "y")(lambda x, c=-1.0: c * x)])
+    assert check_backward(lambda dy, x, c: {"dx": dy * c}, derivation=d).ok
 
 
 @pytest.mark.parametrize(

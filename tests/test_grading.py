@@ -3,6 +3,7 @@
 The wrong submissions are the solution with one line as the table of mistakes to expect has it.
 """
 
+import inspect
 import json
 import re
 from functools import cache
@@ -218,6 +219,13 @@ def test_a_grade_is_of_the_batches_that_the_check_is_of():
     batches = check_backward(backward).batches
     assert grade(backward, {"dbeta": 1}).points == 1
     assert all(map(np.array_equal, seen[:batches], seen[batches:])) and len(seen) == 2 * batches
+
+
+def test_a_grade_of_a_file_is_of_what_the_check_of_one_is_of():
+    of_grade, of_check = [inspect.signature(function).parameters for function in (grade_file, submission.check_file)]
+    assert {name: parameter.default for name, parameter in of_check.items()}.items() <= {
+        name: parameter.default for name, parameter in of_grade.items()
+    }.items()
 
 
 def test_a_file_that_is_not_there_has_no_points(tmp_path):

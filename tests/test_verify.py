@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -184,6 +185,11 @@ def test_what_is_written_in_brackets_is_shown():
     d = Derivation("layer [bold]x", [weigh], shapes={"w": ("k",), "x": ("k",)})
     for text in (str(verify([1.0], derivation=d)), verify([1.0], derivation=d)._repr_html_()):
         assert "layer [bold]x" in text and "w[i] x[i] [/w]" in text
+
+
+def test_other_kinds_of_number_are_refused_by_name():
+    with pytest.raises(TypeError, match="compares floats or Decimals, and x holds Fraction: convert it"):
+        verify(np.array([[Fraction(1)], [Fraction(2)]]))
 
 
 def test_an_empty_array_of_objects_is_empty():
