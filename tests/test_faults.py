@@ -9,7 +9,7 @@ import pytest
 
 from micrograd_bn import Tensor, batch_norm, fused_batch_norm, nn, scalars
 from micrograd_bn.check import first_not_finite
-from micrograd_bn.faults import outdated
+from micrograd_bn.faults import described, outdated
 from micrograd_bn.primitives import Primitive
 from tests.conftest import optional
 
@@ -65,13 +65,17 @@ def test_the_first_value_in_the_order_of_computation_is_named_with_its_operation
             "matmul of the result of mul and a constant is inf at [0, 0]: its input is finite, from 0 to 2",
         ),
         (lambda a, b: APART(a), "apart of 'a' is NaN at [0]: its input is finite, from 0 to 2"),
+        (lambda a, b: SHARE(a), "share of 'a' is inf at [0]: its input is finite, from 0 to 2"),
     ],
 )
 def test_the_sentence_says_what_went_in(compute, expected):
     assert sentence(compute(Tensor([0.0, 2.0], "a"), Tensor(3.0, "b"))) == f"the value of {expected}"
 
 
-APART = Primitive("apart", "apart", lambda a: (a - np.sum(a)) ** 0.5, None)  # of one number it is 0
+# Of one number alone they are another: 0, NaN and, as a gradient, 2.
+APART = Primitive("apart", "apart", lambda a: (a - np.sum(a)) ** 0.5, None)
+SHARE = Primitive("share", "share", lambda a: np.sum(a) / a, None)
+LEFT = Primitive("left", "left", lambda a: a * 1, lambda g, y, a: (g / (1 - np.sum(a)),))
 
 
 def test_a_leaf_that_is_not_finite_itself_is_named_as_such():
@@ -106,7 +110,23 @@ def test_a_value_comes_before_a_gradient_and_a_gradient_in_the_order_of_the_back
     assert sentence(y).endswith("div of 1 and 'b' sends it back, where its own gradient is 1 and 'b' is 1e-200")
 
 
-def test_a_gradient_that_is_added_up_over_rows_is_no_single_numbers():
+def test_of_several_that_send_a_gradient_back_the_one_that_is_to_blame_is_named():
+    x = Tensor([4.0, 0.0], "x")
+    y = x * 2 + x.sqrt()
+    y.backward(np.ones(2))
+    assert "[1]: sqrt of 'x' sends it back" in sentence(y)
+
+    x = Tensor(0.0, "x")
+    y = x.sqrt()
+    y.backward()
+    assert "inf: sqrt of 'x' sends it back" in sentence(np.array([x * 3, y], dtype=object))  # x * 3 has had no backward pass
+
+
+def test_a_gradient_that_takes_all_numbers_is_no_single_numbers():
+    x = Tensor([0.5, 0.5], "x")
+    y = LEFT(x).sum()
+    y.backward()
+    assert sentence(y).endswith("left of 'x' sends it back, though its own gradient is finite, 1")
     x = Tensor([4.0, 0.0], "x")
     y = (x ** np.array([[0.5], [0.5]])).sum()
     y.backward()
@@ -157,7 +177,9 @@ def test_other_kinds_of_number():
 
 def test_symbols_are_finite():
     sympy = optional("sympy")
-    assert first_not_finite(Tensor(sympy.Symbol("a")).exp() / 2) is None
+    a = Tensor(sympy.Symbol("a"), "a")
+    assert first_not_finite(a.exp() / 2) is None
+    assert described(a + sympy.Symbol("b")) == "add of 'a' and b"
 
 
 def test_it_works_inside_layers():
@@ -226,6 +248,10 @@ def test_nan_is_nan_and_no_news():
     y = x * 2
     assert outdated(y) == []
     x.data[1] = 2.0
+    assert outdated(y) == [y]
+    x.data[:] = np.nan, 1.0
+    assert outdated(y) == []
+    x.data[1] = np.nan
     assert outdated(y) == [y]
 
 
