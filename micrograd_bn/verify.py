@@ -36,7 +36,7 @@ class ReportRow(NamedTuple):
     error: float  # the largest absolute difference
     bound: float | None  # the most that rounding may make of one, by a running error analysis of both sides; None: anything
     ok: bool  # whether every difference is within its own bound
-    by_engine: bool = False  # the table has no formula here, so there is nothing to hold the engine against
+    by_engine: bool  # the table has no formula here, so there is nothing to hold the engine against
 
 
 class Report(NamedTuple):

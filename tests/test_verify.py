@@ -109,6 +109,7 @@ def test_a_condensed_form_may_round_in_its_own_way_and_is_not_another(formula, o
     d = Derivation("a product", [product], condensed=[condensed], shapes=dict.fromkeys("xw", ("k",)))
     report = verify([1.0, 2.0, 3.0], derivation=d)
     assert (report.ok, f"{1 + ok} of 2 rows agree" in str(report)) == (ok, True)
+    assert str(report).startswith("a product: x of shape (3,), float64")
     assert [row.bound for row in report.rows[1:3]] == [0, 0]  # the engine's own local derivatives
 
 
