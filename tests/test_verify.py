@@ -83,7 +83,9 @@ def test_a_mistake_in_a_vjp_is_noticed_where_it_is(name, monkeypatch):
 
 
 def test_the_printed_report_is_a_table_with_a_verdict():
-    text = str(verify([[1.0], [2.0], [4.0]]))
+    report = verify([[1.0], [2.0], [4.0]])
+    text, row = str(report), report.rows[1]
+    assert f"{row.error:.1e}   {row.bound:.1e}   ✓" in text
     assert "∂x̂/∂σ²" in text
     assert text.splitlines()[-2:] == [
         "20 of 20 rows agree within rounding: no error is above its bound.",
