@@ -123,6 +123,7 @@ def test_the_report_in_fifty_digits():
     assert report.ok
     assert len(report.rows) == 20
     assert report.max_error < 1e-46
+    assert 0 < report.rows[2].error <= report.rows[2].bound  # held against itself in twice the digits
     assert "Decimal with 50 digits" in str(report)
 
 

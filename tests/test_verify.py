@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from micrograd_bn import Derivation, Tensor, equation, primitives, verify
+from micrograd_bn import Derivation, Tensor, derivations, equation, primitives, verify
 from micrograd_bn.derivation import Edge, Gradient
 from micrograd_bn.primitives import NONE
 from micrograd_bn.reader import read_batch
@@ -188,6 +188,11 @@ def test_what_is_written_in_brackets_is_shown():
     d = Derivation("layer [bold]x", [weigh], shapes={"w": ("k",), "x": ("k",)})
     for text in (str(verify([1.0], derivation=d)), verify([1.0], derivation=d)._repr_html_()):
         assert "layer [bold]x" in text and "w[i] x[i] [/w]" in text
+
+
+def test_the_first_input_is_needed():
+    with pytest.raises(TypeError, match="needs the first input of RMS norm, 'x': the others are drawn to fit it"):
+        verify(gamma=[1.0, 2.0], derivation=derivations.RMS_NORM)
 
 
 def test_other_kinds_of_number_are_refused_by_name():
