@@ -4,15 +4,17 @@ import inspect
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from micrograd_bn import cli
-from micrograd_bn.submission import derivation_named
+from micrograd_bn.submission import check_file, derivation_named
 from tests.backward_passes import condensed, derived
 from tests.test_check_derivations import layer_norm
 
@@ -80,6 +82,15 @@ def test_a_file_or_function_that_is_not_there_is_2(argument, message, capfd):
     err = capfd.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_file_is_checked_out_of_reach_of_an_interrupt_or_from_any_thread(student):
+    code = DEF + "import signal; return {'dbeta': dy.sum(axis=0) * (signal.getsignal(signal.SIGINT) is signal.SIG_IGN)}"
+    before = signal.getsignal(signal.SIGINT)
+    assert check_file(student(code)).ok
+    assert signal.getsignal(signal.SIGINT) is before
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(check_file, student(DEF + "return {'dbeta': dy.sum(axis=0)}")).result().ok
 
 
 def test_a_file_that_is_not_named_as_python_is_2(tmp_path, capfd):
