@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from micrograd_bn import cli
-from micrograd_bn.submission import check_file, derivation_named
+from micrograd_bn.submission import check_file, derivation_named, in_their_code, module
 from tests.backward_passes import condensed, derived
 from tests.test_check_derivations import layer_norm
 
@@ -156,6 +156,18 @@ def test_a_file_called_as_a_module_is_takes_nobodys_place(tmp_path):
     (tmp_path / "random.py").write_text("import numpy as np" + OWN, encoding="utf-8")
     assert derivation_named(f"{tmp_path}/random.py:MY_LAYER").name == "log"
     assert sys.modules["random"] is random
+
+
+def test_an_error_in_somebodys_file_is_in_its_own_words_where_they_name_the_file_and_else_with_its_line(tmp_path):
+    path = tmp_path / "layer.py"
+    raises = "def {}():\n    raise ValueError({!r})\n".format
+    path.write_text(raises("named", f"{path}:\n  is  odd") + raises("other", "is odd"), encoding="utf-8")
+    theirs = module(str(path))
+    for function, words in ((theirs.named, f"{path}: is odd"), (theirs.other, f'ValueError: is odd\n  File "{path}", line 4')):
+        with pytest.raises(ValueError, match="odd") as caught:
+            function()
+        assert in_their_code(caught.value).startswith(words)
+    assert in_their_code(ValueError("of ours")) is None
 
 
 def test_the_command_checks_a_derivation_of_a_file(student, capfd):
