@@ -192,7 +192,10 @@ def check_backward(
                 returned = f(*copies, *constants)
             except Exception as error:
                 where = f"on a batch {derivation.inputs[0]} of shape {arrays[1].shape}, {arrays[1].dtype}"
-                raise FunctionRaised(f"the function raised {type(error).__name__} {where}: {error}") from error
+                what = f"the function raised {type(error).__name__} {where}: {error}"
+                if isinstance(error, TypeError) and getattr(error.__traceback__, "tb_next", None) is None:  # before its first line
+                    what = f"the function is called as f({', '.join([*own.arguments, *own.constants])}): {error}"
+                raise FunctionRaised(what) from error
             overwritten += [name for name, a, b in zip(own.arguments, arrays, copies) if not np.array_equal(a, b)]
             trials.append(held.trial(arrays, constants, returned))
         if not trials:
@@ -276,7 +279,7 @@ class _Held:
             numbers = np.asarray(value.data if isinstance(value, Tensor) else value)
             if numbers.dtype.kind not in "fiu":
                 raise ValueError(f"its dtype is {numbers.dtype}")
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise TypeError(
                 f"d{name} is an array of real numbers, and the function returned {type(value).__name__}: {error}"
             ) from None

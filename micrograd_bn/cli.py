@@ -450,7 +450,7 @@ def _read_upstream(path: str, batch: Batch, d: Derivation) -> Array:
     """The upstream gradient in a file, of the shape that the result has for this batch."""
     upstream = read_batch(path)
     _note(upstream, *upstream.notes)
-    _, like = drawn(batch.data, d.constants.get("axis", 0), derivation=d)
+    _, like = drawn(batch.data, derivation=d)
     if like.size == upstream.data.size == 1:  # a file has no arrays without axes
         return upstream.data.reshape(like.shape)
     if upstream.data.shape != like.shape:
@@ -478,7 +478,7 @@ def _constant(batch: Batch) -> str:
 def _differentiated(given: _Given, seed: int, zoom: Zoom = "equations") -> Value:
     """The derivation's result for a batch, after its backward pass: a Tensor, or for the scalars zoom an array of them."""
     d, x = given.derivation, given.batch.data
-    others, random = drawn(x, d.constants.get("axis", 0), seed, d)
+    others, random = drawn(x, seed, d)
     upstream = given.upstream.get(d.upstream, random).astype(x.dtype)
     kind: Callable[[Array], Value] = scalars if zoom == "scalars" else Tensor
     inputs = {a: np.asarray(value, x.dtype) for a, value in ({d.inputs[0]: x} | others).items()}

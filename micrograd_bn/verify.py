@@ -37,7 +37,7 @@ class ReportRow(NamedTuple):
     error: float  # the largest absolute difference
     bound: float | None  # the most that rounding may make of one, by a running error analysis of both sides; None: anything
     ok: bool  # whether every difference is within its own bound
-    by_engine: bool = False  # the table has no formula here, so there is nothing to hold the engine against
+    by_engine: bool  # the table has no formula here, so there is nothing to hold the engine against
 
 
 class Report(NamedTuple):
@@ -161,7 +161,7 @@ def verify(
     d.check_latex()
     d.complete(dict.fromkeys(d.inputs, 1.0) | inputs | constants)  # for its errors, before anything is drawn
     d = d.with_constants(constants)
-    own, own_upstream = drawn(first, constants.get("axis", 0), seed, d, inputs)
+    own, own_upstream = drawn(first, seed, d, inputs)
     random = [name for name in d.inputs if name not in inputs]
     inputs = {name: convert(value) for name, value in (own | inputs).items()}
     known = values_on_paper(inputs | constants, convert(own_upstream if upstream is None else as_data(upstream)), d, random)

@@ -42,7 +42,7 @@ WEIGHT_NORM = Derivation("weight norm", [squared_length, weight], shapes={"g": (
 def values_of(name):
     """Every variable and gradient of a packaged derivation, on random numbers."""
     d, x = ALL[name], FIRST[name]
-    inputs, upstream = drawn(x, d.constants.get("axis", 0), 1, d)
+    inputs, upstream = drawn(x, 1, d)
     return d, values_on_paper({d.inputs[0]: x} | inputs, upstream, d)
 
 

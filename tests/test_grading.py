@@ -4,11 +4,13 @@ The wrong submissions are the solution with one line as the table of mistakes to
 """
 
 import csv
+import inspect
 import json
 import re
 import sys
 from functools import cache
 
+import numpy as np
 import pytest
 
 from micrograd_bn import cli, grading, submission
@@ -207,6 +209,25 @@ def test_a_function_that_raises_in_a_notebook_has_no_points_and_is_shown_its_lin
     assert result.points == 0
     assert result.marks[0].why.startswith("the function raised NameError on a batch x of shape (5, 3)")
     assert 'return {"dx": dy / sigma}' in result.note
+
+
+def test_a_grade_is_of_the_batches_that_the_check_is_of():
+    seen = []
+
+    def backward(dy, *_):
+        seen.append(dy)
+        return {"dbeta": dy.sum(axis=0)}
+
+    batches = check_backward(backward).batches
+    assert grade(backward, {"dbeta": 1}).points == 1
+    assert all(map(np.array_equal, seen[:batches], seen[batches:])) and len(seen) == 2 * batches
+
+
+def test_a_grade_of_a_file_is_of_what_the_check_of_one_is_of():
+    of_grade, of_check = [inspect.signature(function).parameters for function in (grade_file, submission.check_file)]
+    assert {name: parameter.default for name, parameter in of_check.items()}.items() <= {
+        name: parameter.default for name, parameter in of_grade.items()
+    }.items()
 
 
 def test_a_file_that_is_not_there_has_no_points(tmp_path):
