@@ -230,6 +230,21 @@ def test_a_number_to_the_power_of_an_array_of_integers_has_each_ones_slope():
     np.testing.assert_allclose(x.grad, [12, 0, 100, -40], rtol=1e-15)
 
 
+def test_what_is_1_whatever_the_number_has_a_slope_of_0_everywhere():
+    """To the power of 0, as one exponent or one of an array, and where the upstream gradient or the number is infinite."""
+    for exponent, upstream in ((0, [1.0, np.inf, 1.0]), (np.array([0, 0, 0]), [1.0, 1.0, 1.0])):
+        x = Tensor([0.0, 2.0, np.inf])
+        (x**exponent).backward(np.array(upstream))
+        assert x.grad.tolist() == [0, 0, 0]
+
+
+def test_the_slope_by_an_exponent_is_0_at_0_and_nan_below():
+    b = Tensor([2.0, 2.0])
+    with np.errstate(all="ignore"):
+        (np.array([0.0, -2.0]) ** b).sqrt().backward(np.ones(2))
+    np.testing.assert_array_equal(b.grad, [0, np.nan])
+
+
 def test_of_two_the_larger_or_the_smaller_gets_the_gradient_and_equals_share_it():
     for choose, expected in ((np.maximum, [[4, 0, 20], [4, 10, 0]]), (np.minimum, [[4, 10, 0], [4, 0, 20]])):
         a, b = Tensor([1.0, 2.0, 3.0]), Tensor([1.0, 5.0, 0.0])
