@@ -252,11 +252,33 @@ def test_of_two_the_larger_or_the_smaller_gets_the_gradient_and_equals_share_it(
         assert [a.grad.tolist(), b.grad.tolist()] == expected
 
 
-@pytest.mark.parametrize("m", [2048, 2049])
-def test_each_of_more_float16_than_it_can_count_has_its_share_of_a_mean(m):
-    x = Tensor(np.ones(m, np.float16))
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("m", [3, 2048, 2049])
+def test_each_of_more_float16_than_it_can_count_has_its_share_of_a_mean(m, dtype):
+    x = Tensor(np.ones(m, dtype))
     x.mean().backward()
-    assert x.grad.tolist() == [np.float16(1 / m)] * m
+    assert x.grad.tolist() == [dtype(1 / m)] * m
+
+
+@pytest.mark.parametrize("reduce", [lambda x: x.max(axis=1), lambda x: -(-x).min(axis=1)])
+def test_all_that_are_largest_share_the_gradient_and_so_do_all_beside_a_nan(reduce):
+    x = Tensor([[1.0, 3.0, 3.0, 3.0], [2.0, 0.0, 1.0, -5.0], [1.0, np.nan, 3.0, 3.0]])
+    reduce(x).backward(np.array([6.0, 5.0, 4.0]))
+    assert x.grad.tolist() == [[0, 2, 2, 2], [5, 0, 0, 0], [1, 1, 1, 1]]
+
+
+def test_a_products_gradient_is_the_product_of_the_others_for_any_number_of_them():
+    for n in range(1, 7):
+        x = Tensor(np.arange(1.0, 2 * n + 1).reshape(n, 2))
+        y = x.prod(axis=0)
+        y.backward(np.array([1.0, 10.0]))
+        np.testing.assert_allclose(x.grad, [1, 10] * y.data / x.data, rtol=1e-14)
+
+
+def test_how_many_are_true_is_counted_in_integers():
+    true = Tensor(np.ones(3000)) > 0
+    assert true.cumsum().tolist() == [*range(1, 3001)]
+    assert (true.cumsum().dtype, true.sum().data) == (np.int64, 3000)
 
 
 def test_an_absolute_value_has_no_slope_at_0_and_a_sign_elsewhere():
