@@ -266,7 +266,7 @@ def _prod_vjp(g: Value, y: Value, a: Value, axis: Any, keepdims: bool) -> tuple[
     order = (*reduced, *[i for i in range(len(sizes)) if i not in reduced])
     moved = np.transpose(a, order)
     row = np.reshape(moved, (count(a, axis), *[sizes[i] for i in order[len(reduced):]]))
-    others = _before(row) * _flip(_before(_flip(row, 0)), 0) if shape(row)[0] else row
+    others = _before(row) * _before(row[::-1])[::-1]
     return (spread(g, a, axis) * np.transpose(np.reshape(others, shape(moved)), np.argsort(order).tolist()),)
 
 
@@ -386,16 +386,16 @@ def _scatter_by_axis(a: Value, index: Any, to: Shape) -> Value:
     if ... in index:
         at = index.index(...)
         index[at : at + 1] = [slice(None)] * (len(to) - len(index) + 1)
-    index += [slice(None)] * (len(to) - len(index))
+    index += [slice(None)] * len(to)
     picked = [np.atleast_1d(np.arange(n)[i]) for i, n in zip(index, to)]
     a = np.reshape(a, tuple([p.size for p in picked]))  # integers and None took and added axes
     for axis, (p, n) in enumerate(zip(picked, to)):
+        if np.array_equal(p, np.arange(n)):
+            continue
         if not p.size:
             return np.broadcast_to(total(a), to)  # 0
         source, there = np.zeros(n, int), np.zeros(n, bool)
         source[p], there[p] = np.arange(p.size), True
-        if there.all() and (source == np.arange(n)).all():
-            continue
         there = there.reshape([n if i == axis else 1 for i in range(len(to))])
         a = np.where(there, np.take(a, source, axis=axis), zero(a))
     return a

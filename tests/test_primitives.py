@@ -273,6 +273,11 @@ def test_a_products_gradient_is_the_product_of_the_others_for_any_number_of_them
         y = x.prod(axis=0)
         y.backward(np.array([1.0, 10.0]))
         np.testing.assert_allclose(x.grad, [1, 10] * y.data / x.data, rtol=1e-14)
+    for axis, shape in ((0, (3,)), (1, (0,))):
+        none = Tensor(np.ones((0, 3)))
+        y = none.prod(axis=axis)
+        (first,) = grad(y, none, np.ones(shape))
+        assert (y.tolist(), first.shape, grad(first, none, first)[0].shape) == ([1.0] * shape[0], (0, 3), (0, 3))
 
 
 def test_how_many_are_true_is_counted_in_integers():
