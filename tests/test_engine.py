@@ -460,6 +460,15 @@ def test_a_vjp_may_say_that_an_input_has_no_derivative():
     assert [node.grad for node in y.parents[0].parents] == [12, None]
 
 
+def test_a_gradient_has_its_nodes_dtype_whatever_a_vjp_gives():
+    for given in (np.float16, np.float32, np.float64):
+        half = P.Primitive("half", "half", lambda a: a / 2, lambda g, y, a, given=given: ((g / 2).astype(given),))
+        for own in (np.float32, np.float64):
+            x = Tensor(np.ones(2, own))
+            half(x).backward(np.ones(2))
+            assert (x.grad.dtype, x.grad.tolist()) == (own, [0.5, 0.5])
+
+
 def test_grad_by_what_is_in_no_graph_is_refused():
     x = Tensor(2.0)
     with pytest.raises(TypeError, match=r"this is 2\.0, which is in no graph"):
