@@ -161,7 +161,7 @@ def dot(a: Value, b: Value) -> Value:
 def outer(a: Value, b: Value) -> Value:
     """Each number of a times each of b, as a matrix: a row for each of a, a column for each of b."""
     a, b = _arrays((a, b))
-    return P.mul(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+    return P.mul(reshape(a, (-1, 1)), ravel(b))
 
 
 def tensordot(a: Value, b: Value, axes: Any = 2) -> Value:

@@ -5,6 +5,7 @@ import pytest
 
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward, derivations, fused_batch_norm, grad, scalars
 from micrograd_bn.batchnorm import mean, normalize, variables, variance
+from tests.conftest import optional
 
 
 def test_the_graph_has_seven_variables_and_nine_edges(random):
@@ -146,6 +147,15 @@ def test_errors_teach(arguments, error, message):
         given = {name: value for name, value in (good | arguments).items() if name != "beta"}
         with pytest.raises(error, match=message):
             batch_norm_backward(np.ones((5, 3)), **given)
+
+
+def test_an_eps_that_is_a_symbol_is_taken_for_what_it_may_be_and_one_below_0_is_refused():
+    sympy = optional("sympy")
+    eps, below = sympy.Symbol("eps"), sympy.Symbol("eps", negative=True)
+    (first, _) = batch_norm(np.array([sympy.Integer(1), sympy.Integer(3)]), 1, 0, eps)
+    assert first.subs(eps, 3) == -0.5
+    with pytest.raises(ValueError, match="it cannot be eps"):
+        batch_norm([1.0, 3.0], 1.0, 0.0, below)
 
 
 def test_the_variables_of_what_is_no_batch_norm():
