@@ -310,6 +310,14 @@ def test_what_has_no_gradient_may_stand_beside_its_differential():
     assert d.backward(1.0, x=3.0, dx=2.0, v=5.0) == {"a": 3, "dx": 15, "v": 6}
 
 
+def test_what_begins_with_a_d_is_called_a_gradient_only_if_it_is_one():
+    equations = [number(1, "a", lambda dgamma, v: dgamma * v), number(2, "y", lambda gamma, a, depth=2, va=3: gamma * a * depth * va)]
+    d = Derivation("d", equations, no_gradient=["gamma"])
+    for name in ("dgamma", "gamma", "a", "depth", "va"):
+        assert d.called(name) == d.symbol(name)
+    assert [d.called(name) for name in ("ddgamma", "dv")] == [("ddgamma", r"d\mathrm{dgamma}"), ("dv", "dv")]
+
+
 def test_of_a_graph_with_a_variable_and_its_differential_each_has_its_gradient():
     for first, second in (("x", "dx"), ("dx", "x"), ("term", "sizes")):
         d = derivation_of(Tensor(3.0, first) * (Tensor(2.0, second) * Tensor(5.0, "v")))

@@ -306,7 +306,7 @@ def test_scalars_are_pythons_own_floats():
         (lambda: np.max(Tensor([1.0]), 0, None, True, 5.0), TypeError, r"numpy\.max with initial has no primitive"),
         (lambda: np.reshape(Tensor([1.0]), 1, "F"), TypeError, r"numpy\.reshape with order has no primitive"),
         (lambda: np.where(Tensor([1.0]) > 0), TypeError, "of a condition alone gives places, which have no derivative"),
-        (lambda: np.where(Tensor([1.0]) > 0, 1.0), (TypeError, ValueError), "of a condition alone|both or neither of x and y"),
+        (lambda: np.where(Tensor([1.0]) > 0, 1.0), TypeError, "of a condition alone gives places"),
         (lambda: Tensor([1.0]).clip(), ValueError, "clip needs a bound"),
         (lambda: np.where(None, Tensor([1.0]), 0.0), TypeError, "a condition of booleans, and this is None"),
         (lambda: np.where(1, Tensor([1.0]), 0.0), TypeError, "a condition of booleans, and this is 1"),
