@@ -291,7 +291,11 @@ def test_scalars_are_pythons_own_floats():
         (lambda: np.einsum("i,i", Tensor([1.0])), ValueError, "is about 2 arrays, and there are 1"),
         (lambda: np.einsum("i", Tensor([1.0]), [1.0]), ValueError, "is about 1 arrays, and there are 2"),
         (lambda: np.einsum("i", Tensor([[1.0]])), ValueError, r"'i' does not fit arrays of shapes \(1, 1\)"),
-        (lambda: np.einsum("i,i", Tensor([1.0, 2.0, 3.0]), [1.0, 2.0]), ValueError, r"'i' in 'i,i' is 3 and 2 in \[\(3,\), \(2,\)\]"),
+        (
+            lambda: np.einsum("i,i", Tensor([1.0, 2.0, 3.0]), [1.0, 2.0]),
+            ValueError,
+            r"'i' in 'i,i' is 3 and 2 in \[\(3,\), \(2,\)\]",
+        ),
         (lambda: np.einsum("i,i", Tensor([1.0, 2.0]), []), ValueError, "'i' in 'i,i' is 2 and 0 in"),
         (lambda: np.tensordot(Tensor(np.ones((2, 3))), np.ones((3, 2)), ([0, 1], [0, 1])), ValueError, "differ in size"),
         (lambda: Tensor([1.0]).cumsum(axis=1), ValueError, "axis 1 is out of bounds for array of dimension 1"),
