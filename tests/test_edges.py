@@ -514,8 +514,9 @@ def test_numbers_of_ones_own_kind_stay_so_and_are_never_asked_for_their_truth(na
 
 @pytest.mark.parametrize(
     "index",
-    [0, -1, np.int64(1), (), ..., None, slice(1, None), slice(None, None, -2), slice(3, None), (1, 0, 2), (slice(None), 1), (..., 2),
-     (1, ...), (0, ..., slice(None, None, -1)), (None, 1, ..., None, slice(1, 3)), (slice(None), slice(1, None), -1), (0, 1, ..., 2)],
+    [0, -1, np.int64(1), (), ..., None, slice(1, None), slice(None, None, -2), slice(3, None), (1, 0, 2), (slice(None), 1),
+     (..., 2), (1, ...), (0, ..., slice(None, None, -1)), (None, 1, ..., None, slice(1, 3)), (slice(None), slice(1, None), -1),
+     (0, 1, ..., 2)],
 )  # fmt: skip
 def test_what_is_picked_of_numbers_of_ones_own_kind_gets_its_gradient_and_the_rest_0(index):
     data = np.arange(24.0).reshape(2, 3, 4)

@@ -15,7 +15,7 @@ AXES = [{}, {"axis": 0}, {"axis": -1}, {"axis": 1}, {"axis": 5}]
 OVER = [*AXES, {"axis": (0, 1)}, {"axis": (-1, 0), "keepdims": True}, {"axis": 1, "keepdims": True}, {"keepdims": True}]
 CALLS = {
     **dict.fromkeys((np.sum, np.mean, np.prod, np.max, np.min, np.linalg.norm), OVER),
-    **{f: [{**over, **more} for over in OVER for more in ({}, {"ddof": 1}, {"ddof": 5}, {"ddof": 0.5}, {"ddof": -1})] for f in (np.var, np.std)},
+    **{f: [{**over, **more} for over in OVER for more in ({}, *[{"ddof": n} for n in (1, 5, 0.5, -1)])] for f in (np.var, np.std)},
     **dict.fromkeys((np.argmax, np.cumsum), AXES),
     np.ravel: [{}],
     np.transpose: [{"axes": axes} for axes in (None, (1, 0), (0, 1, 2), (2, 0, 1), (-1, 0, 1), (0, 0), (0,))],
