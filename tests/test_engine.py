@@ -193,6 +193,13 @@ def test_a_single_number_may_be_reshaped_broadcast_and_averaged():
     assert t.grad == 2 * 6 + 2 + 2
 
 
+def test_a_number_in_another_precision_has_a_gradient_in_its_own():
+    x = Tensor([1.5, 0.1])
+    y = x.astype("float32")
+    y.backward([1.0, 2.0])
+    assert (y.dtype, y.tolist(), x.grad.dtype, x.grad.tolist()) == (np.float32, [1.5, float(np.float32(0.1))], np.float64, [1, 2])
+
+
 def test_leaves_do_not_share_their_gradients():
     a, b = Tensor([1.0, 2.0]), Tensor([3.0, 4.0])
     (a + b).backward(np.ones(2))
@@ -279,6 +286,9 @@ def test_scalars_are_pythons_own_floats():
         (lambda: (Tensor([1.0]) > 0).sum().backward(), TypeError, "has no derivative"),
         (lambda: np.where(np.array([1.0]), Tensor([1.0]), 0.0), TypeError, "a condition of booleans"),
         (lambda: np.concatenate([Tensor([[1.0]]), [1.0]]), ValueError, r"shapes \[\(1, 1\), \(1,\)\]"),
+        (lambda: np.concatenate([Tensor(np.ones((2, 3))), np.ones((2, 4))], -2), ValueError, r"along axis 0 joins .* nothing else"),
+        (lambda: np.concatenate([Tensor(np.ones((2, 3))), np.ones((1, 3))], -1), ValueError, r"along axis 1 joins .* nothing else"),
+        (lambda: np.concatenate([Tensor([1.0]), [1.0]], 1), ValueError, "axis 1 is out of bounds"),
         (lambda: np.stack([Tensor([1.0]), [1.0, 2.0]]), ValueError, r"one shape, and these have shapes"),
         (lambda: np.einsum("ij->ii", Tensor([[1.0]])), ValueError, "names an index twice"),
         (lambda: np.einsum("ij->k", Tensor([[1.0]])), ValueError, "or one that no array has"),
@@ -316,6 +326,7 @@ def test_scalars_are_pythons_own_floats():
         (lambda: np.where(1, Tensor([1.0]), 0.0), TypeError, "a condition of booleans, and this is 1"),
         (lambda: Tensor(np.empty((2, 0))).max(axis=1), ValueError, r"max over axis 1 of shape \(2, 0\) is of no number"),
         (lambda: Tensor([1.0]).astype(int), TypeError, "numbers are floats.*and this is int64"),
+        (lambda: Tensor([1.0]).astype(bool), TypeError, "numbers are floats.*and this is bool"),
         (lambda: Tensor(np.ma.masked_invalid([1.0, np.nan])), TypeError, r"a\.compressed\(\)"),
         (lambda: Tensor([1.0, 2.0]) * np.ma.masked_invalid([1.0, np.nan]), TypeError, r"a\.compressed\(\)"),
         (lambda: Tensor(scalars([1.0, 2.0])), TypeError, r"np\.stack\(list\(array\)\)"),
