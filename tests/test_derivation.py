@@ -428,6 +428,7 @@ ALL_SAID = "its inputs are of shapes x (m, k), w (m), g (1, 1), and x has {} and
         *[(x, w, (3, 2), "mine") for x, w in (((5, 3), (5,)), ((1, 3), (5,)), ((5, 3), (1,)))],
         *[(x, w, (1, 1), ALL_SAID) for x, w in (((5, 3), (4,)), ((4, 3), (5,)), ((2, 3), (5,)), ((5, 3), (0,)), ((0, 3), (5,)))],
         ((5,), (5,), (1, 1), "its inputs are of shapes x (m, k), and x has (5,) (equation (1): mine)"),
+        ((5, 3), (5, 1), (1, 1), "its inputs are of shapes w (m), and w has (5, 1) (equation (1): mine)"),
         ((5, 3), (5, 1), (1,), "its inputs are of shapes w (m), g (1, 1), and w has (5, 1) and g has (1,) (equation (1): mine)"),
     ],
 )

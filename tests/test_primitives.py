@@ -134,6 +134,11 @@ def test_every_primitive_has_a_case():
     assert set(CASES) == set(PRIMITIVES) - WITHOUT_A_DERIVATIVE - {"where"}  # whose condition has no derivative: below
 
 
+def test_no_entry_of_the_table_is_changed_by_mistake():
+    with pytest.raises(AttributeError, match="symbol"):
+        P.add.symbol = "plus"
+
+
 @pytest.mark.parametrize("name", CASES)
 @given(data=st.data())
 def test_vjp_is_the_derivative(name, data):
