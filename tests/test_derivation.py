@@ -9,9 +9,10 @@ import pytest
 
 from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, grad, scalars, verify
 from micrograd_bn.batches import drawn
-from micrograd_bn.batchnorm import mean
+from micrograd_bn.batchnorm import mean, variance
 from micrograd_bn.check import check_backward
-from micrograd_bn.derivation import GREEK, Edge, Gradient, Mistake
+from micrograd_bn.derivation import GREEK, Edge, Gradient, Mistake, made_by
+from micrograd_bn.engine import in_order
 from micrograd_bn.graph import derivation_of
 from micrograd_bn.prove import prove
 from micrograd_bn.verify import values_on_paper
@@ -187,6 +188,14 @@ def test_keyword_arguments_are_remembered_as_positional_ones_are():
     x = Tensor([1.0, 2.0])
     assert mean(x=x, axis=0).equation.inputs == {"x": x}
     assert weight(Tensor([1.0]), n=Tensor([4.0]), g=2.0).equation.names == ("v", "g", "n")
+
+
+def test_what_is_made_by_an_equation_ends_where_its_variables_are():
+    x = Tensor([1.0, 2.0])
+    mu = mean(x)
+    var = variance(x, mu)
+    steps = made_by([var, mu])
+    assert steps == {mu: mu.equation, **{node: var.equation for node in in_order([var]) if node not in {x, mu}}}
 
 
 def test_two_runs_in_one_picture_are_told_apart():

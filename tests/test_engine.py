@@ -245,6 +245,11 @@ def test_an_array_of_scalars_is_a_container():
     assert (scale.grad, x[0].grad) == (3, 3)
 
 
+def test_an_array_that_holds_nothing_holds_no_tensors():
+    none = Tensor(np.empty((0, 2), dtype=object))
+    assert ((none + none).shape, none.sum(axis=1).shape) == ((0, 2), (0,))
+
+
 def test_item_len_iteration_repr_and_comparisons():
     t = Tensor([[1.0], [2.0]], label="t")
     assert (t.sum().item(), Tensor(2.0).item(), len(t)) == (3, 2, 2)
@@ -329,7 +334,7 @@ def test_scalars_are_pythons_own_floats():
         (lambda: Tensor([1.0]).astype(bool), TypeError, "numbers are floats.*and this is bool"),
         (lambda: Tensor(np.ma.masked_invalid([1.0, np.nan])), TypeError, r"a\.compressed\(\)"),
         (lambda: Tensor([1.0, 2.0]) * np.ma.masked_invalid([1.0, np.nan]), TypeError, r"a\.compressed\(\)"),
-        (lambda: Tensor(scalars([1.0, 2.0])), TypeError, r"np\.stack\(list\(array\)\)"),
+        *[(lambda n=n: Tensor(scalars(n)), TypeError, r"np\.stack\(list\(array\)\)") for n in ([1.0], [1.0, 2.0])],
         (lambda: np.array([Tensor(1.0), Tensor(2.0)]), TypeError, r"np\.stack\(\[a, b\]\)"),
         (lambda: np.asarray(Tensor([1.0])), TypeError, r"\.data"),
         (lambda: np.asarray(Tensor(1.0), dtype=float), TypeError, "its history would be lost"),

@@ -29,7 +29,7 @@ CALLS = {
     np.clip: [{"a_min": 0, "a_max": None}, {"a_min": None, "a_max": 0.5}, {"a_min": 0.5, "a_max": 0}],
 }  # fmt: skip
 PRODUCTS = {
-    "dot": np.dot, "outer": np.outer, "matmul": np.matmul,
+    "dot": np.dot, "outer": np.outer, "matmul": np.matmul, "tensordot": np.tensordot,
     **{f"tensordot over {over}": lambda a, b, over=over: np.tensordot(a, b, over)
        for over in (0, 1, 2, ((-1,), (0,)), (0, 0), ((0, 1), (0, 1)), ((0, 1), (1, 0)), ((0,), (0, 1)))},
     **{f"{join.__name__} along {axis}": lambda a, b, join=join, axis=axis: join([a, b], axis)
@@ -86,6 +86,7 @@ def test_what_numpy_does_not_have_is_what_its_definition_gives(a):
         assert_same(t.logsumexp(axis).data, np.log(e.sum(axis)))
         assert_same(t.logsumexp(axis, keepdims=True).data, np.log(e.sum(axis, keepdims=True)))
     assert_same(t.logsumexp().data, np.log(e.sum()))
+    assert_same(t.norm().data, np.sqrt((a * a).sum()))
     assert_same(t.softmax().data, t.softmax(-1).data)
     assert_same(t.log_softmax().data, t.log_softmax(-1).data)
 
