@@ -41,6 +41,14 @@ def test_layer_norm_is_the_last_axis(random):
     np.testing.assert_allclose(batch_norm(x, 1.0, 0.0, axis=-1), batch_norm(x.T, 1.0, 0.0, axis=0).T, rtol=1e-12, atol=1e-14)
 
 
+def test_gamma_and_beta_may_have_each_shape_that_broadcasts_to_xs(random):
+    x = random.normal(size=(4, 3))
+    x_hat = batch_norm(x, 1.0, 0.0)
+    for shape in ((4, 3), (1, 3), (4, 1), (1, 1), (3,), (1,), ()):
+        gamma, beta = random.normal(size=(2, *shape))
+        np.testing.assert_array_equal(batch_norm(x, gamma, beta), gamma * x_hat + beta)
+
+
 def test_an_array_gives_an_array_and_a_tensor_a_tensor(random):
     x = random.normal(size=(4, 2))
     assert isinstance(batch_norm(x, 1.0, 0.0), np.ndarray)
