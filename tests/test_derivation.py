@@ -428,6 +428,10 @@ def test_a_formula_that_returns_another_shape_is_named():
         verify(np.ones((2, 3)), derivation=wrong)
 
 
+def test_a_mistake_is_a_wrong_formula_unless_it_says_that_it_loses_digits():
+    assert [Mistake("").loses_digits, Mistake("", loses_digits=True).loses_digits] == [False, True]
+
+
 ALL_SAID = "its inputs are of shapes x (m, k), w (m), g (1, 1), and x has {} and w has {} and g has {} (equation (1): mine)"
 
 
