@@ -203,7 +203,7 @@ sum = Primitive("sum", "Σ",
 def shared(g: Value, a: Value, axis: Any) -> Value:
     """g / m, where a mean of ``a`` over ``axis`` is of m numbers. float16 goes through float32, for m may be beyond its range."""
     m = count(a, axis)
-    if getattr(g, "dtype", None) == np.float16:
+    if getattr(g, "dtype", None) == np.float16 and m > 2048:
         return astype(astype(g, dtype=np.float32) / m, dtype=np.float16)
     return g / m
 

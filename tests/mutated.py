@@ -9,7 +9,7 @@ DERIVATIONS = "equations derivation prove derive"
 PROGRAMS = "program program_properties"
 TESTS = {  # of each room besides its doctests, those that notice most first
     "shapes": "engine edges batchnorm primitives orders",
-    "primitives": "primitives edges exact orders engine properties",
+    "primitives": "primitives edges exact orders engine properties program",
     "functions": "functions engine edges exact orders",
     "dispatch": "functions engine edges exact orders",
     "engine": "engine edges exact orders faults properties",
