@@ -244,8 +244,14 @@ def number(n, output, function=lambda x: x):
             r"edge \(2\) is of 'a' with .* another one",
         ),
         (lambda: Derivation("d", [number(1, "a")], shapes={"y": ("m",)}), "d: shapes names 'y', and the inputs are x"),
-        (lambda: Derivation("d", [number(1, "a")], shapes={"x": ("m", 3)}), r"a shape is a tuple of names .* 'x' has \('m', 3\)"),
-        (lambda: Derivation("d", [number(1, "a")], shapes={"x": "kept"}), "after the first input's, 'kept', and 'x' has 'kept'"),
+        (
+            lambda: Derivation("d", [number(1, "a")], shapes={"x": ("m", 3)}),
+            r"names of sizes such as .* with '1' for a size of 1; .* 'x' has \('m', 3\)",
+        ),
+        (
+            lambda: Derivation("d", [number(1, "a")], shapes={"x": "kept"}),
+            "after the first input's, 'kept', which is .*; and 'x' has 'kept'",
+        ),
         (lambda: Derivation("d", [number(1, "a")], domains={"a": "scale"}), "d: domains names 'a'"),
         (
             lambda: Derivation("d", [number(1, "a")], domains={"x": "postive"}),
