@@ -12,10 +12,15 @@ import pytest
 import sympy
 
 from micrograd_bn import Derivation, Tensor, batch_norm, derivations, derive, equation, explore, fused_batch_norm, scalars
+from micrograd_bn import primitives as P
 from micrograd_bn.derivation import made_by
 from micrograd_bn.engine import adjoints, in_order
-from micrograd_bn.explorer.model import keys
+from micrograd_bn.explorer.model import Model, keys
 from micrograd_bn.explorer.singles import element, singles
+from micrograd_bn.explorer.view import View
+from micrograd_bn.explorer.words import FORMULAS
+from micrograd_bn.functions import logsumexp
+from micrograd_bn.numbers.name import Name
 from micrograd_bn.numbers.running import running
 from tests.conftest import missing, optional
 
@@ -614,6 +619,8 @@ def test_what_becomes_undefined_is_said(opened, tmp_path):
         lambda x: np.repeat(np.cumsum(x, axis=1), 2, axis=0),
         lambda x: np.broadcast_to(x[[0, 1], [1, 2]].max(), (2, 2)),
         lambda x: np.einsum("ij,kj->ik", np.maximum(x, 1.0), 2.0**x),
+        lambda x: ((x - x[::-1]) ** np.array([2.0, 3.0, 1.0])).mean(),
+        lambda x: logsumexp(1 - x) + x.min() * x[:1, :1].reshape(()),
     ],
 )
 def test_graphs_of_all_kinds_have_a_page_with_the_engines_numbers(opened, tmp_path, f):
@@ -632,10 +639,33 @@ def test_graphs_of_all_kinds_have_a_page_with_the_engines_numbers(opened, tmp_pa
         }
         for name, node in (("x", x), ("y", y)):
             for i in [i for i in np.ndindex(node.shape) if ("value", element(name, node.shape, i)) in shown]:
-                assert shown["value", element(name, node.shape, i)] == pytest.approx(node.data[i], rel=1e-13)
-                assert shown["gradient", element(name, node.shape, i)] == pytest.approx(node.grad[i], rel=1e-13)
+                assert shown["value", element(name, node.shape, i)] == pytest.approx(np.asarray(node.data)[i], rel=1e-13)
+                assert shown["gradient", element(name, node.shape, i)] == pytest.approx(np.asarray(node.grad)[i], rel=1e-13)
         assert zoom != "scalars" or ("gradient", "x[1,2]") in shown
     assert zoom == "scalars"
+
+
+@pytest.mark.parametrize("sizes", [((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (2, 3)), ((1,), (1, 1)), ((), ())], ids=str)
+@pytest.mark.parametrize("of", sorted(FORMULAS.keys() - {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}))
+def test_every_primitive_has_a_page_whatever_the_shapes(tmp_path, of, sizes):
+    """A local derivative, where it is shown, times what arrives is what goes on."""
+    a, b = (Tensor(np.random.default_rng(i).uniform(1, 2, to)[()], name) for i, to, name in zip((0, 1), sizes, "ab"))
+    by_axis = {"axis": None, "keepdims": False}
+    c = {
+        "where": lambda: P.where(a > b, a, b),
+        "power": lambda: a**b,
+        "pow": lambda: P.pow(a, exponent=3.0) + b ** (2 * np.ones(b.shape)),
+        "matmul": lambda: np.reshape(a, (-1, 1)) @ np.reshape(b, (1, -1)),
+        **{name: lambda: getattr(P, of)(a, **by_axis) for name in ("sum", "mean", "max", "min")},
+        **{name: lambda: getattr(P, of)(a, b) for name in ("add", "sub", "mul", "div", "maximum", "minimum")},
+    }.get(of, lambda: getattr(P, of)(a))()
+    y = (c * 1.5).sum()
+    explore(tmp_path / "page.html", y)
+    arrows = View(model := Model(y), model.graph, "primitives").arrows
+    for arrow in [arrow for arrow in arrows if isinstance(arrow.local, Name)]:
+        assert arrow.local.shape == arrow.end.shape
+        arrives, term = (value.value if isinstance(value, Name) else value for value in (arrow.end.gradient, arrow.term))
+        np.testing.assert_allclose(np.broadcast_to(arrives * arrow.local.value, arrow.start.shape), term, rtol=1e-15)
 
 
 def test_a_local_derivative_has_a_column_if_it_is_a_number_for_each_gradient(tmp_path):
@@ -872,8 +902,6 @@ def test_the_edges_go_back_in_the_engines_order():
                 lambda *args, vjp=vjp, node=node, **k: order.append(node) or vjp(*args, **k),
             )
     y.backward()
-    from micrograd_bn.explorer.model import Model
-
     model = Model(y)
     order.clear()
     y.backward()

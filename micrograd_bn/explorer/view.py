@@ -349,13 +349,13 @@ def _output(step: Step) -> str:
 
 
 def _locals(node: Tensor) -> list[Any]:
-    """The local derivatives of a primitive that goes element by element, without broadcasting: what a gradient of 1 sends back."""
+    """The local derivatives of a primitive that goes element by element, without broadcasting: what gradients of 1 send back."""
     primitive = node.primitive
     repeated = any(a.shape != node.shape for a in node.parents)
     if primitive is None or primitive.vjp is None or primitive.name not in ELEMENTWISE or repeated:
         return [None] * len(node.inputs)
     values = [a.data if isinstance(a, Tensor) else a for a in node.inputs]
-    return list(primitive.vjp(1.0, node.data, *values, **node.params))
+    return list(primitive.vjp(np.ones(node.shape)[()], node.data, *values, **node.params))
 
 
 def _by_number(arrows: list[Arrow]) -> list[Arrow]:
