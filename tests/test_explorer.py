@@ -842,13 +842,16 @@ def test_the_graph_is_in_sight_while_its_numbers_are_changed(opened, pages):
     assert graph["y"] > 0 and graph["y"] + graph["height"] <= plot["y"] + 1 and plot["y"] + plot["height"] <= 845
 
 
-def test_a_row_of_an_array_is_a_row_in_its_box(tmp_path):
+def test_a_row_of_an_array_is_a_row_in_its_box_or_else_its_shape_is_said(opened, tmp_path):
     shapes = {"a": (1, 5), "b": (4,), "c": (2, 2), "d": (3, 2), "e": (), "f": (1, 1)}
     y = sum(Tensor(np.ones(to)[()], name).sum() for name, to in shapes.items())
-    rows = {node["key"]: node["rows"] for node in data_of(explore(tmp_path / "page.html", y))["zooms"][0]["nodes"]}
+    path = explore(tmp_path / "page.html", y)
+    rows = {node["key"]: node["rows"] for node in data_of(path)["zooms"][0]["nodes"]}
     assert {name: [len(row) for row in rows[name]] for name in shapes} == {
-        "a": [5], "b": [4], "c": [2, 2], "d": [2, 2, 2], "e": [1], "f": [1],
+        "a": [3, 2], "b": [4], "c": [2, 2], "d": [2, 2, 2], "e": [1], "f": [1],
     }  # fmt: skip
+    texts = opened(path).locator("#graph .leaf text").all_text_contents()
+    assert texts.count("1×5") == 2 and not {"4", "2×2", "3×2", "1×1"} & {*texts}
 
 
 def test_the_number_lines_begin_beside_their_names(opened, tmp_path):

@@ -163,8 +163,9 @@ function block(node, q, line) {
   const grad = kind === "gradient";
   let y = MARGIN + 11 + line * LINE;
   if (grad) part.append(svg("text", { x: MARGIN, y, class: "grad" }, "grad"));
-  const found = [];
-  for (const row of node.rows) {
+  const found = [], ofShape = (y) => svg("text", { x: MARGIN, y, class: "shape" }, shape.join("×"));
+  node.rows.forEach((row, r) => {
+    if (r === 1 && shape.includes(size(shape))) part.append(ofShape(y)); // one row, in two
     row.forEach((i, j) => {
       const x = MARGIN + GRAD + j * SLOT, right = x + SLOT - 6;
       const tint = svg("rect", { x, y: y - 12.5, width: SLOT - 3, height: 16, rx: 2, fill: "transparent", class: "tint" });
@@ -177,13 +178,13 @@ function block(node, q, line) {
       found.push([text, tint]);
     });
     y += LINE;
-  }
+  });
   if (found.length > 1) {
     const after = part.appendChild(svg("text", { x: MARGIN + GRAD + SLOT - 2, y: MARGIN + 11 + line * LINE, class: grad ? "grad" : "value" }));
     once(q, found[0][0], found.slice(1).flat(), after);
   }
   if (node.bars) {
-    part.append(svg("text", { x: MARGIN, y, class: grad ? "grad" : "value" }, shape.join("×")));
+    part.append(ofShape(y));
     const bars = part.appendChild(svg("path", { class: `bars ${grad ? "grad" : ""}`, transform: `translate(${MARGIN + GRAD + 8} ${y - 12})` }));
     watch(bars, () => drawBars(bars, q, node.width - 2 * MARGIN - GRAD - 8));
   }

@@ -396,7 +396,7 @@ def _rows(sizes: Shape, sample: int) -> tuple[list[list[int]], bool]:
     n = math.prod(sizes)
     if n > WRITTEN_OUT:
         return [list(range(sample))], True
-    across = max(n, 1) if n in sizes else math.prod(sizes[-1:])
+    across = math.prod(sizes[-1:]) if n not in sizes else n if 1 <= n <= 4 else 3
     return [list(range(i, min(i + across, n))) for i in range(0, n, across)], False
 
 
