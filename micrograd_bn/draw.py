@@ -237,6 +237,8 @@ class Picture(Zoomed):
             dot.subgraph(cluster)
         for name, lines in self._notes():
             dot.node(name, "".join(f"{_escaped(line)}\\l" for line in lines), shape="note", fontsize="10", **NOTES[name])
+            if name == "legend" and self.direction == "TB":  # below the graph, which it would widen
+                dot.edge(self.ids[self.roots[-1]], name, style="invis")
         source: str = dot.source
         return source
 
@@ -324,8 +326,8 @@ LEGEND = (
     ("number", "(n)  the equation of the local derivative"),
     ("term", "at an arrow: the term that the gradient carries back along it"),
     ("term", "the terms on the arrows that leave a box add up to its grad"),
-    ("mean", f"mean a, b … c  an array of more than {WRITTEN_OUT} numbers: the smallest is b, the largest c"),
-    ("≈ 0", "≈ 0  no more than the rounding of the terms that are added up"),
+    ("mean", f"mean a, b … c  of more than {WRITTEN_OUT} numbers, from the smallest, b, to the largest, c"),
+    ("≈ 0", "≈ 0  so small that it may be rounding alone"),
 )
 
 
@@ -345,8 +347,8 @@ def _operation(node: Tensor) -> str:
 
 
 def text(value: Value, precision: int, rounding: Value = 0) -> str:
-    """A number, a few numbers, or many as mean, min and max: never a wall of digits. What is within ``rounding`` is ≈ 0. Where
-    there are rows and columns, a semicolon ends a row.
+    """A number, a few numbers, or many as mean, min and max, or as the one that they all are: never a wall of digits. What is
+    within ``rounding`` is ≈ 0. Where there are rows and columns, a semicolon ends a row.
 
     >>> text(np.array([1 / 3, 1e-17]), precision=2, rounding=1e-16)
     '0.33, ≈ 0'
@@ -372,7 +374,7 @@ def text(value: Value, precision: int, rounding: Value = 0) -> str:
         return f"{value.size} expressions"
     except ArithmeticError:  # nor have Decimals if one is NaN
         return f"{value.size} numbers, with NaN"
-    return f"mean {mean}, {low} … {high}"
+    return f"all {low}" if value.flat[least] == value.flat[most] else f"mean {mean}, {low} … {high}"
 
 
 def _number(number: Value, precision: int, rounding: Value = 0) -> str:

@@ -84,7 +84,7 @@ def test_the_legend_explains_what_the_picture_shows_and_no_more():
     def legend(graph):
         return groups(graph, "node").get("legend", [])
 
-    numbered, terms, summary, zero = "(n)  the equation", "at an arrow: the term", "mean a, b … c  an array of", "≈ 0  no more than"
+    numbered, terms, summary, zero = "(n)  the equation", "at an arrow: the term", "mean a, b … c  of more than 6", "≈ 0  so small"
     many = batch_norm(Tensor(np.arange(8.0)), 1.0, 0.0)
     many.backward(np.arange(8.0))
     for graph, expected in (
@@ -156,6 +156,15 @@ def test_a_small_number_that_is_no_rounding_is_shown(dtype):
     nodes = groups(draw(y), "node")
     assert nodes["x̂"][1] == "-0.9258, -0.4629, 1.389"
     assert "≈" not in nodes["x"][2] + nodes["σ²"][2] + nodes["μ"][2]
+
+
+def test_many_numbers_that_are_all_the_same_are_one():
+    y = Tensor(np.arange(8.0), "x").sum()
+    y.backward(0.25)
+    graph = draw(y)
+    assert groups(graph, "node")["x"] == ["x   8", "mean 3.5, 0 … 7", "grad  all 0.25"]
+    _, lowest = max((float(text.get("y")), text.text) for text in ET.fromstring(graph.svg).iter(f"{SVG}text"))
+    assert lowest.startswith("mean a, b")  # the legend, below the graph, which it would widen
 
 
 def test_many_numbers_reach_no_further_than_few():

@@ -12,10 +12,15 @@ import pytest
 import sympy
 
 from micrograd_bn import Derivation, Tensor, batch_norm, derivations, derive, equation, explore, fused_batch_norm, scalars
+from micrograd_bn import primitives as P
 from micrograd_bn.derivation import made_by
 from micrograd_bn.engine import adjoints, in_order
-from micrograd_bn.explorer.model import keys
+from micrograd_bn.explorer.model import Model, keys
 from micrograd_bn.explorer.singles import element, singles
+from micrograd_bn.explorer.view import View
+from micrograd_bn.explorer.words import FORMULAS
+from micrograd_bn.functions import logsumexp
+from micrograd_bn.numbers.name import Name
 from micrograd_bn.numbers.running import running
 from tests.conftest import missing, optional
 
@@ -614,6 +619,8 @@ def test_what_becomes_undefined_is_said(opened, tmp_path):
         lambda x: np.repeat(np.cumsum(x, axis=1), 2, axis=0),
         lambda x: np.broadcast_to(x[[0, 1], [1, 2]].max(), (2, 2)),
         lambda x: np.einsum("ij,kj->ik", np.maximum(x, 1.0), 2.0**x),
+        lambda x: ((x - x[::-1]) ** np.array([2.0, 3.0, 1.0])).mean(),
+        lambda x: logsumexp(1 - x) + x.min() * x[:1, :1].reshape(()),
     ],
 )
 def test_graphs_of_all_kinds_have_a_page_with_the_engines_numbers(opened, tmp_path, f):
@@ -632,16 +639,40 @@ def test_graphs_of_all_kinds_have_a_page_with_the_engines_numbers(opened, tmp_pa
         }
         for name, node in (("x", x), ("y", y)):
             for i in [i for i in np.ndindex(node.shape) if ("value", element(name, node.shape, i)) in shown]:
-                assert shown["value", element(name, node.shape, i)] == pytest.approx(node.data[i], rel=1e-13)
-                assert shown["gradient", element(name, node.shape, i)] == pytest.approx(node.grad[i], rel=1e-13)
+                assert shown["value", element(name, node.shape, i)] == pytest.approx(np.asarray(node.data)[i], rel=1e-13)
+                assert shown["gradient", element(name, node.shape, i)] == pytest.approx(np.asarray(node.grad)[i], rel=1e-13)
         assert zoom != "scalars" or ("gradient", "x[1,2]") in shown
     assert zoom == "scalars"
+
+
+@pytest.mark.parametrize("sizes", [((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (2, 3)), ((1,), (1, 1)), ((), ())], ids=str)
+@pytest.mark.parametrize("of", sorted(FORMULAS.keys() - {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}))
+def test_every_primitive_has_a_page_whatever_the_shapes(tmp_path, of, sizes):
+    """A local derivative, where it is shown, times what arrives is what goes on."""
+    a, b = (Tensor(np.random.default_rng(i).uniform(1, 2, to)[()], name) for i, to, name in zip((0, 1), sizes, "ab"))
+    by_axis = {"axis": None, "keepdims": False}
+    c = {
+        "where": lambda: P.where(a > b, a, b),
+        "power": lambda: a**b,
+        "pow": lambda: P.pow(a, exponent=3.0) + b ** (2 * np.ones(b.shape)),
+        "matmul": lambda: np.reshape(a, (-1, 1)) @ np.reshape(b, (1, -1)),
+        **{name: lambda: getattr(P, of)(a, **by_axis) for name in ("sum", "mean", "max", "min")},
+        **{name: lambda: getattr(P, of)(a, b) for name in ("add", "sub", "mul", "div", "maximum", "minimum")},
+    }.get(of, lambda: getattr(P, of)(a))()
+    y = (c * 1.5).sum()
+    explore(tmp_path / "page.html", y)
+    arrows = View(model := Model(y), model.graph, "primitives").arrows
+    for arrow in [arrow for arrow in arrows if isinstance(arrow.local, Name)]:
+        assert arrow.local.shape == arrow.end.shape
+        arrives, term = (value.value if isinstance(value, Name) else value for value in (arrow.end.gradient, arrow.term))
+        np.testing.assert_allclose(np.broadcast_to(arrives * arrow.local.value, arrow.start.shape), term, rtol=1e-15)
 
 
 def test_a_local_derivative_has_a_column_if_it_is_a_number_for_each_gradient(tmp_path):
     """Those of a matrix product and of a softmax are none."""
     q, k, v = (Tensor(normal(4, 3), name) for name in "qkv")
-    pages = {"batch norm": None, "attention": derivations.ATTENTION(q=q, k=k, v=v).sum()}
+    own = _own(**{name: FUNCTIONS["one's own"][1][name] for name in ("v", "w", "delta", "dy")})
+    pages = {"batch norm": None, "attention": derivations.ATTENTION(q=q, k=k, v=v).sum(), "own": own}
     found = {}
     for name, y in pages.items():
         steps = data_of(explore(tmp_path / "page.html", y))["zooms"][0]["steps"]
@@ -649,6 +680,7 @@ def test_a_local_derivative_has_a_column_if_it_is_a_number_for_each_gradient(tmp
         found[name] = {head for head in heads if head.startswith("∂")}
     assert found["batch norm"] == {edge.name for edge in derivations.BATCH_NORM.edges} - {"∂y/∂β"}  # which is 1
     assert not found["attention"]
+    assert found["own"] == {"∂n/∂v", "∂u/∂v", "∂y/∂u", "∂y/∂w"}  # by the engine; of ∂u/∂n, a term for each u is added up at once
 
 
 def test_arrays_are_seen_number_by_number_if_those_are_not_too_many(opened, pages, tmp_path):
@@ -682,11 +714,16 @@ def test_the_what_if_switch_makes_edges_vanish_and_dx_wrong(page):
     gone = page.locator("#graph .label.gone text:first-child").all_text_contents()
     assert sorted(gone) == ["(10)", "(11)", "(12)", "(8)", "(9)"]
     assert page.locator("#sentence").inner_text().endswith("With it dx is complete.")
+    assert page.locator("#math math").count() == 1  # ∂x̂/∂x: what dx is the sum of holds no longer
+    assert page.locator("#about-code").inner_text() == "Here is the program of the right gradients: they go through μ and σ², too."
+    to_step(page, 7)
+    assert page.locator("#math math").count() == 2  # as dγ does
     to_step(page, 12)
+    assert page.locator("#math math").count() == 0
     assert page.locator("#sentence").inner_text() == "Nothing goes back from σ² to x: μ and σ² count as constants."
     to_zoom(page, "primitives")
     page.keyboard.press("End")
-    assert page.locator("#sentence").inner_text().endswith("μ and σ² count as constants. Without it dx is complete.")
+    assert page.locator("#sentence").inner_text().endswith("μ and σ² count as constants. dx is complete without it.")
     page.uncheck("#whatif")
     assert page.locator("#sentence").inner_text().endswith("With it dx is complete, the sum of 3 terms.")
     assert page.locator("#graph .gone").count() == 0
@@ -747,7 +784,7 @@ def test_no_number_runs_into_the_next(opened, tmp_path):
 def test_a_constant_array_is_one_number(page):
     to_step(page, 13)
     label = page.locator("#graph .label", has_text="(11)").locator(".term")
-    assert re.fullmatch(r"(−?[\d.]+) × 8", re.sub(r", [^ ]+", "", label.text_content()))
+    assert re.fullmatch(r"(−?[\d.]+) \(all 8\)", re.sub(r", [^ ]+", "", label.text_content()))
     assert label.locator("[data-term]").nth(1).is_hidden()
 
 
@@ -796,6 +833,35 @@ def test_axe_finds_no_violation_and_nothing_sticks_out(opened, pages, name, widt
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_nothing_sticks_out_of_a_frame_narrower_than_a_phone(opened, pages, name):
     assert opened(pages[name], width=240).evaluate("document.documentElement.scrollWidth") == 240
+
+
+def test_the_graph_is_in_sight_while_its_numbers_are_changed(opened, pages):
+    page = opened(pages["batch norm"], width=390)
+    page.locator("#plot").evaluate("plot => scrollTo(0, plot.getBoundingClientRect().bottom + scrollY - innerHeight)")
+    graph, plot = page.locator("#graph").bounding_box(), page.locator("#plot").bounding_box()
+    assert graph["y"] > 0 and graph["y"] + graph["height"] <= plot["y"] + 1 and plot["y"] + plot["height"] <= 845
+
+
+def test_a_row_of_an_array_is_a_row_in_its_box_or_else_its_shape_is_said(opened, tmp_path):
+    shapes = {"a": (1, 5), "b": (4,), "c": (2, 2), "d": (3, 2), "e": (), "f": (1, 1)}
+    y = sum(Tensor(np.ones(to)[()], name).sum() for name, to in shapes.items())
+    path = explore(tmp_path / "page.html", y)
+    rows = {node["key"]: node["rows"] for node in data_of(path)["zooms"][0]["nodes"]}
+    assert {name: [len(row) for row in rows[name]] for name in shapes} == {
+        "a": [3, 2], "b": [4], "c": [2, 2], "d": [2, 2, 2], "e": [1], "f": [1],
+    }  # fmt: skip
+    texts = opened(path).locator("#graph .leaf text").all_text_contents()
+    assert texts.count("1×5") == 2 and not {"4", "2×2", "3×2", "1×1"} & {*texts}
+
+
+def test_the_number_lines_begin_beside_their_names(opened, tmp_path):
+    y = Tensor([1.0, 2.0], "a long name indeed") * 2
+    y.label = "half as long"
+    page = opened(explore(tmp_path / "page.html", y.sum()))
+    ends = page.locator("#plot text").evaluate_all("all => all.map((a) => a.getBBox().x + a.getBBox().width)")
+    lines = page.locator("#plot .axis").evaluate_all("all => all.map((a) => a.getBBox().x)")
+    assert len(set(lines)) == 1 and max(ends[0], ends[3]) < lines[0] < 150
+    assert min(page.locator("#plot circle").evaluate_all("all => all.map((a) => Number(a.getAttribute('cx')))")) >= lines[0]
 
 
 def test_it_can_be_used_with_a_screen_reader(page):
@@ -872,8 +938,6 @@ def test_the_edges_go_back_in_the_engines_order():
                 lambda *args, vjp=vjp, node=node, **k: order.append(node) or vjp(*args, **k),
             )
     y.backward()
-    from micrograd_bn.explorer.model import Model
-
     model = Model(y)
     order.clear()
     y.backward()
@@ -954,7 +1018,9 @@ def test_a_page_is_written_to_a_path_of_html(tmp_path):
         explore(y, tmp_path / "page.html")
     with pytest.raises(ValueError, match=r"page.png' does not end with .html: .* a picture, as .svg or .png, is drawn by draw"):
         explore(tmp_path / "page.png", y)
-    assert [explore(tmp_path / name, y).name for name in ("page.HTM", "page")] == ["page.HTM", "page"]
+    with pytest.raises(ValueError, match=r"page' does not end with .html"):
+        explore(tmp_path / "page", y)
+    assert explore(tmp_path / "page.HTM", y).name == "page.HTM"
 
 
 @pytest.mark.parametrize("given", [{"gamma": np.ones(2)}, {"eps": 1e-3}, {"seed": 1}])

@@ -216,6 +216,8 @@ def test_bad_input():
         trace(batch_norm, x)
     with pytest.raises(OSError, match="cannot be written: there is no folder"):
         p.save("no/such/folder/backward.py")
+    with pytest.raises(ValueError, match=r"backward.txt ends with .txt: a program is saved as .py"):
+        p.save("backward.txt")
     with pytest.raises(TypeError, match="takes its examples from the leaves"):
         trace(Tensor(1.0) * 2, 1.0)
 

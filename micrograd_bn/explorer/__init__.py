@@ -68,7 +68,7 @@ def explore(
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"the page is written to a path, which comes first: explore('page.html', y); and this is {path!r:.60}")
-    if Path(path).suffix.lower() not in ("", ".html", ".htm"):
+    if Path(path).suffix.lower() not in (".html", ".htm"):
         raise ValueError(
             f"{str(path)!r} does not end with .html: the page is HTML, for a browser; a picture, as .svg or .png, is drawn by draw"
         )
@@ -80,9 +80,7 @@ def explore(
         examples = [{"name": "", "numbers": model.numbers()}]
         derivation = x.equation and x.equation.derivation
         name = derivation.title if derivation else x.label
-        return _write(
-            path, title or f"{name or 'A function'}, step by step", f"A graph of {len(model.graph.order):,} nodes", data, examples
-        )
+        return _write(path, title or f"{name or 'A function'}, step by step", "", data, examples)
     if callable(x) or isinstance(x, (str, dict)):
         raise TypeError(
             f"the page is of a result, y in y = f(Tensor(x)), or of a batch of numbers, and this is {type(x).__name__} {x!r:.60}"
@@ -101,7 +99,7 @@ def explore(
         if not examples:
             data = model.data()
         examples.append({"name": name, "numbers": model.numbers()})
-    return _write(path, title or "Batch normalisation, step by step", f"A batch of {m} × {k}", data, examples)
+    return _write(path, title or "Batch normalisation, step by step", f"A batch of {m} × {k}. ", data, examples)
 
 
 def _batch(

@@ -23,7 +23,6 @@ def layout(
     boxes: list[Box],
     groups: list[str],
     arrows: Iterable[tuple[int, int, tuple[int, int]]],
-    ordered: bool,
     rows: Iterable[list[int]] = (),
 ) -> dict[str, Any]:
     """The places, in pixels from the top left corner.
@@ -31,14 +30,13 @@ def layout(
     boxes    by their index.
     groups   their titles.
     arrows   (from, to, (characters, lines) of the label), by the boxes' indices.
-    ordered  whether what a box is computed of stands in order, from left to right.
     rows     boxes of one group, or of none, that stand beside each other, from left to right.
     """
     import graphviz
 
     arrows, rows = list(arrows), list(rows)
-    how = (QUICKLY if len(boxes) > LARGE else {}) | ({"ordering": "in"} if ordered else {})
-    how |= {"remincross": "false"} if rows else {}  # which would take boxes out of their rows' order
+    how = QUICKLY if len(boxes) > LARGE else {}
+    how = how | ({"remincross": "false"} if rows else {})  # which would take boxes out of their rows' order
     dot = graphviz.Digraph(
         graph_attr={"fontname": "Arial", "fontsize": "12", "nodesep": "0.25", "ranksep": "0.3", "newrank": "true", **how},
         node_attr={"shape": "box", "fixedsize": "true", "label": ""},

@@ -5,6 +5,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const INLINE = location.protocol === "about:"; // in a notebook's frame, where the page has no address
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
+const ABOUT_CODE = $("about-code").textContent;
 const ROWS = 20; // of a longer table the first so many, until all are asked for
 const state = { step: 0, zoom: 0, example: 0, whatif: false, leaves: [], timer: null, undo: [], all: false };
 let results = [], errors = []; // the program's, a list for each of data.quantities: numbers, and bounds on their rounding
@@ -96,7 +97,7 @@ function once(q, first, others, after) {
   watch(first, () => {
     const same = uniform(q);
     for (const node of others) node.style.display = same ? "none" : "";
-    after.textContent = same ? ` × ${numbers(q).length}` : otherwise;
+    after.textContent = same ? ` (all ${numbers(q).length})` : otherwise;
   });
 }
 
@@ -162,8 +163,9 @@ function block(node, q, line) {
   const grad = kind === "gradient";
   let y = MARGIN + 11 + line * LINE;
   if (grad) part.append(svg("text", { x: MARGIN, y, class: "grad" }, "grad"));
-  const found = [];
-  for (const row of node.rows) {
+  const found = [], ofShape = (y) => svg("text", { x: MARGIN, y, class: "shape" }, shape.join("×"));
+  node.rows.forEach((row, r) => {
+    if (r === 1 && shape.includes(size(shape))) part.append(ofShape(y)); // one row, in two
     row.forEach((i, j) => {
       const x = MARGIN + GRAD + j * SLOT, right = x + SLOT - 6;
       const tint = svg("rect", { x, y: y - 12.5, width: SLOT - 3, height: 16, rx: 2, fill: "transparent", class: "tint" });
@@ -176,13 +178,13 @@ function block(node, q, line) {
       found.push([text, tint]);
     });
     y += LINE;
-  }
+  });
   if (found.length > 1) {
     const after = part.appendChild(svg("text", { x: MARGIN + GRAD + SLOT - 2, y: MARGIN + 11 + line * LINE, class: grad ? "grad" : "value" }));
     once(q, found[0][0], found.slice(1).flat(), after);
   }
   if (node.bars) {
-    part.append(svg("text", { x: MARGIN, y, class: grad ? "grad" : "value" }, shape.join("×")));
+    part.append(ofShape(y));
     const bars = part.appendChild(svg("path", { class: `bars ${grad ? "grad" : ""}`, transform: `translate(${MARGIN + GRAD + 8} ${y - 12})` }));
     watch(bars, () => drawBars(bars, q, node.width - 2 * MARGIN - GRAD - 8));
   }
@@ -394,17 +396,22 @@ function complain() {
 
 function whatif() {
   const wrong = state.whatif ? view.nodes.filter(({ node: { kind, gradient: q } }) => kind === "leaf" && q !== null && data.quantities[q].without !== null && differs(q)) : [];
-  return wrong.flatMap(({ node }) => {
-    const right = results[node.gradient], found = results[data.quantities[node.gradient].without], off = found.map((a, i) => a - right[i]);
-    const most = (numbers) => format(Math.max(...numbers.map(Math.abs)));
-    const text = `The mistake everyone makes once: no gradient through ${data.statistics.join(" and ")}. d${node.symbol} is then off by up to ${most(off)}, where its largest element is ${most(right)}.`;
-    const rows = right.slice(0, ROWS).map((_, i) => [found, right, off].map((numbers, j) => html("td", format(numbers[i]), { "data-number": numbers[i], class: j === 1 ? "" : "wrong" })));
-    return [html("p", text, { class: "warning" }), grid(["with constants", `d${node.symbol}`, "error"].map(columnHead), rows)];
-  });
+  if (!wrong.length) return [];
+  const rows = wrong.flatMap(({ node: { symbol, gradient: q } }) => results[q].map((right, i) => {
+    const found = results[data.quantities[q].without][i];
+    return { name: key(`d${symbol}`, data.quantities[q].shape, i), numbers: [found, right, found - right] };
+  }));
+  const names = wrong.map(({ node }) => `d${node.symbol}`), most = Math.max(...rows.map(({ numbers }) => Math.abs(numbers[2])));
+  const text = `The mistake everyone makes once: no gradient through ${data.statistics.join(" and ")}. By that, ${names.length > 3 ? `${names[0]}, …, ${names.at(-1)}` : names.join(", ")} ${names.length > 1 ? "are" : "is"} off by up to ${format(most)}.`;
+  const cells = rows.slice(0, ROWS).map(({ name, numbers }) => [
+    html("th", name, { scope: "row" }),
+    ...numbers.map((number, j) => html("td", format(number), { "data-number": number, class: j === 1 ? "" : "wrong" })),
+  ]);
+  return [html("p", text, { class: "warning" }), grid([html("td"), ...["with constants", "right", "error"].map(columnHead)], cells)];
 }
 
 function math(step) {
-  const parts = (step?.math ?? []).map((text) => {
+  const parts = (step?.math ?? []).slice(0, state.whatif ? step?.holding : undefined).map((text) => {
     const line = html("div", undefined, { class: "formula", role: "group", tabindex: 0, "aria-label": "Formula" });
     line.append(new DOMParser().parseFromString(text, "application/xml").documentElement);
     return line;
@@ -426,6 +433,7 @@ function show() {
     if (share < 1) line.style.fontSize = `${Math.max(0.75, share * 0.98)}em`;
     if (line.scrollWidth <= line.clientWidth) line.removeAttribute("tabindex");
   }
+  $("about-code").textContent = state.whatif ? `Here is the program of the right gradients: they go through ${data.statistics.join(" and ")}, too.` : ABOUT_CODE;
   const captions = step?.back ? ["What arrives, and what goes on", "The terms add up"] : ["The numbers put in"];
   $("tables").replaceChildren(...whatif(), ...(step?.tables ?? []).flatMap((columns, i) => table(columns, captions[i])));
   $("slider").max = steps().length;
@@ -627,13 +635,14 @@ function drawPlot() {
   const n = size(data.leaves[leaf].shape), { symbol, shape } = data.leaves[leaf];
   const computed = nodes.filter(({ kind, value }) => kind === "computed" && String(data.quantities[value].shape) === String(shape));
   const rows = [{ symbol }, ...computed.slice(0, 3).map(({ value, symbol }) => ({ q: value, symbol }))];
+  const left = drawn.left = Math.max(24, ...rows.map(({ symbol }) => Math.min(symbol.length, 16) * 7 + 6)); // the lines begin beside the longest name
   const picture = svg("svg", { viewBox: `0 0 300 ${rows.length * 52}`, role: "group", "aria-label": `The points of ${symbol} on number lines` });
   drawn.leaf = leaf;
   drawn.lines = n <= 30 ? Array.from({ length: n }, () => picture.appendChild(svg("polyline", { class: "same", fill: "none" }))) : [];
   drawn.rows = rows.map((row, r) => {
     const y = r * 52 + 22;
-    picture.append(svg("path", { class: "axis", d: `M 24 ${y} H 296` }), svg("text", { x: 0, y: y + 4 }, row.symbol));
-    const ends = [svg("text", { x: 24, y: y + 22 }), svg("text", { x: 296, y: y + 22, "text-anchor": "end" })];
+    picture.append(svg("path", { class: "axis", d: `M ${left} ${y} H 296` }), svg("text", { x: 0, y: y + 4 }, row.symbol.length > 16 ? `${row.symbol.slice(0, 15)}…` : row.symbol));
+    const ends = [svg("text", { x: left, y: y + 22 }), svg("text", { x: 296, y: y + 22, "text-anchor": "end" })];
     picture.append(...ends);
     const points = Array.from({ length: n }, (_, i) => picture.appendChild(row.q === undefined ? movable(leaf, i) : svg("circle", { cy: y, r: n > 30 ? 3 : 4 })));
     return { ...row, y, ends, points };
@@ -647,7 +656,7 @@ function movable(leaf, i) {
   sideways(point, () => {
     const start = state.leaves[leaf][i], { range: [[low, high]] } = drawn;
     keep();
-    const scale = (high - low) / 272 * 300 / $("plot").clientWidth, of = 10 ** Math.floor(Math.log10(scale));
+    const scale = (high - low) / (296 - drawn.left) * 300 / $("plot").clientWidth, of = 10 ** Math.floor(Math.log10(scale));
     return (pixels) => change(leaf, i, Number((Math.round((start + pixels * scale) / of) * of).toPrecision(12)));
   });
   point.addEventListener("keydown", (event) => nudge(event, leaf, i, keep));
@@ -666,7 +675,7 @@ function plot() {
     const [low, high] = drawn.range[r];
     [low, high].forEach((number, k) => { row.ends[k].textContent = Number.isFinite(number) ? format(number, 3) : ""; });
     return row.points.map((point, i) => {
-      const part = (all[r][i] - low) / (high - low), x = 24 + 272 * Math.max(-0.02, Math.min(1.02, part));
+      const part = (all[r][i] - low) / (high - low), x = drawn.left + (296 - drawn.left) * Math.max(-0.02, Math.min(1.02, part));
       const there = Number.isFinite(part);
       point.style.display = there ? "" : "none";
       if (there) point.setAttribute("cx", x.toFixed(1));

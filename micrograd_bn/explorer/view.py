@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..derivation import evaluate, parameters
+from ..derivation import Formula, evaluate, parameters
 from ..draw import WRITTEN_OUT, text
-from ..engine import Step, Tensor
+from ..engine import Step, Tensor, adjoints
 from ..faults import listed
 from ..kinds import Value
 from ..numbers.name import FULL, Name
@@ -125,25 +125,29 @@ class View:
                 arrow.term = None  # it says itself that there is no gradient here
             elif step.derivation:
                 entry = step.derivation.edge(step.output, step.names[i])
-                arrow.formula, arrow.latex, arrow.local = entry.text, entry.latex, self._by_formula(entry.function, step, end)
+                arrow.formula, arrow.latex, arrow.local = entry.text, entry.latex, self._local(entry.function, step, end, a)
         return arrows
 
-    def _by_formula(self, function: Any, step: Step, end: Entry) -> Any:
-        """The local derivative by the derivation's formula, of the equation's variables, if it is a number for each gradient."""
-        upstream = f"d{step.output}"
-        values = {**step.constants, **step.inputs, step.output: end.value}
-        if function is None or not parameters(function).keys() <= {*values, upstream}:
+    def _local(self, function: Formula | None, step: Step, end: Entry, a: Tensor) -> Any:
+        """The local derivative of an equation by ``a``, by the derivation's formula or the engine's, if it is a number for each
+        gradient."""
+        assert end.tensor is not None
+        upstream, root = f"d{step.output}", end.tensor
+        values = {**step.constants, **step.inputs, step.output: root}
+        if function is not None and not parameters(function).keys() <= {*values, upstream}:
             return None
-        values = {name: a.data if isinstance(a, Tensor) else a for name, a in values.items()}
-        ones = np.ones(end.shape)[()]
-        example = {name: a.value if isinstance(a, Name) else a for name, a in values.items()}
+        values = {name: value.data if isinstance(value, Tensor) else value for name, value in values.items()}
+        tensors = {value for value in step.inputs.values() if isinstance(value, Tensor)}
+
+        def term(g: Value) -> Any:
+            g = self.model.tape.constant(g)
+            return evaluate(function, {**values, upstream: g}) if function else adjoints({root: g}, stop=tensors).get(a)
+
         random = np.random.default_rng(0).uniform(1, 2, end.shape)
-        with np.errstate(all="ignore"):
-            once, other = (np.asarray(evaluate(function, {**example, upstream: g})) for g in (ones, random))
-        if not broadcasts(end.shape, once.shape) or not np.allclose(other, once * random, equal_nan=True):
+        local, other = term(np.ones(end.shape)[()]), term(random)
+        if not isinstance(local, Name) or local.primitive is FULL or not broadcasts(end.shape, local.shape):
             return None
-        local = evaluate(function, {**values, upstream: self.model.tape.constant(ones)})
-        return local if isinstance(local, Name) and local.primitive is not FULL else None
+        return local if np.allclose(other.value, local.value * random, equal_nan=True) else None
 
     def _symbol(self, a: Value) -> str:
         named = self.graph.named(a)
@@ -227,12 +231,14 @@ class View:
             math_ += [g.latex for g in forms]
             notes += [f"{g.name} = {g.text}" for g in forms if g.text]
         math_ = list(filter(None, map(mathml, math_)))
+        alike = start.without is start.gradient
         data = {
             "title": f"({arrow.number}) {name}" if step and arrow.number is not None else name,
             "formula": f"{name} = {arrow.formula}" if arrow.formula and not math_ else "",
             "sentence": sentence + _complete(start, len(terms), True),
             "without": (nothing if cut else sentence) + _complete(start, kept, not cut) if constants else None,
             "math": math_,
+            "holding": len(math_) if alike else int(bool(arrow.latex) and not cut),  # so many of the formulas, with constants
             "back": True,
             "number": arrow.own,
             "complete": start.key if terms else None,
@@ -307,9 +313,7 @@ class View:
             )
         labelled = len(entries) <= LABELLED
         arrows = [(index[e.start], index[e.end], _label(e, self.numbered) if labelled else (0, 0)) for e in self.arrows]
-        placed = layout(
-            boxes, [*groups.values()], arrows, self.zoom == "primitives", self._siblings(index) if self.zoom == "scalars" else ()
-        )
+        placed = layout(boxes, [*groups.values()], arrows, self._siblings(index) if self.zoom == "scalars" else ())
         for shown, at in zip(nodes, placed["boxes"]):
             shown["at"] = at
         return {
@@ -349,13 +353,13 @@ def _output(step: Step) -> str:
 
 
 def _locals(node: Tensor) -> list[Any]:
-    """The local derivatives of a primitive that goes element by element, without broadcasting: what a gradient of 1 sends back."""
+    """The local derivatives of a primitive that goes element by element, without broadcasting: what gradients of 1 send back."""
     primitive = node.primitive
     repeated = any(a.shape != node.shape for a in node.parents)
     if primitive is None or primitive.vjp is None or primitive.name not in ELEMENTWISE or repeated:
         return [None] * len(node.inputs)
     values = [a.data if isinstance(a, Tensor) else a for a in node.inputs]
-    return list(primitive.vjp(1.0, node.data, *values, **node.params))
+    return list(primitive.vjp(np.ones(node.shape)[()], node.data, *values, **node.params))
 
 
 def _by_number(arrows: list[Arrow]) -> list[Arrow]:
@@ -377,7 +381,14 @@ def _complete(entry: Entry, terms: int, last: bool) -> str:
     """Says that a gradient has all its terms, if it has any; ``last`` is whether the one at hand is among them."""
     if not terms:
         return ""
-    return f" With{'' if last else 'out'} it d{entry.symbol} is complete" + (f", the sum of {terms} terms." if terms > 1 else ".")
+    complete = f"d{entry.symbol} is complete"
+    return (
+        f" With it {complete}, the sum of {terms} terms."
+        if last and terms > 1
+        else f" With it {complete}."
+        if last
+        else f" {complete} without it."
+    )
 
 
 def _rows(sizes: Shape, sample: int) -> tuple[list[list[int]], bool]:
@@ -385,7 +396,7 @@ def _rows(sizes: Shape, sample: int) -> tuple[list[list[int]], bool]:
     n = math.prod(sizes)
     if n > WRITTEN_OUT:
         return [list(range(sample))], True
-    across = sizes[-1] if len(sizes) > 1 and n not in sizes else 2 if n == 4 else min(n, 3)
+    across = math.prod(sizes[-1:]) if n not in sizes else n if 1 <= n <= 4 else 3
     return [list(range(i, min(i + across, n))) for i in range(0, n, across)], False
 
 

@@ -54,5 +54,6 @@ def formulas(node: Tensor, symbol: str, inputs: Iterable[str]) -> tuple[str, ...
     if primitive.name not in FORMULAS:
         return (f"{primitive.symbol} {', '.join(inputs)}", *[""] * len(inputs))
     n = node.params.get("exponent", 0)
-    names = dict(zip("abc", inputs)) | {"y": symbol, "n": text(n, 4), "less": "" if n == 2 else f" ^ {text(n - 1, 4)}"}
+    less = text(n - 1, 4)
+    names = dict(zip("abc", inputs)) | {"y": symbol, "n": text(n, 4), "less": "" if less == "1" else f" ^ {less}"}
     return tuple(formula.format(**names) for formula in FORMULAS[primitive.name])

@@ -122,17 +122,21 @@ def number_by_number(
     """What a primitive makes of arrays of Names, or of Tensors: an array of shape ``to`` of others, each recorded."""
     of = primitive.name
 
-    def each(*numbers: Any) -> Any:
+    def each(*numbers: Any, params: Mapping[str, Any] = params) -> Any:
         if any(isinstance(number, ArrayLike) for number in numbers):
             return record(primitive, numbers, params)
         return apply(primitive.forward, numbers, params)
 
-    if of in RIGHT:
+    if of == "pow":  # to an array of exponents, a number to each
+        found = np.frompyfunc(lambda a, n: each(a, params={"exponent": n}), 2, 1)(inputs[0], params["exponent"])
+    elif of in RIGHT:
         found = np.frompyfunc(each, len(inputs), 1)(*inputs)
     elif of in ("max", "min"):
         larger: Any = np.frompyfunc(np.maximum if of == "max" else np.minimum, 2, 1)
-        over = axes(inputs[0].ndim, params["axis"])
-        found = larger.reduce(inputs[0], axis=over, keepdims=params["keepdims"]) if over else inputs[0]
+        found = inputs[0]
+        for axis in axes(found.ndim, params["axis"]):  # NumPy reduces objects by one at a time
+            found = larger.reduce(found, axis=axis, keepdims=True)
+        found = found.reshape(to)
     elif of == "mean":
         found = inputs[0].sum(**params) / (inputs[0].size // max(1, math.prod(to)))
     elif of in ("astype", "full"):
@@ -140,7 +144,7 @@ def number_by_number(
     else:
         found = primitive.forward(*[np.asarray(b, dtype=object) for b in inputs], **params)
     array = np.empty(to, dtype=object)
-    array[... if to else ()] = found
+    array[... if to else ()] = found[()] if isinstance(found, np.ndarray) else found
     return array
 
 

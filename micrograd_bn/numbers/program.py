@@ -23,7 +23,7 @@ import numpy as np
 from .. import primitives as P
 from ..derivation import Derivation, made_by
 from ..engine import Step, Tensor, adjoints, as_single, in_order
-from ..files import AnyPath, write_whole
+from ..files import AnyPath, write_by_ending
 from ..kinds import Value, as_data, zeros
 from ..shapes import Shape, shape
 from . import python
@@ -274,8 +274,8 @@ class Program:
         return python.source(self)
 
     def save(self, path: AnyPath) -> Path:
-        """Write the module to ``path``, whole or not at all. Raises OSError if it cannot be written."""
-        return write_whole(path, str(self).encode())
+        """Write the module to ``path``, a .py file, whole or not at all. Raises ValueError for another, OSError if it cannot be."""
+        return write_by_ending(path, "a program", {".py": lambda: str(self)})
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": python.highlighted(str(self))}
