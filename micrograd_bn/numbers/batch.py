@@ -21,7 +21,7 @@ import sympy as sp
 
 from ..kinds import Value
 from . import written as W
-from .generic import HOW, Generic
+from .generic import Generic
 
 Algebraic = Any  # SymPy's expression
 
@@ -193,7 +193,7 @@ def derivative(e: Algebraic, along: frozenset[Any], upstream: Algebraic, x: Elem
     total: Algebraic = sp.Integer(0)
     for s in elements(e):
         if isinstance(s, Largest):
-            raise TypeError(f"{s.name} is no polynomial of a generic element, and does not cancel: {HOW}")
+            raise TypeError(f"{s.name} is no polynomial of a generic element, and does not cancel")
         if s != x and s.of is None:
             continue
         term = expand(upstream * sp.diff(e, s).replace(sp.sign, lambda number: number / abs(number)))
@@ -266,7 +266,7 @@ def sample(e: Algebraic) -> Algebraic:
         if isinstance(s, Root):
             return sp.sqrt(sample(s.of))
         if s.at is None:
-            raise TypeError(f"which number is larger depends on the numbers, and {s.name} is any: {HOW}")
+            raise TypeError(f"which number is larger depends on the numbers, and {s.name} may be any")
         return s.at
 
     return sp.N(e.subs({s: number(s) for s in elements(e)}))
