@@ -118,7 +118,7 @@ class _Simplifier:
             term = self.w.term(v)
             found[v], self.short[v] = self._chain(v, term)
             if W.is_factor(term, (Reduction,)):
-                self.sums[term.terms[0].factors[0][0]] = expression(self._upstream(v))
+                self.sums[term.terms[0].factors[0][0]] = expression(self.w.symbol(f"d{v}"))
         return found
 
     def _chain(self, v: str, term: Expression) -> tuple[list[Line], Expression]:
@@ -127,7 +127,7 @@ class _Simplifier:
             lines.append((term, _words("what is the same for all stands before the sum")))
         e = self._go(lines, term, [self._valued])
         e = self._better(lines, e, [[self._renamed]])
-        known = [a for a in self.short if expression(self._upstream(a)) not in self.sums.values()]
+        known = [a for a in self.short if expression(self.w.symbol(f"d{a}")) not in self.sums.values()]
         for inserted in ([a for a in known if self.w.axes[a] != self.w.axes[v]], known):
             insert = partial(self._inserted, inserted)
             end = [_gathered, self._named]
@@ -136,12 +136,9 @@ class _Simplifier:
         for form, why in lines:
             if not self._is_gradient(v, form):
                 break  # what is not checked is not printed, nor what follows from it
-            steps.append(Line(*self._right(v, form), why))
+            steps.append(Line(*self.w.printed(form, self.w.free(f"d{v}")), why))
             last = form
         return steps, last
-
-    def _upstream(self, variable: str) -> Symbol:
-        return Symbol(f"d{variable}", self.w.axes[variable])
 
     def _factored(self, v: str) -> bool:
         """Whether something stands before an edge's sum, once that is a formula."""
@@ -181,10 +178,6 @@ class _Simplifier:
         (found,) = self.prover.flat(W.computed(e, self.values, self._total))
         return found
 
-    def _right(self, v: str, e: Expression) -> Notation:
-        text, latex = self.w.line(f"d{v}", e)
-        return text, latex.partition(" = ")[2]
-
     def _total(self, value: Any, axis: str, name: str) -> Any:
         batch = self.prover.kind.Batch
         return batch((batch.total if name == "sum" else batch.largest)(value.e, self.prover.sizes[axis]))
@@ -209,7 +202,7 @@ class _Simplifier:
             if len(own) != 1 or len(term.factors) < 2 or (isinstance(own[0], Symbol) and own[0].name not in self.d.inputs):
                 continue
             rest = W.product(term.number, [factor for factor in term.factors if factor[0] != own[0]])
-            result = expression(Symbol(o, self.w.axes[o]))
+            result = expression(self.w.symbol(o))
             new = result * W.power(rest, expression(-1))
             sides = (self.w.right[o], result) if W.divisors(new) else (expression(own[0]), new)
             (text, latex), number = self._equality(*sides), equation.number
@@ -222,7 +215,7 @@ class _Simplifier:
         """Gradients that are known, by their last forms."""
         used = {base.name for base in W.factors_of(e) if isinstance(base, Symbol)}
         names = [a for a in variables if f"d{a}" in used]
-        new = {self._upstream(a): self.short[a] for a in names}
+        new = {self.w.symbol(f"d{a}"): self.short[a] for a in names}
         if new:
             text = ", ".join(self.d.called(f"d{a}")[0] for a in names)
             yield replaced(e, new), (f"with {text}", rf"\text{{with }} {', '.join(self.w.variable(f'd{a}') for a in names)}")

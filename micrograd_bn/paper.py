@@ -115,11 +115,8 @@ class Paper(NamedTuple):
         from latex2mathml.converter import convert
 
         def math(latex: str) -> str:
-            return (
-                str(convert(latex, display="block")).replace('display="block"', 'display="inline" displaystyle="true"')
-                if latex
-                else ""
-            )
+            found = str(convert(latex, display="block")) if latex else ""
+            return found.replace('display="block"', 'display="inline" displaystyle="true"')
 
         def inline(text: str) -> str:
             parts = text.split("$")
@@ -185,7 +182,8 @@ def _preface(paper: Paper, of: int) -> str:
     letter = next(a for a in "avu" if a not in {pair[0] for pair in paper.constants})
     da, fraction = (f"d{letter}", f"∂l/∂{letter}") if of == 0 else (f"$d{letter}$", rf"$\partial l / \partial {letter}$")
     start = f"Here {', '.join(given)}, and " * bool(given)
-    bracket = f"{mark}[x > 0]{mark} is 1 where {mark}x > 0{mark}, else 0; of numbers that are equal, nothing was checked. "
+    equal = "" if "differ" in paper.scope else ", and of numbers that are equal nothing was checked"
+    bracket = f"{mark}[x > 0]{mark} is 1 where {mark}x > 0{mark}, else 0{equal}. "
     brackets = bracket * any(re.search(r"\[[^]]* [<≤>≥=≠] [^]]*\]", line.text) for line in paper.equations)
     return f"{start}{da} is {fraction}, the gradient of the loss. {brackets}Every line was checked, for {paper.scope}."
 

@@ -2,20 +2,20 @@
 
 A batch is a generic element and an axis as long as a symbol (``numbers.batch``), so a row holds for every m. Where a derivation
 has a step for which that is not enough, as a product of two matrices that share a size, it is proved for sizes 2 and 3. Where
-numbers are compared, as in a rectifier, it is proved for all numbers that compare as those at one of several points.
+numbers are compared, as in a rectifier, equal ones are left out; and for sizes that are numbers, it is proved for all numbers that
+compare as those at one of several points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
-from itertools import islice
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Notation, as_derivation, evaluate, gradient_of
+from .derivation import Derivation, Edge, Equation, Gradient, Notation, as_derivation, evaluate, gradient_of
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
 from .kinds import Value
@@ -34,7 +34,7 @@ class ProofRow(NamedTuple):
     number: str
     name: str
     formula: str
-    scope: str  # what it is proved for: "every m", or sizes that are numbers; "near 4 points" where numbers are compared
+    scope: str  # what it is proved for: "every m", or "m = 2, k = 3"; "near 4 points" where numbers are compared
     difference: str | None
 
 
@@ -46,46 +46,57 @@ class Proof(NamedTuple):
     m: int | None  # None: every m
     derivation: Derivation = BATCH_NORM
     reason: str = ""  # why not for every m
+    points: int = 0  # for each size, near how many points numbers are compared; 0: they are not
 
     @property
     def ok(self) -> bool:
         """Whether all rows are identities."""
         return all(row.difference is None for row in self.rows)
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What is taken for granted of inputs and constants: all others are any real numbers.
+
+        >>> Proof((), None).conditions
+        ('ε > 0', 'axis = 0')
+        """
+        d, of = self.derivation, {"positive": ("", " > 0"), "probabilities": ("Σ ", " = 1")}
+        given = [(a, *of[domain]) for a, domain in d.domains.items() if domain in of]
+        given += [(k, "", " > 0") for k, v in d.constants.items() if isinstance(v, float) and v > 0]
+        given += [(k, "", f" = {v!r}") for k, v in d.constants.items() if not isinstance(v, float)]
+        return tuple([f"{before}{d.symbol(name)[0]}{after}" for name, before, after in given])
+
     def seen(self, row: ProofRow) -> str:
-        """Where a difference can be seen: the smallest m, numbers for the symbols, and what it is there; "" of an identity.
+        """Where a difference can be seen: small sizes, numbers for the symbols, and what it is there; "" of an identity.
 
         >>> Proof((), None).seen(prove().rows[0])
         ''
         """
         if row.difference is None:
             return ""
-        place = self.rows.index(row)
-        d = self.derivation
-        at = [(f"m = {m}", _sizes(d, m)) for m in range(1, (self.m or 3) + 1)]
-        at += [(", ".join(f"{n} = {size}" for n, size in sizes.items()), sizes) for sizes in _two_and_three(d)]
-        for where, sizes in at:
-            prover = Prover(d, sizes)
-            _, _, difference = next(islice(prover.differences(), place, None))
-            rest = difference()
+        d, place = self.derivation, self.rows.index(row)
+        for sizes in [*[_sizes(d, m, 1) for m in range(1, (self.m or 3) + 1)], *_two_and_three(d)]:
+            prover = Prover(d, sizes, 0)
+            rest = prover.differs(_entries(d)[place][1])
             if rest is not None and (found := prover.numbers(rest)):
-                return f"at {where}{found}"
+                return found
         return ""
 
     def __rich__(self) -> Table:
         from rich.table import Column
         from rich.text import Text
 
+        scope, given = self.rows[0].scope, " and ".join(self.conditions)
         table = as_table(
             f"{self.derivation.name} on symbols: engine = formula = definition",
-            f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities: true of all numbers"
-            + (" that compare as at one of these points." if "near" in self.rows[0].scope else ", not of some.")
-            + f"\n{self.rows[0].scope}: proved for a generic element, so for any sizes." * (self.m is None and not self.reason)
+            f"{sum(row.difference is None for row in self.rows)} of {len(self.rows)} rows are identities for {scope}"
+            + f", with {given}" * bool(given)
+            + (", true of all that compare as at one of these." if self.points else ": true of all such numbers, not of some.")
+            + "\nProved for a generic element, so for any sizes." * (self.m is None and not self.reason)
             + (f"\nNot for every m: {self.reason}" if self.reason else ""),
             Column("equation", justify="right", no_wrap=True),
             Column(no_wrap=True),
             "formula",
-            Column("for", no_wrap=True),
             "difference",
         )
         ends = len(self.derivation.equations) - 1, len(self.derivation.equations) + len(self.derivation.edges) - 1
@@ -93,7 +104,7 @@ class Proof(NamedTuple):
             verdict = Text("identity", "green")
             if row.difference is not None:
                 verdict = Text(f"{row.difference}\n{self.seen(row)}".strip(), "bold red")
-            table.add_row(row.number, Text(row.name), Text(row.formula), row.scope, verdict, end_section=i in ends)
+            table.add_row(row.number, Text(row.name), Text(row.formula), verdict, end_section=i in ends)
         return table
 
     def __str__(self) -> str:
@@ -106,15 +117,15 @@ class Proof(NamedTuple):
 def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof:
     """Prove the report's rows as identities for every m; or for one ``m``, on arrays of symbols: the check of the check.
 
-    An ``m`` is the size of what the derivation's axis adds up, and the other axes have one element; without an axis, it is the size
-    of all. 4 takes a second or two, 8 more than a minute.
+    An ``m`` is the size of what the derivation's axis adds up, and the other axes have two elements, or three where m is 2; without
+    an axis, it is the size of all. 4 takes a second or two, 8 more than a minute.
     Raises ModuleNotFoundError where SymPy is not installed, ValueError for an m below 1, TypeError for a step that has no rule on
     symbols, such as ``np.sort``.
 
     >>> prove().ok
     True
     >>> print(prove(2).rows[10])
-    ProofRow(number='(11)', name='∂μ/∂x', formula='1/m', scope='m = 2', difference=None)
+    ProofRow(number='(11)', name='∂μ/∂x', formula='1/m', scope='m = 2, k = 3', difference=None)
     """
     try:
         import sympy  # noqa: F401
@@ -126,69 +137,105 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
             raise TypeError(f"m is the size of a batch, and this is {m!r}; another derivation is prove(derivation=…)")
         if m < 1:
             raise ValueError(f"a batch has at least one element, and m is {m}")
-        return Proof(_for_numbers(derivation, [_sizes(derivation, m)], f"m = {m}"), m, derivation)
+        return _for_numbers(derivation, [_sizes(derivation, m, 3 if m == 2 else 2)])._replace(m=m)
     try:
         prover = Prover(derivation)
-        rows = tuple(prover.rows(prover.every()))
-    except TypeError as error:  # a step without a rule for a generic element
+        proof = _proof(derivation, prover.every() + prover.differing(), _differences(derivation, [prover]))
+    except (TypeError, AttributeError) as error:  # a step without a rule for a generic element
         sizes, reason = _two_and_three(derivation), str(error).partition("\n")[0]
         try:
-            _ = Prover(derivation, sizes[0]).nodes
-        except (TypeError, ValueError):  # nor for numbers
+            _ = Prover(derivation, sizes[0], 0).nodes
+        except (TypeError, AttributeError, ValueError):  # nor for numbers
             raise error from None
-        return Proof(_for_numbers(derivation, sizes, "m = 2, 3"), None, derivation, reason)
-    return _refuted(Proof(rows, None, derivation))
+        return _for_numbers(derivation, sizes)._replace(reason=reason)
+    return proof if proof.ok else _refuted(proof)
 
 
-def _sizes(d: Derivation, m: int) -> dict[str, int]:
-    """m along what the derivation's axis adds up, and 1 along the other axes; m along all, if it has none."""
+def _sizes(d: Derivation, m: int, others: int) -> dict[str, int]:
+    """m along what the derivation's axis adds up (the first, of several), others along the other axes; m along all, without one."""
+    if "axis" not in d.constants:
+        return dict.fromkeys(d.size_names, m)
     first = d.shapes[d.inputs[0]]
-    fixed = {*first} - {first[axes(len(first), d.constants["axis"])[0]]} if "axis" in d.constants else set()
-    return {n: 1 if n in fixed else m for n in d.size_names}
+    along, *reduced = [first[i] for i in axes(len(first), d.constants["axis"])]
+    own = dict.fromkeys(first, others) | dict.fromkeys(reduced, 1) | {along: m}
+    return {n: own.get(n, m) for n in d.size_names}
 
 
 def _two_and_three(d: Derivation) -> list[dict[str, int]]:
     """Small sizes that differ, so that none stands where another is due."""
-    return [{n: 2 + (first + i) % 2 for i, n in enumerate(d.size_names)} for first in (0, 1)]
+    return [{n: 2 + (first + i) % 2 for i, n in enumerate(d.size_names)} for first in range(2 if d.size_names else 1)]
 
 
-def _for_numbers(d: Derivation, sizes: Sequence[Mapping[str, int]], scope: str) -> tuple[ProofRow, ...]:
-    """The rows for sizes that are numbers; where numbers are compared, near several points."""
-    from .numbers.batch import POINTS, Batch
+def _named(sizes: Sequence[Mapping[str, int]]) -> str:
+    """Sizes by their names: "m = 2, k = 3", and of several "m = 2, 3" or "(m, k) = (2, 3), (3, 2)"."""
+    names = [*sizes[0]]
+    if len(sizes) == 1 or len(names) < 2:
+        return ", ".join(f"{n} = {', '.join(str(each[n]) for each in sizes)}" for n in names) or "single numbers"
+    return f"({', '.join(names)}) = {', '.join(str((*each.values(),)) for each in sizes)}"
 
-    compared = Batch.compared
-    rows: tuple[ProofRow, ...] = ()
-    for point in range(POINTS):
-        if point < len(sizes) or Batch.compared > compared:
-            rows = tuple(Prover(d, sizes[point % len(sizes)], point).rows(scope, rows))
-    scope += f", near {POINTS} points" * (Batch.compared > compared)
-    return tuple(row._replace(scope=scope) for row in rows)
+
+def _entries(d: Derivation) -> list[tuple[str, Any]]:
+    """What the rows are of, each with its number: the equations, the edges, the gradients and the condensed forms."""
+    numbered: list[Any] = [*d.equations, *d.edges]
+    gradients = [(" ".join(f"({n})" for n in g.numbers), g) for g in d.gradients]
+    return [*[(f"({e.number})", e) for e in numbered], *gradients, *[("condensed", g) for g in d.condensed]]
+
+
+def _proof(d: Derivation, scope: str, differences: Mapping[int, str], points: int = 0) -> Proof:
+    rows = [ProofRow(n, e.name, e.text, scope, differences.get(i)) for i, (n, e) in enumerate(_entries(d))]
+    return Proof(tuple(rows), None, d, points=points)
+
+
+def _differences(d: Derivation, provers: Iterable[Prover], places: Collection[int] | None = None) -> dict[int, str]:
+    """By its place, the first difference of each row that has one."""
+    found: dict[int, str] = {}
+    for prover in provers:
+        for place, (_, entry) in enumerate(_entries(d)):
+            if place not in found and (places is None or place in places) and (rest := prover.differs(entry)) is not None:
+                found[place] = prover.text(rest)
+    return found
+
+
+def _for_numbers(d: Derivation, sizes: Sequence[Mapping[str, int]], places: Collection[int] | None = None) -> Proof:
+    """The rows for sizes that are numbers; where a comparison depends on these, near several points."""
+    from .numbers.batch import POINTS
+
+    try:
+        provers = [Prover(d, each) for each in sizes]
+        return _proof(d, _named(sizes) + provers[0].differing(), _differences(d, provers, places))
+    except TypeError:
+        found = _differences(d, (Prover(d, sizes[i % len(sizes)], i) for i in range(POINTS)), places)
+        points = POINTS // len(sizes)
+        return _proof(d, f"{_named(sizes)}, near {points} points{' each' * (len(sizes) > 1)}", found, points)
 
 
 def _refuted(proof: Proof) -> Proof:
     """The proof without the differences that are none for numbers: as of generic elements, two sides may only not have been brought
     to one form, as of a root in a mean."""
-    right = {i for i, row in enumerate(proof.rows) if row.difference is not None}
-    for sizes in _two_and_three(proof.derivation):
-        table = list(Prover(proof.derivation, sizes, simplify=False).differences()) if right else []
-        right = {i for i in right if table[i][2]() is None}
+    unseen = [i for i, row in enumerate(proof.rows) if row.difference is not None and not proof.seen(row)]
+    found = _for_numbers(proof.derivation, _two_and_three(proof.derivation), unseen) if unseen else proof
+    right = [found.rows[i].name for i in unseen if found.rows[i].difference is None]
     if not right:
         return proof
-    names = ", ".join(proof.rows[i].name for i in sorted(right))
-    rows = [row._replace(scope="m = 2, 3", difference=None if i in right else row.difference) for i, row in enumerate(proof.rows)]
-    return proof._replace(rows=tuple(rows), reason=f"the two sides of {names} have no one form for a generic element")
+    rows = [row if i in unseen else row._replace(difference=proof.rows[i].difference) for i, row in enumerate(found.rows)]
+    return found._replace(rows=tuple(rows), reason=f"the two sides of {', '.join(right)} have no one form for a generic element")
+
+
+LONG = 300  # characters of a difference: nobody reads more
 
 
 class Prover:
-    """A derivation on generic elements, or on arrays of symbols, for ``sizes`` that are numbers; these compare as at a point."""
+    """A derivation on generic elements, or on arrays of symbols, for ``sizes`` that are numbers; these compare as at a ``point``.
 
-    def __init__(self, d: Derivation, sizes: Mapping[str, int] | None = None, point: int = 0, simplify: bool = True):
+    Raises TypeError where they are compared and there is no point.
+    """
+
+    def __init__(self, d: Derivation, sizes: Mapping[str, int] | None = None, point: int | None = None):
         import sympy
 
         from .numbers import batch
 
         self.d, self.generic, self.point, self.kind, self.sympy = d, sizes is None, point, batch, sympy
-        self.simplify = simplify  # a difference, which takes its time
         self.sizes = sizes or {n: sympy.Symbol(n, integer=True, positive=True) for n in d.size_names}
         self.shapes = d.shapes_for(self.sizes)
         if self.generic:  # sizes that are numbers are axes, too
@@ -204,6 +251,13 @@ class Prover:
         names = letters if len(letters) == 1 else self.sizes
         return f"every {' and '.join(names)}" if names else "all numbers"
 
+    def differing(self) -> str:
+        """What is left out where it depends on which of two numbers is larger."""
+        known, nodes = ([values[v] for v in self.d.variables] for values in (self.known, self.nodes))
+        values = [*known, *self.gradients.values(), *map(gradient_of, nodes)]
+        every = [s for value in values for e in self.flat(value) for s in self.kind.within(e)]
+        return ", where numbers that are compared differ" * any(isinstance(s, self.kind.Case) for s in every)
+
     # ---- variables
 
     def variable(self, name: str, to: Shape, stands_for: Value = None, **more: Any) -> Value:
@@ -215,9 +269,11 @@ class Prover:
         for index in np.ndindex(to):
             number = ",".join(str(i + 1) for i, n in zip(index, to) if n != 1)
             called = f"{name}[{number}]" if number else name
-            at = self.kind.value_at(self.point, called, "positive" in more)
-            if stands_for is not None:
+            at = None
+            if self.point is not None and stands_for is not None:
                 at = self.kind.sample(*self.flat(stands_for[index] if to else stands_for))
+            elif self.point is not None:
+                at = self.kind.value_at(self.point, called, "positive" in more)
             array[index] = Batch(Element(called, at=at, **more))
         return array if to else array[()]
 
@@ -251,17 +307,18 @@ class Prover:
     # ---- what is compared
 
     def difference(self, to: Shape, *ways: Value) -> Any:
-        """None if all ways give the same; else the first difference that does not vanish, simplified."""
+        """None if all ways give the same; else the first difference that does not vanish. What numbers refute is left as it is, for
+        to simplify it may take SymPy a minute."""
         sp, normal_form = self.sympy, self.kind.normal_form
         first, *others = [way if isinstance(way, list) else self.flat(way, to) for way in ways]
         for other in others:
             for a, b in zip(first, other, strict=True):
                 rest = self.kind.expand(a - b)
-                if rest == 0 or normal_form(rest) == 0 or normal_form(rest, sp.expand) == 0:
+                if rest == 0 or normal_form(rest) == 0:
                     continue
-                if not self.simplify and self.numbers(rest):
+                if self.numbers(rest):
                     return rest
-                if (rest := sp.simplify(rest)) != 0:
+                if normal_form(rest, sp.expand) != 0 and (rest := sp.simplify(rest)) != 0:
                     return rest
         return None
 
@@ -269,7 +326,7 @@ class Prover:
         """An expression as on the terminal, in the derivation's symbols."""
         found = Plain(self._called).sum(gathered(self.kind.written(self.sympy.factor_terms(rest))))
         assert found != "0", f"{rest} vanishes"
-        return found
+        return found if len(found) < LONG else f"{found[: found.rindex(' ', 0, LONG)]} …"
 
     def _called(self, name: str) -> Notation:
         base, bracket, place = name.partition("[")
@@ -277,16 +334,19 @@ class Prover:
         return text + bracket + place, latex
 
     def numbers(self, rest: Any) -> str:
-        """Small numbers for the symbols at which it is not 0, and what it is there, ", x = 1: 2"; "" if none are found."""
-        rest = self.kind.without_roots(rest)
-        symbols = self.kind.elements(rest)
+        """Small numbers for the symbols at which it is not 0, and what it is there, "at m = 1, x = 1: 2"; "" if none are found."""
+        rest = self.kind.by_numbers(rest)
+        symbols = sorted(rest.free_symbols, key=lambda s: (s in self.kind.elements(rest), s.name, str(s)))
         for attempt in range(50):
             random = Random(attempt)
             values = {s: random.choice([1, 2] if s.is_positive else [1, 2, 0, -1]) for s in symbols}
             value = self.sympy.N(rest.subs(values), 4)
             if value.is_Float and abs(value) > 1e-9:
-                given = "".join(f", {self._called(s.name)[0]} = {n}" for s, n in values.items())
-                return f"{given}: {float(value):.4g}".replace("-", "−")
+                sizes = {} if self.generic else self.sizes
+                given = [f"{n} = {size}" for n, size in sizes.items()] + [
+                    f"{self._called(s.name)[0]} = {n}" for s, n in values.items()
+                ]
+                return f"{'at ' * bool(given)}{', '.join(given) or 'everywhere'}: {float(value):.4g}".replace("-", "−")
         return ""
 
     def by_definition(self, y: Value, upstream: Value, x: Value, back: Value) -> list[Any]:
@@ -306,30 +366,21 @@ class Prover:
         nodes[self.d.result].backward(self.upstream)
         return nodes
 
-    def rows(self, scope: str, before: Sequence[ProofRow] = ()) -> Iterator[ProofRow]:
-        """All rows: of the equations, the edges, the gradients and the condensed forms; what differs ``before`` stays."""
-        for i, (number, entry, difference) in enumerate(self.differences()):
-            if before and before[i].difference is not None:
-                yield before[i]
-                continue
-            rest = difference()
-            yield ProofRow(number, entry.name, entry.text, scope, None if rest is None else self.text(rest))
-
-    def differences(self) -> Iterator[tuple[str, Any, Callable[[], Any]]]:
-        """Of each row its number, its entry in the table, and what computes the difference that does not vanish."""
-        d, known, nodes = self.d, self.known, self.nodes
-        for e in d.equations:
-            yield f"({e.number})", e, partial(self.difference, shape(known[e.output]), nodes[e.output].data, known[e.output])
-        for edge in d.edges:
-            yield f"({edge.number})", edge, partial(self.edge, edge)
-        for gradient in d.gradients:
-            yield " ".join(f"({n})" for n in gradient.numbers), gradient, partial(self.gradient, gradient.variable)
-        given = known | {d.upstream: self.upstream} | {f"d{v}": g for v, g in self.gradients.items()}
-        for entry in d.condensed:
-            v, condensed = entry.variable, evaluate(entry.function, given)
-            if shape(condensed) != shape(known[v]):
-                raise ValueError(f"{entry.name}: the formula gives shape {shape(condensed)}, and {shape(known[v])} is due")
-            yield "condensed", entry, partial(self.difference, shape(known[v]), gradient_of(nodes[v]), condensed)
+    def differs(self, entry: Equation | Edge | Gradient) -> Any:
+        """The difference that does not vanish, in the row of an entry of the table; None if it is an identity."""
+        if isinstance(entry, Edge):
+            return self.edge(entry)
+        if isinstance(entry, Equation):
+            return self.difference(shape(self.known[entry.output]), self.nodes[entry.output].data, self.known[entry.output])
+        v = entry.variable
+        to, engine = shape(self.known[v]), gradient_of(self.nodes[v])
+        if entry in self.d.gradients:
+            return self.difference(to, engine, self.gradients[v], self.through(v))
+        given = self.known | {self.d.upstream: self.upstream} | {f"d{a}": g for a, g in self.gradients.items()}
+        condensed = evaluate(entry.function, given)
+        if shape(condensed) != to:
+            raise ValueError(f"{entry.name}: the formula gives shape {shape(condensed)}, and {to} is due")
+        return self.difference(to, engine, condensed)
 
     @cached_property
     def gradients(self) -> dict[str, Value]:
@@ -345,10 +396,6 @@ class Prover:
         values[edge.output], free = evaluate(function, values), self.free(edge.input, x)
         definition = self.by_definition(evaluate(function, values | {edge.input: free}), values[f"d{edge.output}"], free, x)
         return self.difference(shape(values[edge.input]), d.by_engine(edge, values), d.pull_back(edge, values), definition)
-
-    def gradient(self, v: str) -> Any:
-        """A gradient through the whole."""
-        return self.difference(shape(self.known[v]), gradient_of(self.nodes[v]), self.gradients[v], self.through(v))
 
     def through(self, v: str) -> list[Any]:
         """A gradient by definition, with a symbol for the variable from where it is computed on."""

@@ -8,7 +8,7 @@ from functools import partial, reduce
 from operator import add
 from typing import Any, NamedTuple
 
-from .derivation import Derivation, Edge, Equation, Formula, Gradient, Notation, evaluate
+from .derivation import Derivation, Edge, Equation, Gradient, Notation, evaluate
 from .kinds import Value
 from .numbers.printed import Latex, Plain, free_letters
 from .numbers.written import (
@@ -60,7 +60,7 @@ class Writer:
             self.right[e.output] = result.e
             self.values[e.output] = self._variable(e.output, result.shape)
         self.values |= {f"d{a}": self._variable(f"d{a}", shape(self.values[a])) for a in d.variables}
-        self.axes = {a: self._symbol(a).axes for a in (*d.variables, *[f"d{a}" for a in d.variables])}
+        self.axes = {a: self.symbol(a).axes for a in (*d.variables, *[f"d{a}" for a in d.variables])}
         shown = [n for n in names if not all(n in self.axes[a] for a in d.variables)]
         free = free_letters({*names, *d.variables})
         self.letters = {n: next(free) for n in shown}
@@ -70,7 +70,8 @@ class Writer:
     def _variable(name: str, to: tuple[Any, ...]) -> Written:
         return Written(Symbol(name, tuple([str(n) for n in to if n != 1])), to)
 
-    def _symbol(self, name: str) -> Symbol:
+    def symbol(self, name: str) -> Symbol:
+        """A variable or a gradient, in a formula."""
         ((base, _),) = self.values[name].e.terms[0].factors
         return base  # type: ignore[no-any-return]
 
@@ -81,7 +82,7 @@ class Writer:
         term: Expression = self.d.pull_back(edge, self.values).e
         if not term.terms:
             return Local(term, (), term)
-        upstream = self._symbol(f"d{edge.output}")
+        upstream = self.symbol(f"d{edge.output}")
         number, factors = term.as_term().number, list(term.as_term().factors)
         axes: list[str] = []
         while (upstream, Fraction(1)) not in factors:
@@ -104,11 +105,6 @@ class Writer:
         """A gradient as a formula: the sum of the terms on its edges."""
         return reduce(add, [self.local(edge).term for edge in self.d.leaving(variable)])
 
-    def result(self, function: Formula) -> Expression:
-        """What a function of the table gives, as a formula."""
-        found: Expression = collected(evaluate(function, self.values).e)
-        return found
-
     # ---- print
 
     def printed(self, e: Expression, free: Mapping[str, str]) -> Notation:
@@ -129,7 +125,7 @@ class Writer:
 
     def condensed(self, entry: Gradient) -> Notation:
         """A further form of a gradient: what its function gives."""
-        return self.line(f"d{entry.variable}", self.result(entry.function))
+        return self.line(f"d{entry.variable}", collected(evaluate(entry.function, self.values).e))
 
     def line(self, name: str, e: Expression) -> Notation:
         """An expression as text, and as what a variable or a gradient is equal to in LaTeX."""
@@ -153,7 +149,7 @@ class Writer:
         return self._plain.joined(texts), f"{self.variable(f'd{entry.variable}')} = {self._latex({}).joined(latex)}"
 
     def _carried(self, edge: Edge) -> Notation:
-        found, up = self.local(edge), self._symbol(f"d{edge.output}")
+        found, up = self.local(edge), self.symbol(f"d{edge.output}")
         if (factor := found.factor) is None or not factor.as_term().factors:
             return self.printed(found.term, self.free(edge.input))
         term = factor.as_term()

@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_said():
         np.ones(3) * x
     with pytest.raises(TypeError, match="does not mix"):
         Tensor(x) * np.ones(3)
-    with pytest.raises(TypeError, match="which number is larger depends on the numbers, and x may be any"):
+    with pytest.raises(TypeError, match="which number is larger depends on the numbers, and these are any"):
         bool(x > 0)
     for how in (np.add.outer, np.add.reduceat, lambda *pair: np.add(*pair, where=True)):
         with pytest.raises(TypeError, match=r"numpy\.add has no rule"):
@@ -132,6 +132,23 @@ def test_a_matrix_product_that_a_generic_element_does_not_give_is_refused(shapes
     a, b = (batch.Batch(batch.Element(name, set(to) - {1}), to) for name, to in zip("ab", shapes))
     with pytest.raises(TypeError, match=r"a matrix product of .* has a size twice"):
         a @ b
+
+
+def test_which_is_larger_is_a_symbol_whose_square_is_itself():
+    x, w = batch.Batch(batch.Element("x", [m]), (m,)), batch.Batch(batch.Element("w"))
+    above = x > w
+    assert above.dtype == bool and (above * above - above).mean().e == 0 and batch.expand((above * ~above).e) == 0
+    assert (above.e, (x <= w).e, (2 * x > 2 * w).e) == ((w < x).e, (~above).e, above.e)
+    assert ((x > 0) | (x < 0)).e == 1 and ((x > 0) & (x < 0)).e == 0
+    assert (np.maximum(x, w) + np.minimum(w, x) - x - w).mean().e == 0 and (abs(x) ** 2 - x * x).mean().e == 0
+    assert (np.maximum(0, x) >= 0).e == 1  # where x is below 0, it is 0
+    assert (np.maximum(x, 0) > 0).e == (x > 0).e and batch.expand((1 / np.where(x > 0, x, 1)).e * (x > 0).e * x.e) == (x > 0).e
+    assert (np.exp(abs(x)) - np.where(x > 0, np.exp(x), np.exp(-x))).mean().e == 0
+    assert (np.clip(x, -1, 1) - np.maximum(np.minimum(x, 1), -1)).e != 0  # for that x > 1 is x > −1, too, it does not know
+    root = (x * x + w).sqrt()
+    assert (root - x > 0).e != (root - x >= 0).e  # with w = 0 they are equal for all x > 0
+    with pytest.raises(TypeError, match=r"in one of two cases, .* has no value"):
+        1 / np.maximum(x, 0)
 
 
 def test_numbers_are_compared_at_points_of_both_signs_and_positive_ones_at_positive_ones():

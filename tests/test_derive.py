@@ -496,6 +496,7 @@ X, V = np.array([[0.5, -1.0], [2.0, 0.3], [1.2, -0.7]]), np.array([0.5, -1.0])
         (lambda x: np.where(x > 0, x, 0.1 * x), X, ["1/10 x", "x [x > 0] + a [x ≤ 0]", "[x > 0]", "[x ≤ 0]", "1/10"]),
         (lambda x: np.where(X > 0, x, 0.0), X, ["x [a > 0]", "[a > 0]"]),
         (lambda x: np.clip(x, -1, None), X, ["−[x < −1] + x [x ≥ −1]", "[x ≥ −1]"]),
+        (lambda x: (x > 0.5) * x, X, ["x [x > ½]", "[x > ½]"]),
         (lambda x: np.abs(x), 0.5, ["|x|", "[x ≥ 0] [x ≠ 0] − [x < 0]"]),
         (lambda x: np.minimum(x, V), V, ["x [x < a] + a [x ≥ a]", "½ ([a = x] + 2 [a ≠ x]) [a ≥ x]"]),
         (lambda x: x.max(axis=1), X, ["max x", "[x ≥ max x] / Σ [x ≥ max x]"]),
@@ -595,7 +596,7 @@ def test_nothing_is_printed_that_is_no_identity(monkeypatch):
         return x**2
 
     wrong = Edge(2, "y", "x", "x", "", lambda dy, x: dy * x)
-    with pytest.raises(ValueError, match=r"squares: \(2\) ∂y/∂x = x is no identity: x dy does not vanish, at m = 1"):
+    with pytest.raises(ValueError, match=r"squares: \(2\) ∂y/∂x = x is no identity: x dy does not vanish, at m = 1, k = 1, "):
         derive(Derivation("squares", [square], [wrong]))
     right = written.gathered
     monkeypatch.setattr(written, "gathered", lambda e: right(e) * 2)  # a rule with a mistake in it
@@ -650,11 +651,11 @@ def test_sizes_that_are_numbers_are_said():
     assert [line.text for line in paper.equations] == ["x [x > 0]", "[x > 0]"]
     assert [line.latex for line in paper.equations][1] == r"\frac{\partial \mu}{\partial x} = [x > 0]"
     assert paper.gradients[0].latex == r"dx = d\mu \cdot [x > 0]"
-    assert paper.scope == "m = 2, 3, near 4 points" and "checked, for m = 2, 3, near 4 points." in paper.text
+    assert paper.scope == "every m and k, where numbers that are compared differ" and f"checked, for {paper.scope}." in paper.text
     d = Derivation(
         "largest", [equation(1, "y")(lambda x: 2 * x.max())], shapes={"x": ("k",)}
     )  # has a form, and no proof for every k
-    assert (d.equations[0].text, derive(d).scope, derive(d).gradients[0].steps) == ("2 max x", "m = 2, 3, near 4 points", ())
+    assert (d.equations[0].text, derive(d).scope, derive(d).gradients[0].steps) == ("2 max x", "k = 2, 3, near 2 points each", ())
 
     @equation(1, "y")
     def times_the_first(x):

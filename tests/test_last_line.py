@@ -52,8 +52,8 @@ def test_a_proof_is_a_table_of_its_rows():
     optional("sympy")
     proof = prove(2)
     table = shown(proof)["text/html"]
-    assert [cells[:4] for cells in rows(table)[1:]] == [[row.number, row.name, row.formula, row.scope] for row in proof.rows]
-    assert {cells[4] for cells in rows(table)[1:]} == {"identity"}
+    assert [cells[:3] for cells in rows(table)[1:]] == [[row.number, row.name, row.formula] for row in proof.rows]
+    assert {cells[3] for cells in rows(table)[1:]} == {"identity"} and "identities for m = 2, k = 3, with ε &gt; 0" in table
     wrong = proof._replace(rows=(proof.rows[0]._replace(difference="x[1] < 2"), *proof.rows[1:]))
     assert "<b>x[1] &lt; 2</b>" in shown(wrong)["text/html"]
 

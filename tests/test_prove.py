@@ -11,6 +11,7 @@ import pytest
 from micrograd_bn import Derivation, Tensor, cli, derivations, equation
 from micrograd_bn.batchnorm import mean, variance
 from micrograd_bn.derivation import Edge, Gradient
+from micrograd_bn.functions import sigmoid
 from micrograd_bn.primitives import NONE, relu, sqrt, stop_gradient
 from micrograd_bn.prove import Prover, prove
 from tests.conftest import optional
@@ -30,14 +31,18 @@ def test_every_row_is_an_identity(m):
     proof = prove(m)
     assert proof.ok and failing(proof) == []
     assert len(proof.rows) == 20
-    assert {row.scope for row in proof.rows} == {f"m = {m}" if m else "every m"}
+    assert {row.scope for row in proof.rows} == {f"m = {m}, k = {3 if m == 2 else 2}" if m else "every m"}
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_packaged_derivation_is_proved_for_every_size_that_it_can_have(name):
     proof = prove(derivation=ALL[name])
     assert failing(proof) == []
-    scopes = {"BATCH_NORM": "every m", "GROUP_NORM": "every n and g and c and h and w", "ATTENTION": "m = 2, 3, near 4 points"}
+    scopes = {
+        "BATCH_NORM": "every m",
+        "GROUP_NORM": "every n and g and c and h and w",
+        "ATTENTION": "(n, d) = (2, 3), (3, 2), near 2 points each",
+    }
     scopes |= {"LINEAR": "every m and k and n"}
     assert {row.scope for row in proof.rows} == {scopes.get(name, "every m and k")}
     assert ("a size twice" in proof.reason) == (name == "ATTENTION")  # that is why
@@ -141,7 +146,7 @@ def test_a_slip_of_the_pen_fails_and_shows_what_does_not_vanish(number):
         assert "mean" not in row.difference and "*" not in row.difference
         # Where a 1/m is missing, a batch of one does not show it.
         seen = proof.seen(row)
-        assert seen.startswith("at m = 2" if number in (9, 11, 12) else "at m = 1"), seen
+        assert seen.startswith("at m = 2, k = 1, " if number in (9, 11, 12) else "at m = 1, k = 1, "), seen
         assert seen[:8] in str(proof)
 
 
@@ -151,7 +156,7 @@ def test_the_numbers_at_which_a_difference_is_seen_give_it():
         proof = prove()
         row = next(row for row in proof.rows if row.difference)
         assert row.difference == "1/m (1 − m) dμ"
-        given, _, value = proof.seen(row).replace("−", "-").removeprefix("at m = 2, ").partition(": ")
+        given, _, value = proof.seen(row).replace("−", "-").removeprefix("at m = 2, k = 1, ").partition(": ")
         assert given.startswith("dμ = ")
         dmu = float(given.removeprefix("dμ = "))
         assert float(value) == dmu / 2 - dmu  # 1/m dμ by the engine, dμ by the formula
@@ -163,8 +168,8 @@ def test_on_arrays_of_symbols_elements_are_counted_from_1():
     with formula(edge, SLIPS[12]):
         proof = prove(2)
         row = next(row for row in proof.rows if row.difference)
-        assert row.difference == "(−x[1] + μ) dσ²"
-        assert proof.seen(row).startswith("at m = 2, dσ² = ") and "[0]" not in str(proof)
+        assert row.difference == "(−x[1,1] + μ[1]) dσ²[1]"
+        assert proof.seen(row).startswith("at m = 2, k = 1, dσ² = ") and "[0]" not in str(proof)
 
 
 @pytest.mark.parametrize(("more", "rest"), [(1, "−1"), (-1, "1")])
@@ -173,7 +178,7 @@ def test_a_formula_that_is_off_by_a_number_fails_and_is_seen_without_symbols(m, 
     double = equation(1, "y")(lambda x: 2 * x)
     proof = prove(m, derivation=Derivation("d", [double], [Edge(2, "y", "x", function=lambda dy: 2 * dy + more)]))
     assert [(row.number, row.difference) for row in proof.rows] == [("(1)", None), ("(2)", rest), ("(2)", rest)]
-    assert proof.seen(proof.rows[1]) == f"at m = 1: {rest}"
+    assert proof.seen(proof.rows[1]) == f"at m = 1, k = 1: {rest}"
 
 
 def test_in_print_equations_local_derivatives_and_gradients_stand_apart():
@@ -189,9 +194,9 @@ def test_a_constant_is_taken_for_positive_if_its_default_is():
 @pytest.mark.parametrize(
     ("difference", "seen"),
     [
-        (lambda x, w, eps: x * (x - 1) * (x + 1), ", x = 2: 6"),  # 0 at the others that are tried
-        (lambda x, w, eps: eps - 1, ", ε = 2: 1"),  # of a positive symbol 0 and −1 are no values
-        (lambda x, w, eps: 1 / (x - w), ", w = 2, x = 1: −1"),  # which has no value where they are the same
+        (lambda x, w, eps: x * (x - 1) * (x + 1), "at m = 1, k = 1, x = 2: 6"),  # 0 at the others that are tried
+        (lambda x, w, eps: eps - 1, "at m = 1, k = 1, ε = 2: 1"),  # of a positive symbol 0 and −1 are no values
+        (lambda x, w, eps: 1 / (x - w), "at m = 1, k = 1, w = 2, x = 1: −1"),  # which has no value where they are the same
         (lambda x, w, eps: x / 10**12, ""),  # what rounding leaves of 0
     ],
 )
@@ -226,8 +231,12 @@ def test_where_numbers_are_compared_the_sizes_are_numbers_and_where_there_is_no_
         return relu(x)
 
     proof = prove(derivation=Derivation("rectifier", [rectify]))
-    assert proof.ok and {row.scope for row in proof.rows} == {"m = 2, 3, near 4 points"}
-    assert "prove(m=3)" in proof.reason and "numbers that compare as at one of these points" in " ".join(str(proof).split())
+    assert proof.ok and {row.scope for row in proof.rows} == {"every m and k, where numbers that are compared differ"}
+    proof = prove(derivation=one_step(lambda a: a.max(axis=0) * 2, None, {"a": ("m", "k")}))
+    assert proof.ok and {row.scope for row in proof.rows} == {"(m, k) = (2, 3), (3, 2), near 2 points each"}
+    assert proof.reason.endswith(
+        "and does not cancel"
+    ) and "near 2 points each, true of all that compare as at one of these." in " ".join(str(proof).split())
 
     @equation(1, "h", text="w x − b")
     def hidden(x, w, b):
@@ -270,7 +279,7 @@ def test_an_array_whose_sizes_are_the_same_is_not_its_transpose():
     assert failing(prove(derivation=wrong)) == ["(2)", "(2)"]
     right = one_step(wrong.equations[0].function, lambda dy, w: np.transpose(dy * w), wrong.shapes)
     assert failing(proof := prove(derivation=right)) == []
-    assert {row.scope for row in proof.rows} == {"m = 2, 3"} and "(n, n) has a size twice" in proof.reason
+    assert {row.scope for row in proof.rows} == {"n = 2, 3"} and "(n, n) has a size twice" in proof.reason
     sums = one_step(
         lambda a, w: a.sum(axis=0, keepdims=True) * w,
         lambda dy, w: (dy * w).sum(axis=1, keepdims=True),
@@ -313,14 +322,29 @@ def test_the_sign_of_a_denominator_is_not_known():
         (lambda a, b: np.maximum(a, b), [lambda dy: dy, lambda dy: dy * 0], {"a": (), "b": ()}),
         (lambda a: abs(a), [lambda dy: dy, lambda dy: -dy], {"a": ("m",)}),
         (lambda a: np.where(a > 0, a, 2 * a), [lambda dy: dy, lambda dy: 2 * dy], {"a": ()}),
+        (lambda a: relu(a), [lambda dy, y: dy * (y >= 0), lambda dy, a: dy * (a < 0)], {"a": ("m",)}),
+        (sigmoid, [lambda dy, y: dy * y], {"a": ("m",)}),
+        (
+            lambda a, b: (np.minimum(a, b) ** 2).mean(),
+            [lambda dy, a, b: 0 * a + dy * np.minimum(a, b)],
+            {"a": ("m", "k"), "b": ("k",)},
+        ),
     ],
 )
 def test_where_numbers_are_compared_each_case_is_gone_through(function, wrong, shapes):
-    assert failing(proof := prove(derivation=one_step(function, None, shapes))) == []
-    assert {row.scope for row in proof.rows} == {"m = 2, 3, near 4 points"}
+    proof = prove(derivation=one_step(function, None, shapes))
+    assert failing(proof) == []
+    every = {(): "all numbers", ("m",): "every m", ("m", "k"): "every m and k"}[shapes["a"]]
+    assert {row.scope for row in proof.rows} == {f"{every}, where numbers that are compared differ"}
+    near = prove(2, derivation=proof.derivation)
+    assert (
+        near.ok
+        and near.points == (4 if shapes["a"] else 0)
+        and ("that are compared differ" in near.rows[0].scope) == (not near.points)
+    )
     for formula in wrong:
-        assert failing(prove(derivation=one_step(function, formula, shapes))) == ["(2)", "(2)"]
-        assert failing(prove(2, derivation=one_step(function, formula, shapes))) == ["(2)", "(2)"]
+        for m in (None, 2):
+            assert failing(prove(m, derivation=one_step(function, formula, shapes))) == ["(2)", "(2)"]
 
 
 def test_for_sizes_that_are_numbers_all_axes_have_several_elements():
@@ -336,6 +360,68 @@ def test_for_sizes_that_are_numbers_all_axes_have_several_elements():
     proof = prove(derivation=Derivation("d", [averaged, rectified], [wrong]))
     assert failing(proof) == ["(3)", "(3)"]
     assert proof.seen(proof.rows[2]).startswith("at m = 2, k = 3, ")
+    proof = prove(3, derivation=proof.derivation)
+    assert failing(proof) == ["(3)", "(3)"] and proof.rows[0].scope == "m = 3, k = 2, near 4 points"
+
+
+def test_the_scope_names_every_size_and_what_is_taken_for_granted():
+    proof = prove(3, derivation=derivations.LAYER_NORM)
+    assert proof.rows[0].scope == "m = 2, k = 3" and "for m = 2, k = 3, with ε > 0 and axis = -1: true of all" in " ".join(
+        str(proof).split()
+    )
+    power = one_step(lambda a, b, p=2, c=0.0: a**p + b * c, None, {"b": ("m",)}, domains={"b": "positive"})
+    assert prove(derivation=power).conditions == ("b > 0", "p = 2")
+    assert prove(derivation=derivations.SOFTMAX_CROSS_ENTROPY).conditions == ("Σ t = 1",)
+    assert ", with" not in str(prove(derivation=one_step(lambda a: 2 * a)))
+
+
+def test_a_difference_that_nobody_would_read_is_cut_and_is_refuted_before_it_is_simplified(monkeypatch):
+    monkeypatch.setattr("sympy.simplify", lambda rest: pytest.fail("which takes a minute for less"))
+    (right,) = [edge for edge in derivations.ATTENTION.edges if edge.number == 6]
+    with formula(right, lambda dp, p: p * (dp - (dp * p).sum(axis=0, keepdims=True))):
+        proof = prove(2, derivation=derivations.ATTENTION)
+    assert failing(proof) == ["(6)", "(6)", "(7)", "(8)"]
+    longest = max((row.difference or "" for row in proof.rows), key=len)
+    assert 200 < len(longest) < 303 and longest.endswith(" …")
+    (right,) = [edge for edge in derivations.GROUP_NORM.edges if edge.number == 8]
+    with formula(right, SLIPS[8]):  # whose batches of two and three are of 72 numbers
+        proof = prove(derivation=derivations.GROUP_NORM)
+    assert failing(proof) == REACH[8] and proof.rows[0].scope.startswith("every n and g")
+
+
+@pytest.mark.parametrize(
+    ("function", "formula", "shapes", "scope"),
+    [
+        (lambda a, w: a @ w.T, lambda dy, w: dy @ w, {"a": ("m", "k"), "w": ("n", "k")}, "every m and k and n"),
+        (lambda a: a.sum() / a.size * a.ndim, None, {}, "every m"),
+        (lambda a: relu(a).sum(), lambda dy, a: dy * (a > 0), {}, "every m, where numbers that are compared differ"),
+        (lambda a: sigmoid(sigmoid(a)), None, {}, "m = 2, 3, near 2 points each"),
+        (lambda a: a.reshape(-1) * 2, lambda dy: dy.ravel() * 2, {}, "m = 2, 3"),
+        (lambda a: relu(a), lambda dy, a: dy * (a > 0), {}, "every m, where numbers that are compared differ"),
+        (
+            lambda a: relu(a),
+            lambda dy, a: dy * (a > 0).astype(float),
+            {"a": ()},
+            "all numbers, where numbers that are compared differ",
+        ),
+    ],
+)
+def test_a_formula_may_call_a_numbers_methods_and_multiply_by_a_comparison(function, formula, shapes, scope):
+    d = one_step(function, formula, shapes)
+    proof = prove(derivation=d)
+    assert (failing(proof), proof.rows[0].scope) == ([], scope)
+    assert failing(prove(2, derivation=d)) == []
+
+
+def test_the_comparisons_of_another_proof_are_not_its_own():
+    rectifier = one_step(lambda a: relu(a))
+
+    def doubled(a):
+        assert prove(2, derivation=rectifier).points == 4  # in the midst of it, as in another thread
+        return 2 * a
+
+    proof = prove(2, derivation=one_step(doubled))
+    assert (proof.ok, proof.points, proof.rows[0].scope) == (True, 0, "m = 2")
 
 
 @pytest.mark.parametrize(
@@ -362,7 +448,7 @@ def test_two_sides_that_have_no_one_form_for_a_generic_element_are_compared_for_
     shapes = {"a": ("n", "1"), "w": ("n", "m")}
     root = lambda a, w: ((a + w) ** -2) ** 0.5  # noqa: E731
     proof = prove(derivation=one_step(root, lambda dy, y, a, w: -dy * y / (a + w), shapes))
-    assert failing(proof) == [] and {row.scope for row in proof.rows} == {"m = 2, 3"}
+    assert failing(proof) == [] and {row.scope for row in proof.rows} == {"(n, m) = (2, 3), (3, 2)"}
     assert proof.reason == "the two sides of ∂y/∂a, da have no one form for a generic element"
     proof = prove(derivation=one_step(root, lambda dy, y, a, w: dy * y / (a + w), shapes))
     assert failing(proof) == ["(2)", "(2)"] and {row.scope for row in proof.rows} == {"every m"}
@@ -396,7 +482,7 @@ def test_the_command_line(capsys, monkeypatch):
     assert "20 of 20 rows are identities" in capsys.readouterr().out
     assert cli.main(["prove", "--derivation", "layer_norm"]) == 0
     out = capsys.readouterr().out
-    assert "layer norm" in out and "every m and k: proved" in out
+    assert "layer norm" in out and "identities for every m and k, with" in out
     assert cli.main(["prove", "--derivation", "no_norm"]) == 2
     assert "these are there" in capsys.readouterr().err
     assert cli.main(["prove", "--m", "0"]) == 2

@@ -3,7 +3,8 @@
 An axis is as long as a symbol, m. x is its generic element x_i, and what holds for that holds for each. A sum is m means, a mean
 is linear, and what is the same for all elements comes out of it: so the mean of x − mean(x) is 0 by itself. What is left is the
 mean of a product, as of x² or x dy: a symbol, an ``Element`` that knows what it is the mean of. A root is a symbol, too: r with
-r² = σ² + ε. On single numbers, of shape (), and arrays of them, the same are SymPy's expressions with such roots.
+r² = σ² + ε; and whether a number is above another: c, which is 1 or 0, with c² = c. On single numbers, of shape (), and arrays of
+them, the same are SymPy's expressions with such symbols.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 from zlib import crc32
 
@@ -78,13 +79,27 @@ class Root(Element):
         return power(e, sp.Rational(1, 2))
 
 
+class Case(Element):
+    """1 where an expression is above 0, else 0: so its square is itself, and its derivative 0 wherever it has one."""
+
+    def again(self, e: Algebraic) -> Algebraic:
+        """The case of something else."""
+        return case(e)
+
+
 class Largest(Element):
     """The largest along an axis, of which no more is known."""
 
 
 def expand(e: Algebraic) -> Algebraic:
     """Products of sums as sums of products; an exponential of a sum stays, for that it were a product is seldom of use."""
-    return sp.expand(e, power_exp=False)
+    return _squared(sp.expand(e, power_exp=False))
+
+
+def _squared(e: Algebraic) -> Algebraic:
+    """The expression with cases for their powers."""
+    powers = {p: p.base for p in e.atoms(sp.Pow) if isinstance(p.base, Case)}
+    return e.xreplace(powers) if powers else e
 
 
 def elements(e: Algebraic) -> list[Element]:
@@ -103,7 +118,7 @@ def axes_of(e: Algebraic) -> frozenset[Any]:
 def mean(e: Algebraic, axis: Any) -> Algebraic:
     """The mean along an axis, term by term; what does not depend on the axis stands before it."""
     total = []
-    for term in sp.Add.make_args(sp.expand(e)):
+    for term in sp.Add.make_args(_squared(sp.expand(e))):
         factors = sp.Mul.make_args(term)
         inside = [f for f in factors if axis in axes_of(f)]
         total.append(sp.Mul(*[f for f in factors if f not in inside], _mean(inside, axis) if inside else 1))
@@ -129,6 +144,8 @@ def power(e: Algebraic, exponent: Any) -> Algebraic:
     """A power; of a sum, if it is negative or a fraction, as a power of its root, a symbol."""
     if exponent.is_Integer and exponent >= 0:
         return e**exponent
+    if cases(e):
+        return by_cases(lambda e: power(e, exponent), e)
     base, sign = expand(e), {"real": None} if exponent.is_Integer else {"positive": True}
     unsigned = [s for s in base.free_symbols if isinstance(s, Root) and not s.is_positive]
     if base.is_Add or (unsigned and not exponent.is_Integer):  # with a root of its own, the normal form is enough
@@ -138,7 +155,43 @@ def power(e: Algebraic, exponent: Any) -> Algebraic:
 
 def logarithm(e: Algebraic) -> Algebraic:
     """A logarithm: of a product, the sum of its factors'; of a sum, twice that of its root."""
+    if cases(e):
+        return by_cases(logarithm, e)
     return sp.expand_log(2 * sp.log(power(e, sp.Rational(1, 2))))
+
+
+# ---- Cases: where numbers are compared
+
+
+def case(e: Algebraic) -> Algebraic:
+    """1 where an expression is above 0, else 0. Of a polynomial it is 1 − the case of −e, for where that is 0 is left out."""
+    if cases(e):
+        return by_cases(case, e)
+    _, e = expand(e).as_content_primitive()
+    if e.is_number or e.is_positive or e.is_negative:
+        return sp.Integer(bool(e > 0))
+    polynomial = not e.atoms(sp.Function) and not any(isinstance(s, (Case, Root, Largest)) for s in within(e))
+    if polynomial and e.could_extract_minus_sign():
+        return 1 - case(-e)
+    return Case(f"[{e} > 0]", axes_of(e), of=e)
+
+
+def cases(e: Algebraic) -> list[Case]:
+    """The cases that an expression depends on, by itself."""
+    return [s for s in elements(e) if isinstance(s, Case)]
+
+
+def by_cases(function: Callable[[Algebraic], Algebraic], e: Algebraic) -> Algebraic:
+    """A function of an expression, in each case by itself: of c a + (1 − c) b, c f(a) + (1 − c) f(b)."""
+    if not (found := cases(e)):
+        return function(e)
+    if len(found) > 1:
+        raise TypeError(f"{e} has several cases, which would be more and more")
+    (c,) = found
+    above, below = [function(expand(e.xreplace({c: sp.Integer(n)}))) for n in (1, 0)]
+    if (above + below).has(sp.zoo, sp.nan):
+        raise TypeError(f"in one of two cases, {e} has no value")
+    return expand(c * above + (1 - c) * below)
 
 
 # ---- What an identity needs: a normal form, and the derivative by definition
@@ -161,9 +214,10 @@ def normal_form(e: Algebraic, how: Callable[[Algebraic], Algebraic] = expand) ->
 
 def _signed(e: Algebraic) -> Algebraic:
     """The expression with positive roots of the denominators of which a root has been taken, too."""
-    every = set(elements(e)).union(*map(_within, elements(e)))
-    positive = {(s.of, s.axes): s for s in every if isinstance(s, Root) and s.is_positive}
-    twins = {s: positive[s.of, s.axes] for s in every if isinstance(s, Root) and not s.is_positive and (s.of, s.axes) in positive}
+    positive = {(s.of, s.axes): s for s in within(e) if isinstance(s, Root) and s.is_positive}
+    twins = {
+        s: positive[s.of, s.axes] for s in within(e) if isinstance(s, Root) and not s.is_positive and (s.of, s.axes) in positive
+    }
     return _signed(substitute(e, twins)) if twins else e
 
 
@@ -181,8 +235,12 @@ def _split(term: Algebraic, root: Root) -> tuple[Algebraic, Any]:
 
 def _within(e: Element) -> set[Any]:
     """What a mean or a root depends on, at any depth."""
-    inner = elements(e.of) if e.of is not None else []
-    return set(inner).union(*[_within(s) for s in inner])
+    return within(e.of) if e.of is not None else set()
+
+
+def within(e: Algebraic) -> set[Any]:
+    """The Elements in an expression, at any depth."""
+    return set(elements(e)).union(*map(_within, elements(e)))
 
 
 def derivative(e: Algebraic, along: frozenset[Any], upstream: Algebraic, x: Element) -> Algebraic:
@@ -194,7 +252,7 @@ def derivative(e: Algebraic, along: frozenset[Any], upstream: Algebraic, x: Elem
     for s in elements(e):
         if isinstance(s, Largest):
             raise TypeError(f"{s.name} is no polynomial of a generic element, and does not cancel")
-        if s != x and s.of is None:
+        if s != x and (s.of is None or isinstance(s, Case)):
             continue
         term = expand(upstream * sp.diff(e, s).replace(sp.sign, lambda number: number / abs(number)))
         for axis in sorted(along - s.axes, key=str, reverse=True):
@@ -209,6 +267,8 @@ def substitute(e: Algebraic, values: Mapping[Any, Algebraic]) -> Algebraic:
     if not new:
         return e
     e = e.xreplace(new).replace(lambda p: p.is_Pow, lambda p: power(p.base, p.exp))  # of what has become a sum
+    for function in (sp.exp, sp.tanh, sp.sin, sp.cos):
+        e = e.replace(function, partial(by_cases, function))
     return expand(e.replace(sp.log, logarithm))
 
 
@@ -219,9 +279,10 @@ def _inner(s: Element, values: Mapping[Any, Algebraic]) -> Algebraic:
     return None if inner == s.of else inner
 
 
-def without_roots(e: Algebraic) -> Algebraic:
-    """The expression with SymPy's roots for the symbols of roots."""
-    return e.xreplace({s: sp.sqrt(without_roots(s.of)) for s in elements(e) if isinstance(s, Root)})
+def by_numbers(e: Algebraic) -> Algebraic:
+    """The expression with what SymPy computes for the symbols of roots and cases."""
+    own = {s: by_numbers(s.of) for s in elements(e) if isinstance(s, (Root, Case))}
+    return e.xreplace({s: sp.sqrt(of) if isinstance(s, Root) else sp.Piecewise((1, of > 0), (0, True)) for s, of in own.items()})
 
 
 def written(e: Algebraic) -> W.Expression:
@@ -262,14 +323,7 @@ def value_at(point: int, name: str, positive: bool = False) -> Algebraic:
 def sample(e: Algebraic) -> Algebraic:
     """The value at a point: where two single numbers are compared, a proof goes on with the case that is true near it."""
 
-    def number(s: Element) -> Algebraic:
-        if isinstance(s, Root):
-            return sp.sqrt(sample(s.of))
-        if s.at is None:
-            raise TypeError(f"which number is larger depends on the numbers, and {s.name} may be any")
-        return s.at
-
-    return sp.N(e.subs({s: number(s) for s in elements(e)}))
+    return sp.N(e.subs({s: sp.sqrt(sample(s.of)) if isinstance(s, Root) else s.at for s in elements(e)}))
 
 
 # ---- The kind of number
@@ -286,11 +340,11 @@ class Batch(Generic):
 
     @staticmethod
     def expression(value: Any) -> Algebraic:
-        """A number, a float as it is written, or an expression as it is."""
+        """A number, a float as it is written, 0 or 1 for what is false or true, or an expression as it is."""
+        value = int(value) if isinstance(value, (bool, np.bool_)) else value
         return sp.Rational(str(value)) if isinstance(value, (float, Fraction)) else sp.sympify(value)
 
     power = staticmethod(power)
-    compared = 0  # how often one has been held against another
 
     @staticmethod
     def total(e: Algebraic, n: Any) -> Algebraic:
@@ -302,30 +356,58 @@ class Batch(Generic):
         """A symbol of which no more is known: a proof in which it does not cancel fails."""
         return Largest(f"max_{n}({e})", axes_of(e) - {n})
 
+    # ---- comparisons: of single numbers near a point true or false, else 1 or 0
+
     @staticmethod
-    def _comparison(compare: Callable[[Algebraic, Algebraic], Any]) -> Callable[[Batch, Value], Any]:
+    def _comparison(
+        compare: Callable[[Algebraic, Algebraic], Any], by_case: Callable[[Algebraic], Algebraic]
+    ) -> Callable[[Batch, Value], Any]:
         def method(self: Batch, other: Value) -> Any:
             if isinstance(other, np.ndarray):
                 return NotImplemented
-            pair = self.e, other.e if isinstance(other, Batch) else Batch.expression(other)
-            if (found := compare(*pair)) in (True, False):  # whatever the numbers are
+            other = other if isinstance(other, Batch) else Batch(other)
+            if (found := compare(self.e, other.e)) in (True, False):  # whatever the numbers are
                 return bool(found)
-            Batch.compared += 1
-            return bool(compare(*map(sample, pair)))
+            if all(s.at is not None or isinstance(s, Root) for s in within(self.e) | within(other.e)):
+                return bool(compare(sample(self.e), sample(other.e)))
+            return (self - other)._condition(by_case)
 
         return method
 
-    __lt__, __le__ = _comparison(operator.lt), _comparison(operator.le)
-    __gt__, __ge__ = _comparison(operator.gt), _comparison(operator.ge)
+    __lt__, __le__ = _comparison(operator.lt, lambda e: case(-e)), _comparison(operator.le, lambda e: 1 - case(e))
+    __gt__, __ge__ = _comparison(operator.gt, case), _comparison(operator.ge, lambda e: 1 - case(-e))
+
+    def _condition(self, by_case: Callable[[Algebraic], Algebraic]) -> Batch:
+        found = Batch(by_case(self.e), self.shape)
+        found.dtype = np.dtype(bool)
+        return found
+
+    def __bool__(self) -> bool:
+        raise TypeError("which number is larger depends on the numbers, and these are any")
+
+    def __invert__(self) -> Batch:
+        return self._condition(lambda e: 1 - e)
+
+    def __and__(self, other: Batch) -> Batch:
+        return Batch._condition(self * other, expand)
+
+    def __or__(self, other: Batch) -> Batch:
+        return Batch._condition(self + other - self * other, expand)
+
+    @staticmethod
+    def _where(condition: Value, a: Value, b: Value) -> Batch:
+        one = condition if isinstance(condition, Batch) else Batch(condition)
+        found: Batch = one * a + (1 - one) * b
+        return Batch(expand(found.e), found.shape)
 
     def __abs__(self) -> Batch:
-        return self if self >= 0 else -self
+        return self._where(self >= 0, self, -self)
 
     # ---- functions of the generic element: SymPy's own, which SymPy differentiates
 
     def exp(self) -> Batch:
         """e to the power of each."""
-        return Batch(sp.exp(expand(self.e)), self.shape)
+        return Batch(by_cases(lambda e: sp.exp(expand(e)), self.e), self.shape)
 
     def log(self) -> Batch:
         """The natural logarithm."""
@@ -333,6 +415,6 @@ class Batch(Generic):
 
     @staticmethod
     def _function(function: Callable[[Algebraic], Algebraic]) -> Callable[[Batch], Batch]:
-        return lambda self: Batch(function(self.e), self.shape)
+        return lambda self: Batch(by_cases(function, self.e), self.shape)
 
     tanh, sin, cos = _function(sp.tanh), _function(sp.sin), _function(sp.cos)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -101,6 +102,21 @@ class Generic:
         """The square root."""
         return type(self)(type(self).power(self.e, type(self).expression(Fraction(1, 2))), self.shape)
 
+    @property
+    def T(self: _Kind) -> _Kind:
+        """The transpose."""
+        return self._transpose()
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> Any:
+        """How many numbers there are."""
+        return math.prod(self.shape)
+
     # ---- reductions
 
     def _reduced(self: _Kind, axis: Axis, keepdims: bool, reduce: Callable[[Algebraic, Any], Algebraic]) -> _Kind:
@@ -128,8 +144,22 @@ class Generic:
         return -(-self).max(axis, keepdims)
 
     def astype(self: _Kind, dtype: Any) -> _Kind:
-        """Itself: an expression has all digits."""
-        return self
+        """The same numbers, for an expression has all digits; a condition is 1 or 0."""
+        return type(self)(self.e, self.shape)
+
+    # ---- selections, for a kind that has comparisons
+
+    def maximum(self: Any, other: Value) -> Any:
+        """The larger of each two."""
+        return self._where(self > other, self, other)
+
+    def minimum(self: Any, other: Value) -> Any:
+        """The smaller of each two."""
+        return self._where(self < other, self, other)
+
+    def clip(self: Any, low: Value, high: Value) -> Any:
+        """Each, or the nearest of two bounds where it is beyond."""
+        return self.maximum(low).minimum(high)
 
     # ---- NumPy's functions
 
@@ -138,7 +168,7 @@ class Generic:
             return NotImplemented
         kind = type(self)
         given = next((a for a in inputs if isinstance(a, np.ndarray)), None)
-        if given is not None and given.dtype != object:
+        if given is not None and given.dtype.kind not in "Obiu":
             raise TypeError(f"a {kind.__name__} is an expression of symbols, and does not mix with an array of {given.dtype}")
         name, function = ufunc.__name__, OPERATORS.get(ufunc)
         if given is None and method == "__call__" and not kwargs and (function or hasattr(kind, name)):
@@ -147,7 +177,8 @@ class Generic:
         return getattr(ufunc, method)(*self._singles(name, inputs), **kwargs)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-        if own := getattr(type(self), FUNCTIONS.get(function, ""), None):
+        own = getattr(type(self), FUNCTIONS.get(function, ""), None)
+        if own is not None and not any(isinstance(a, np.ndarray) for a in args):
             return own(*args, **kwargs)
         return function(*self._singles(function.__name__, args), **kwargs)
 
@@ -192,10 +223,11 @@ FUNCTIONS: dict[Any, str] = {
     np.mean: "mean",
     np.max: "max",
     np.min: "min",
+    np.where: "_where",
+    np.clip: "clip",
     np.broadcast_to: "_broadcast_to",
     np.reshape: "_reshape",
     np.transpose: "_transpose",
-    np.where: "_where",
 }
 
 

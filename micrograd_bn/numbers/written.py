@@ -8,6 +8,7 @@ out is the formula.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -166,11 +167,9 @@ def axes_of(e: Base | Expression) -> frozenset[str]:
     """The axes along which an expression is not the same everywhere."""
     if isinstance(e, Symbol):
         return frozenset(e.axes)
-    if isinstance(e, Function):
-        return axes_of(e.of)
-    if isinstance(e, Reduction):
-        return axes_of(e.of) - {e.axis}
-    return frozenset().union(*[axes_of(base) for term in e.terms for base, _ in term.factors])
+    if isinstance(e, Expression):
+        return frozenset().union(*[axes_of(base) for term in e.terms for base, _ in term.factors])
+    return axes_of(e.of) - ({e.axis} if isinstance(e, Reduction) else set())
 
 
 def reduced(e: Expression, size: Any, name: str = "sum") -> Expression:
@@ -228,13 +227,13 @@ def collected(e: Expression) -> Expression:
 
 def gathered(e: Expression) -> Expression:
     """``collected``, with what its factors have in common, too."""
-    parts = []
-    for term in e.terms:
-        part = expression(term.number)
-        for base, n in term.factors:
-            part = part * power(collected(base) if isinstance(base, Expression) else expression(base), expression(n))
-        parts.append(part)
-    return collected(added(*parts))
+    return collected(_rebuilt(e, lambda base: collected(expression(base))))
+
+
+def _rebuilt(e: Expression, how: Callable[[Base], Expression]) -> Expression:
+    """The expression with another in the place of each factor."""
+    parts = [([power(how(base), expression(n)) for base, n in term.factors], expression(term.number)) for term in e.terms]
+    return added(*[math.prod(powers, start=number) for powers, number in parts])
 
 
 def length(e: Expression) -> int:
@@ -254,15 +253,7 @@ def _inner(base: Reduction | Function | Expression) -> Expression:
 
 def replaced(e: Expression, new: Mapping[Any, Expression]) -> Expression:
     """The expression with others in the place of some symbols or sums."""
-    if e in new:
-        return new[e]
-    terms = []
-    for term in e.terms:
-        total = expression(term.number)
-        for base, n in term.factors:
-            total = total * power(_replaced(base, new), expression(n))
-        terms.append(total)
-    return added(*terms)
+    return new[e] if e in new else _rebuilt(e, lambda base: _replaced(base, new))
 
 
 def _replaced(base: Base, new: Mapping[Any, Expression]) -> Expression:
@@ -298,7 +289,7 @@ def computed(e: Expression, values: Mapping[str, Value], total: Callable[[Value,
             return values[base.name]
         inner = computed(_inner(base), values, total)
         if isinstance(base, Function):
-            return getattr(np, base.name)(inner, *[0] * (base.name in OTHERWISE))
+            return COMPARISONS[base.name](inner, 0) if base.name in COMPARISONS else getattr(np, base.name)(inner)
         return total(inner, base.axis, base.name) if isinstance(base, Reduction) else inner
 
     result: Value = 0
@@ -312,11 +303,8 @@ def computed(e: Expression, values: Mapping[str, Value], total: Callable[[Value,
 
 def is_factor(e: Expression, kinds: tuple[type, ...]) -> bool:
     """Whether an expression is one factor of such a kind, and no more."""
-    return (
-        bool(e.terms)
-        and len(e.terms) == len(e.terms[0].factors) == e.terms[0].number == 1
-        and all(type(b) in kinds and n == 1 for b, n in e.terms[0].factors)
-    )
+    term = e.as_term()
+    return term.number == 1 and [type(base) in kinds and n == 1 for base, n in term.factors] == [True]
 
 
 # ---- The kind of number
@@ -366,16 +354,6 @@ class Written(Generic):
         return Written(collected(chosen.e * first.e + otherwise * second.e), to)
 
     @staticmethod
-    def maximum(x: Any, y: Any) -> Written:
-        """The larger of each two."""
-        return Written._where(x > y, x, y)
-
-    @staticmethod
-    def minimum(x: Any, y: Any) -> Written:
-        """The smaller of each two."""
-        return Written._where(x < y, x, y)
-
-    @staticmethod
     def _function(name: str) -> Callable[[Written], Written]:
         return lambda self: Written(FUNCTIONS[name](self.e), self.shape)
 
@@ -387,6 +365,10 @@ def _applied(name: str) -> Callable[[Expression], Expression]:
     return lambda e: expression(Function(name, e))
 
 
+COMPARISONS = {
+    **{"less": operator.lt, "less_equal": operator.le, "greater": operator.gt, "greater_equal": operator.ge},
+    **{"equal": operator.eq, "not_equal": operator.ne},
+}
 OTHERWISE = {"less": "greater_equal", "less_equal": "greater", "equal": "not_equal"}
 OTHERWISE |= {b: a for a, b in OTHERWISE.items()}  # a comparison, and what is true where it is not
 FUNCTIONS = {name: _applied(name) for name in ("exp", "tanh", "sin", "cos", "abs", *OTHERWISE)} | {"log": logarithm}
