@@ -118,7 +118,7 @@ def prove(m: int | None = None, *, derivation: Derivation = BATCH_NORM) -> Proof
     """Prove the report's rows as identities for every m; or for one ``m``, on arrays of symbols: the check of the check.
 
     An ``m`` is the size of what the derivation's axis adds up, and the other axes have two elements, or three where m is 2; without
-    an axis, it is the size of all. 4 takes a second or two, 8 more than a minute.
+    an axis, it is the size of all. 4 takes two or three seconds, 8 more than a minute.
     Raises ModuleNotFoundError where SymPy is not installed, ValueError for an m below 1, TypeError for a step that has no rule on
     symbols, such as ``np.sort``.
 

@@ -439,7 +439,7 @@ def test_the_comparisons_of_another_proof_are_not_its_own():
 )
 def test_what_is_right_is_not_refused(function, more):
     proof = prove(derivation=one_step(function, **more))
-    assert failing(proof) == [] and (proof.reason == "") == ("element array" not in proof.reason)
+    assert failing(proof) == [] and (proof.reason == "") == ("picked by its place" not in proof.reason)
     if "49" not in str(more):
         assert failing(prove(2, derivation=one_step(function, **more))) == []
 
