@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .batches import Batches
+from .computed import Computed, Trial, predict
 from .derivation import Derivation, as_derivation
 from .derivations.batch_norm import BATCH_NORM
 from .draw import Graph, Picture, Wrong
 from .engine import Tensor, grad
 from .faults import NotFinite, first_not_finite
 from .kinds import Array, Value, as_data
-from .mistakes import Computed, Trial, Why, explain, predict
+from .mistakes import Why, explain
 from .notebook import as_html, as_table, as_text
 from .recorded import size
 from .shapes import Shape

@@ -102,21 +102,23 @@ class Gradient:
 
 
 class Mistake(NamedTuple):
-    """What people get wrong: formulas, or the sums of their terms, each change by the number of its equation or edge.
+    """What people get wrong: formulas, the sums of their terms, or single steps, each change by the number of its equation or edge.
 
     A change is a function of what it names: any variable, gradient ("dy") and constant, ``sizes``, which are those of the axes by
-    name, and ``term``, which is what the right formula gives; in ``sums``, of the term alone, and it stands for the sum.
+    name, and ``term``, which is what the right formula gives; in ``sums``, of the term alone, and it stands for the sum. ``steps``
+    follow from the table.
     """
 
     why: str  # "the variance divides by m − 1, not by m, in equation (2)"
     formulas: Mapping[Any, Callable[..., Value]] = MappingProxyType({})
     sums: Mapping[int, Callable[[Value], Value]] = MappingProxyType({})
     loses_digits: bool = False  # the formula is right, but where it cancels, its numbers are not
+    steps: Mapping[Any, Any] = MappingProxyType({})  # a formula ``Changed`` in some of its steps
 
     @property
     def places(self) -> set[Any]:
         """What it changes."""
-        return {*self.formulas, *self.sums}
+        return {*self.formulas, *self.sums, *self.steps}
 
 
 def equation(

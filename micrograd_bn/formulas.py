@@ -1,89 +1,67 @@
 """What can be wrong in a derivation follows from its table: a path left out, a sign, a sum, and each step of a formula.
 
 ``mistakes_in(d)`` lists a derivation's own mistakes and these, in words; a formula is ``recorded``, for its steps to be changed.
+``factors_in(d)`` are the quantities that all of a gradient may be multiplied by. The room is long as a list is: a kind in
+each ``of_…`` and in what comes after them, and all look at the same table.
 """
 
 from __future__ import annotations
 
 import math
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
-from itertools import combinations
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .computed import forms_of
 from .derivation import Derivation, Formula, Mistake, evaluate, parameters, with_parameters
 from .engine import Tensor, in_order
-from .kinds import Value, apply
+from .kinds import Value
 from .primitives import exp
-from .recorded import Change, Changed, Recorded, Values, recorded
-from .shapes import Shape, array, axes, count, shape
+from .recorded import Change, Changed, Recorded, again, operation, recorded
+from .shapes import Shape, array, axes, broadcasts, count, shape
+from .wording import Wording, is_shift
+
+# ---- What may be wrong with a step
 
 
-def _forgotten(values: Values, a: Value) -> Value:
-    return a
+class Slip(NamedTuple):
+    """What somebody makes of a step."""
+
+    change: Change  # what its inputs, a and b, give instead
+    words: str = "{gone}"  # of {a}, {b}, the {whole} step, and what is said where an input is gone
+    gone: int | None = None  # the input that is
+    omits: bool = False  # whether it only leaves something out, which is likelier than to put something in its place
 
 
-def _unshifted(values: Values, a: Value, shift: Value) -> Value:
-    return a
-
-
-# ---- What may be wrong with a step: what its inputs a and b then give, which of them is gone, and the words if that is not all
-
-STEPS: dict[str, list[tuple[Change, int | None, str]]] = {
+SLIPS = {
     "add": [
-        (lambda v, a, b: a, 1, "{b} is forgotten"),
-        (lambda v, a, b: b, 0, "{a} is forgotten"),
-        (lambda v, a, b: a - b, None, "there is a − for the + in {whole}"),
+        Slip(lambda v, a, b: a, "{b} is forgotten", 1, omits=True),
+        Slip(lambda v, a, b: b, "{a} is forgotten", 0, omits=True),
+        Slip(lambda v, a, b: a - b, "there is a − for the + in {whole}"),
     ],
     "sub": [
-        (lambda v, a, b: a, 1, "{a} stands for {whole}"),
-        (lambda v, a, b: -b, 0, "{a} is forgotten"),
-        (lambda v, a, b: a + b, None, "there is a + for the − in {whole}"),
-        (lambda v, a, b: a - 1, None, "1 stands for {b}"),
+        Slip(lambda v, a, b: a, "{a} stands for {whole}", 1),
+        Slip(lambda v, a, b: -b, "{a} is forgotten", 0, omits=True),
+        Slip(lambda v, a, b: a + b, "there is a + for the − in {whole}"),
+        Slip(lambda v, a, b: a - 1, "1 stands for {b}"),
     ],
-    "mul": [(lambda v, a, b: b, 0, ""), (lambda v, a, b: a, 1, "")],
+    "mul": [Slip(lambda v, a, b: b, gone=0, omits=True), Slip(lambda v, a, b: a, gone=1, omits=True)],
     "div": [
-        (lambda v, a, b: a, 1, ""),
-        (lambda v, a, b: 1 / b, 0, ""),
-        (lambda v, a, b: a * b, None, "it is multiplied by {b}, not divided,"),
-        (lambda v, a, b: a / b / b, None, "there is a division by {b} too many"),
+        Slip(lambda v, a, b: a, gone=1, omits=True),
+        Slip(lambda v, a, b: 1 / b, gone=0, omits=True),
+        Slip(lambda v, a, b: a * b, "it is multiplied by {b}, not divided,"),
+        Slip(lambda v, a, b: a / b / b, "there is a division by {b} too many"),
     ],
-    "sqrt": [(lambda v, a: a, None, "the square root is forgotten")],
-    "transpose": [(lambda v, a: a, None, "{a} is not transposed")],
-    "matmul": [(lambda v, a, b: a.T @ b, None, "{a} is transposed"), (lambda v, a, b: a @ b.T, None, "{b} is transposed")],
-    **{name: [(_forgotten, None, f"{name} is forgotten")] for name in ("log", "tanh", "sin", "cos", "relu", "abs")},
-    "exp": [(_forgotten, None, "exp is forgotten"), (lambda v, a: exp(-a), None, "the sign under exp is wrong")],
+    "sqrt": [Slip(lambda v, a: a, "the square root is forgotten", omits=True)],
+    "transpose": [Slip(lambda v, a: a, "{a} is not transposed")],
+    "matmul": [Slip(lambda v, a, b: a.T @ b, "{a} is transposed"), Slip(lambda v, a, b: a @ b.T, "{b} is transposed")],
+    **{of: [Slip(lambda v, a: a, f"{of} is forgotten", omits=True)] for of in ("log", "tanh", "sin", "cos", "relu", "abs", "exp")},
 }
-
-# ---- A step in words, and how tightly they hold together: 1 for a sum, 2 for a product, 3 for what stands alone
-
-Part: TypeAlias = tuple[str, int]
-WORDS: dict[str, tuple[str, int, tuple[int, ...]]] = {  # with the tightness that each input needs, else it is put in parentheses
-    "add": ("{} + {}", 1, (1, 1)),
-    "sub": ("{} − {}", 1, (1, 2)),
-    "mul": ("{} {}", 2, (2, 3)),
-    "matmul": ("{} {}", 2, (2, 3)),
-    "div": ("{} / {}", 2, (2, 3)),
-    "neg": ("−{}", 2, (2,)),
-    "sqrt": ("√{}", 3, (3,)),
-    "sum": ("Σ {}", 2, (2,)),
-    "transpose": ("{}ᵀ", 3, (3,)),
-}
-POWERS = {0.5: "√{}", 2: "{}²", 3: "{}³"}
-# Sizes by which a number in a formula is known for a count: 77 for two axes together.
-PRIMES = (7, 11, 13, 5, 3, *[n for n in range(17, 100, 2) if all(n % i for i in range(3, n, 2))])
+SLIPS["exp"].append(Slip(lambda v, a: exp(-a), "the sign under exp is wrong"))
 REDUCTIONS = ("sum", "mean", "max")
-NAMES_OF_AXES = {"m": "the batch", "k": "the features"}
-
-
-def _shift(node: Tensor) -> bool:
-    """Whether this adds or subtracts what the chain rule takes for a constant: so that exp does not overflow, and for no more."""
-    shift = node.inputs[-1]
-    return isinstance(shift, Tensor) and shift.primitive is not None and shift.primitive.name == "stop_gradient"
-
 
 # ---- The mistakes that follow from a table
 
@@ -125,99 +103,46 @@ class Quantity(NamedTuple):
 class _Place(NamedTuple):
     """A formula, and where it stands."""
 
-    key: Any  # its number, or the variable whose condensed form it is
+    key: Any  # its number, or the variable for all of whose gradient it stands
     where: str  # "∂y/∂x̂, equation (5)"
     function: Formula
     steps: Recorded
-    parts: list[Part]
+    texts: dict[Tensor, str]  # of the steps
     rank: int
 
     def mistake(self, what: str, changes: Mapping[int, Change]) -> Mistake:
-        return Mistake(f"{what} in {self.where}", {self.key: Changed(self.function, len(self.steps.nodes), changes)})
+        return Mistake(f"{what} in {self.where}", steps={self.key: Changed(self.function, len(self.steps.nodes), changes)})
 
 
 class _Table:
     """A derivation on arrays whose sizes tell their axes apart."""
 
     def __init__(self, d: Derivation):
-        self.d = d
-        self.sizes = dict(zip(d.size_names, PRIMES))
+        self.d, self.words = d, Wording(d)
+        self.sizes, self.counts = self.words.sizes, self.words.counts
         random = np.random.default_rng(0)
         with np.errstate(all="ignore"):
             values = d.forward(**{a: random.uniform(0.5, 1.5, to) for a, to in d.shapes_for(self.sizes).items()})
             upstream = random.normal(size=shape(values[d.result]))
-            gradients = {f"d{a}": g for a, g in d.backward(upstream, **values).items()}
-        self.values = values | {d.upstream: upstream} | gradients
-        self.values["sizes"] = self.sizes
-        self.ranks = {name: i for i, name in enumerate((*d.variables, d.upstream, *gradients))}
-        words = set(re.findall(r"[^\W\d_]+", " ".join([*[e.text for e in d.equations], *[edge.text for edge in d.edges]])))
-        self.counts: dict[float, str] = {}  # what sizes and their products are called: m, if not by the name of an axis
-        for n in range(1, len(self.sizes) + 1):
-            for names in combinations(self.sizes, n):  # "m" on paper is a count that has no other name
-                own = "m" in self.sizes or (n == 1 and names[0] in words) or "m" not in words
-                self.counts[math.prod(self.sizes[name] for name in names)] = " ".join(names) if own else "m"
-        self.axes = NAMES_OF_AXES | {d.shapes[a][-1]: "the classes" for a, what in d.domains.items() if what == "probabilities"}
+            self.gradients = {d.upstream: upstream} | {f"d{a}": g for a, g in d.backward(upstream, **values).items()}
+        self.values = values | self.gradients | {"sizes": self.sizes}
+        self.ranks = {name: i for i, name in enumerate((*d.variables, *self.gradients))}
         self.equations = [self._place(e.number, f"{e.name}, equation ({e.number})", e.function, e.output) for e in d.equations]
         self.edges = [
-            self._place(edge.number, f"{edge.name}, equation ({edge.number})", d.formula(edge), f"d{edge.output}", 1)
+            self._place(edge.number, f"{edge.name}, equation ({edge.number})", d.formula(edge), f"d{edge.output}")
             for edge in d.edges
         ]
-        inputs: dict[int | str, str] = {edge.number: edge.input for edge in d.edges}
+        variables: dict[Any, str] = {edge.number: edge.input for edge in d.edges}
         self.forms = [
-            self._place(key, f"{name} of {self._symbol(f'd{inputs.get(key, key)}')}", function, f"d{inputs.get(key, key)}")
-            for name, functions in d.forms.items()
-            for key, function in functions.items()
-        ]
-        self.forms += [
-            self._place(g.variable, f"the condensed form of {g.name}", g.function, f"d{g.variable}") for g in d.condensed
+            self._place(key, f"{form.words} of {self.words.symbol(name)}", function, name)
+            for form in forms_of(d)
+            for key, function in form.formulas.items()
+            for name in [f"d{variables.get(key, key)}"]
         ]
 
-    def _place(self, key: Any, where: str, function: Formula, name: str, later: int = 0) -> _Place:
+    def _place(self, key: Any, where: str, function: Formula, name: str) -> _Place:
         steps = recorded(function, self.values)
-        parts: dict[Tensor, Part] = {}
-        for node in steps.nodes:
-            parts[node] = self._part(node, [self._known(a, parts) for a in node.inputs], steps.names.get(node))
-        return _Place(key, where, function, steps, list(parts.values()), self.ranks[name] + later)
-
-    # ---- in words
-
-    def _symbol(self, name: str) -> str:
-        return self.d.called(name)[0]
-
-    def _number(self, number: float, inverse: bool = False) -> str:
-        number, sign = abs(number), "−" if number < 0 else ""
-        text = self.counts.get(number) or {0.5: "½"}.get(number, f"{number:g}".replace("e-0", "e-"))
-        squared = round(number**2, 9)
-        text = f"√{self.counts[squared]}" if squared in self.counts else text
-        return sign + ({"2": "½", "½": "2"}.get(text, f"1/({text})" if " " in text else f"1/{text}") if inverse else text)
-
-    def _known(self, a: Value, parts: Mapping[Tensor, Part]) -> Part:
-        return parts[a] if isinstance(a, Tensor) else ("…" if shape(a) else self._number(float(a)), 3)
-
-    def _part(self, node: Tensor, inputs: list[Part], name: str | None) -> Part:
-        if name is not None:
-            return self._symbol(name), 3
-        if node.primitive is None:
-            return self._known(node.data, {})
-        operation = node.primitive.name
-        if _shift(node) or operation in ("reshape", "broadcast", "astype", "stop_gradient"):
-            return inputs[0]
-        needed: tuple[int, ...]
-        if operation == "pow":
-            exponent = node.params["exponent"]
-            text, level, needed = POWERS.get(exponent, f"{{}}^({self._number(exponent)})"), 3, (3,)
-        else:
-            text, level, needed = WORDS.get(operation, (f"{operation}({', '.join(['{}'] * len(inputs))})", 3, (1,) * len(inputs)))
-        return text.format(*[part if tight >= least else f"({part})" for (part, tight), least in zip(inputs, needed)]), level
-
-    def _axes(self, sizes: Shape, over: tuple[int, ...], full: bool = True) -> str:
-        """Axes by what goes along them, and by their numbers."""
-        if len(over) != 1:
-            return f"the axes {', '.join(map(str, over[:-1]))} and {over[-1]}"
-        name = self.axes.get(next((n for n, known in self.sizes.items() if known == sizes[over[0]]), ""))
-        return f"axis {over[0]}" if name is None else f"{name} (axis {over[0]})" if full else name
-
-    # ---- the mistakes
+        return _Place(key, where, function, steps, self.words.texts(steps), self.ranks[name])
 
     def of_edges(self) -> Iterator[Mistake]:
         """A path that is left out, a sign, a sum."""
@@ -228,7 +153,7 @@ class _Table:
             for edge, term in zip(edges, terms):
                 rest = sum(other for other in terms if other is not term)
                 if all(np.abs(part).max() > 1e-9 for part in (term, rest)):  # else it is 0, or all that there is
-                    what = f"{g.name} lacks the path through {self._symbol(edge.output)}, equation ({edge.number})"
+                    what = f"{g.name} lacks the path through {self.words.symbol(edge.output)}, equation ({edge.number})"
                     yield Mistake(what, {edge.number: lambda term: term * 0})
         for place in self.edges:
             yield Mistake(f"the sign is wrong in {place.where}", {place.key: lambda term: -term})
@@ -237,66 +162,65 @@ class _Table:
             to = (1,) * (len(sizes) - len(to)) + to
             over = tuple(i for i, n in enumerate(sizes) if n > 1 and to[i] == 1)
             if over and edge.function is not None:
-                for what, change in self._reductions(sizes, over, "sum"):
-                    yield Mistake(f"{what} in {place.where}", sums={edge.number: partial(change, {})})
+                for slip in self._reductions(sizes, over, "sum"):
+                    yield Mistake(f"{slip.words} in {place.where}", sums={edge.number: partial(slip.change, {})})
         for g, edges in several:
             yield Mistake(f"the sign is wrong in all of {g.name}", {edge.number: lambda term: -term for edge in edges})
 
-    def _reductions(
-        self, sizes: Shape, over: tuple[int, ...], operation: str, keepdims: bool = True
-    ) -> Iterator[tuple[str, Change]]:
+    def _reductions(self, sizes: Shape, over: tuple[int, ...], of: str, keepdims: bool = True) -> Iterator[Slip]:
         """What can be wrong with a sum or a mean over some axes."""
-        briefly = self._axes(sizes, over, full=False)
-        if operation == "sum":
-            yield f"there is no sum over {briefly}", lambda v, a: a
+
+        def reduced(of: str, axis: Any) -> Change:
+            return lambda v, a: getattr(array(a), of)(axis=axis, keepdims=keepdims)
+
+        briefly = self.words.axes(sizes, over, full=False)
+        share = self.words.number(math.prod([sizes[i] for i in over]), inverse=True)
+        if of == "sum":
+            yield Slip(lambda v, a: a, f"there is no sum over {briefly}")
         for axis, words in self._other_axes(sizes, over):
-            yield f"the {operation} is {words}", partial(_reduced, operation, axis, keepdims)
-        share = self._number(math.prod([sizes[i] for i in over]), inverse=True)
-        other = (
-            f"there is a {share} too many (a mean for the sum over {briefly})" if operation == "sum" else f"the {share} is missing"
-        )
-        yield other, partial(_reduced, "mean" if operation == "sum" else "sum", over, keepdims)
+            yield Slip(reduced(of, axis), f"the {of} is {words}")
+        if of == "sum":
+            yield Slip(reduced("mean", over), f"there is a {share} too many (a mean for the sum over {briefly})")
+        else:
+            yield Slip(reduced("sum", over), f"the {share} is missing", omits=True)
 
     def _other_axes(self, sizes: Shape, over: tuple[int, ...]) -> Iterator[tuple[int | None, str]]:
         """What somebody may have taken for these axes, and how to say so."""
+        these = self.words.axes(sizes, over)
         for i, n in enumerate(sizes):
             if (i,) != over and n > 1:
-                yield i, f"over {self._axes(sizes, (i,))}, not over {self._axes(sizes, over)},"
+                yield i, f"over {self.words.axes(sizes, (i,))}, not over {these},"
         if len(over) < len(sizes):
-            yield None, f"over everything, not only over {self._axes(sizes, over)},"
+            yield None, f"over everything, not only over {these},"
 
-    def of_axes(self, place: _Place) -> Iterator[Mistake]:
+    def of_axes(self, place: _Place, one_by_one: bool) -> Iterator[Mistake]:
         """What a formula adds up, or takes the largest of, along other axes: all of it, or in a form one by one.
 
         A form goes on with sums where people write means, and a mean goes along with how many numbers it is of.
         """
-        known = dict(zip(place.steps.nodes, place.parts))
         along: dict[tuple[Shape, tuple[int, ...]], dict[int, Tensor]] = {}
         for i, node in enumerate(place.steps.nodes):
-            if node.primitive and node.primitive.name in REDUCTIONS:
+            if operation(node) in REDUCTIONS:
                 sizes = shape(node.inputs[0])
                 along.setdefault((sizes, axes(len(sizes), node.params["axis"])), {})[i] = node
         for (sizes, over), group in along.items():
-            sums = [i for i, node in group.items() if node.primitive and node.primitive.name != "max"]
+            sums = [i for i, node in group.items() if operation(node) != "max"]
             for axis, words in self._other_axes(sizes, over):
                 if len(group) > 1:
-                    yield place.mistake(
-                        f"everything is taken {words}", {i: partial(_along, axis, node) for i, node in group.items()}
-                    )
-                if place in self.forms:
-                    means: dict[int, Change] = dict.fromkeys(sums, partial(_as_mean, axis, over))
+                    yield place.mistake(f"everything is taken {words}", {i: _along(axis, node) for i, node in group.items()})
+                if one_by_one:
+                    means = dict.fromkeys(sums, _as_mean(axis, over))
                     for i in sums:
-                        yield place.mistake(f"the mean of {self._known(group[i].inputs[0], known)[0]} is {words}", {i: means[i]})
+                        yield place.mistake(f"the mean of {place.texts[group[i].inputs[0]]} is {words}", {i: means[i]})
                     yield place.mistake(f"all means are {words}", means)
 
     def of_shifts(self, place: _Place) -> Iterator[Mistake]:
         """Without what is subtracted so that exp does not overflow, or with one number for all, so that it is 0."""
-        nodes = place.steps.nodes
         shifts = self._shifts(place)
-        largest = [i for i, node in enumerate(nodes) if shifts and node.primitive and node.primitive.name == "max"]
+        largest = {i: _along(None, node) for i, node in enumerate(place.steps.nodes) if shifts and operation(node) == "max"}
         for what, changes in (
             ("is not subtracted before it", shifts),
-            ("that is subtracted before it is the largest of all", {i: partial(_along, None, nodes[i]) for i in largest}),
+            ("that is subtracted before it is the largest of all", largest),
         ):
             if changes:
                 what = f"right while exp stays in the range of floats: the largest number {what},"
@@ -304,94 +228,99 @@ class _Table:
 
     def _shifts(self, place: _Place) -> dict[int, Change]:
         """The steps that keep exp from overflowing, left out."""
-        return {i: _unshifted for i, node in enumerate(place.steps.nodes) if node.primitive and _shift(node)}
+        return {i: lambda v, a, shift: a for i, node in enumerate(place.steps.nodes) if is_shift(node)}
 
     def of_steps(self) -> tuple[list[Mistake], list[Mistake], list[Mistake]]:
         """Steps of formulas: what is missing in an edge's, what else is wrong with those; what is with equations, or wherever."""
         missing: list[Mistake] = []
         changed: list[Mistake] = []
         forward: list[Mistake] = []
-        everywhere: dict[tuple[str, str], dict[Any, Change]] = {}
-        for place in (*self.equations, *self.edges, *self.forms):
-            found = list(self._of_steps(place))
-            for what, whole, changes in found:
-                again = sum(what == other for other, *_ in found) > 1
-                mistake = place.mistake(f"{what.rstrip(',')}, in {whole}," if again else what, changes)
-                if place not in self.forms:
-                    everywhere.setdefault((what, whole), {}).update(mistake.formulas)
-                gone = place in self.edges and what.endswith(("is missing", "is forgotten"))
-                (forward if place in self.equations else missing if gone else changed).append(mistake)
-            further = [*self.of_axes(place), *self.of_shifts(place)]
-            (forward if place in self.equations else changed).extend(further)
-        wherever = [Mistake(f"{what} wherever {whole} stands", f) for (what, whole), f in everywhere.items() if len(f) > 1]
+        everywhere: dict[tuple[str, str], dict[Any, Any]] = {}
+        for places, omissions, others in (
+            (self.equations, forward, forward),
+            (self.edges, missing, changed),
+            (self.forms, changed, changed),
+        ):
+            for place in places:
+                slips = list(self._slips(place))
+                times = Counter(slip.words for slip, *_ in slips)
+                for slip, whole, changes in slips:
+                    what = f"{slip.words.rstrip(',')}, in {whole}," if times[slip.words] > 1 else slip.words
+                    mistake = place.mistake(what, changes)
+                    (omissions if slip.omits else others).append(mistake)
+                    if places is not self.forms:
+                        everywhere.setdefault((slip.words, whole), {}).update(mistake.steps)
+                others.extend([*self.of_axes(place, one_by_one=places is self.forms), *self.of_shifts(place)])
+        wherever = [Mistake(f"{what} wherever {whole} stands", steps=s) for (what, whole), s in everywhere.items() if len(s) > 1]
         return missing, changed, [*forward, *wherever]
 
-    def _of_steps(self, place: _Place) -> Iterator[tuple[str, str, dict[int, Change]]]:
-        """What can be wrong with the steps of a formula: in words, of which expression, and the changes wherever that is in it."""
-        nodes, parts, names = place.steps.nodes, place.parts, place.steps.names
-        known = dict(zip(nodes, parts))
+    def _slips(self, place: _Place) -> Iterator[tuple[Slip, str, dict[int, Change]]]:
+        """What can be wrong with the steps of a formula; with which expression; and the changes, wherever that is in it."""
+        nodes, texts = place.steps.nodes, place.texts
         groups: dict[tuple[str, str], list[int]] = {}
-        inverse: dict[Tensor, bool] = {}  # below a fraction bar
+        below: dict[Tensor, bool] = {}  # a fraction bar
         for i, node in reversed(list(enumerate(nodes))):
-            operation = node.primitive.name if node.primitive else ""
-            groups.setdefault((parts[i][0], operation), []).append(i)
+            of = operation(node)
+            groups.setdefault((texts[node], of), []).append(i)
             for j, a in enumerate(node.inputs):
-                if isinstance(a, Tensor) and operation in ("mul", "div", "neg", "sqrt"):
-                    inverse[a] = inverse.get(node, False) ^ (operation == "div" and j == 1)
+                if isinstance(a, Tensor) and of in ("mul", "div", "neg", "sqrt"):
+                    below[a] = below.get(node, False) ^ (of == "div" and j == 1)
         right = place.steps.run(self.values, {})
-        for (whole, operation), group in reversed(groups.items()):
+        for (whole, of), group in reversed(groups.items()):
             node = nodes[group[0]]
-            texts = dict(zip("ab", [self._known(a, known)[0] for a in node.inputs]), whole=whole)
-            for change, gone, words in self._of_step(node, names):
-                if gone is not None and self._flows_in(node.inputs[gone], names):
-                    continue
-                if not words and gone is not None:
-                    below = inverse.get(node, False) ^ (operation == "div" and gone == 1)
-                    words = self._missing(node.inputs[gone], texts["ab"[gone]], below, names)
-                changes = dict.fromkeys(group, change)
-                if operation == "exp" and change is _forgotten:  # what keeps it from overflowing goes with it
+            words = dict(zip("ab", [self.words.text(a, texts) for a in node.inputs]), whole=whole)
+            for slip in self._slips_of(node, place.steps.names):
+                if slip.gone is not None:
+                    if self._flows_in(node.inputs[slip.gone], place.steps.names):
+                        continue
+                    words["gone"] = self._gone(place, node, slip.gone, below.get(node, False))
+                changes = dict.fromkeys(group, slip.change)
+                if of == "exp" and slip.omits:  # what keeps it from overflowing goes with it
                     changes |= self._shifts(place)
                 if self._matters(place, changes, right):
-                    yield words.format(**texts), whole, changes
+                    yield slip._replace(words=slip.words.format(**words)), whole, changes
 
-    def _of_step(self, node: Tensor, names: Mapping[Tensor, str]) -> Iterator[tuple[Change, int | None, str]]:
-        operation = node.primitive.name if node.primitive else ""
-        yield from STEPS.get(operation, [])
+    def _slips_of(self, node: Tensor, names: Mapping[Tensor, str]) -> Iterator[Slip]:
+        of = operation(node)
+        yield from SLIPS.get(of, [])
         if names.get(node) in self.d.constants:
             default = self.d.constants[names[node]]
-            yield lambda values: default, None, f"{{whole}} is always {self._number(default)}, not the one that was passed,"
-        if operation == "pow":
+            yield Slip(lambda v: default, f"{{whole}} is always {self.words.number(default)}, not the one that was passed,")
+        if of == "pow":
             n = node.params["exponent"]
-            yield lambda v, a: a, None, "the square root is forgotten" if n == 0.5 else "{a} stands for {whole}"
+            root = n == 0.5
+            yield Slip(lambda v, a: a, "the square root is forgotten" if root else "{a} stands for {whole}", omits=root)
             for other in (n + 1, n - 1, n + 0.5, n - 0.5):
-                words = f"the power is {self._number(other)}, not {self._number(n)}," if other else "{whole} is missing"
-                yield partial(_to_the, other), None, words
-        if operation == "div" and not shape(m := node.inputs[1]) and not isinstance(m, Tensor) and abs(m) in self.counts:
+                words = f"the power is {self.words.number(other)}, not {self.words.number(n)}," if other else "{whole} is missing"
+                yield Slip(lambda v, a, other=other: a**other, words, omits=not other)
+        if of == "div" and not shape(m := node.inputs[1]) and not isinstance(m, Tensor) and abs(m) in self.counts:
             right = self.counts[abs(m)]
-            yield lambda v, a, m: a / (m - 1), None, f"there is {right} − 1 for {right}"
-            for name in self.sizes:
-                if self.sizes[name] != m:
-                    yield partial(_divided_by, name), None, f"there is {self.counts[self.sizes[name]]} for {right}"
-        if operation in REDUCTIONS:
+            yield Slip(lambda v, a, m: a / (m - 1), f"there is {right} − 1 for {right}")
+            for name, size in self.sizes.items():
+                if size != m:
+                    yield Slip(lambda v, a, m, name=name: a / v["sizes"][name], f"there is {self.counts[size]} for {right}")
+        if of in REDUCTIONS:
             sizes = shape(node.inputs[0])
             over = axes(len(sizes), node.params["axis"])
-            if operation == "max":
+            if of == "max":
                 for axis, where in self._other_axes(sizes, over):
-                    yield partial(_along, axis, node), None, f"the largest is {where}"
+                    yield Slip(_along(axis, node), f"the largest is {where}")
             else:
-                for what, change in self._reductions(sizes, over, operation, node.params["keepdims"]):
-                    yield change, None, what
+                yield from self._reductions(sizes, over, of, node.params["keepdims"])
 
-    def _missing(self, a: Value, text: str, below: bool, names: Mapping[Tensor, str]) -> str:
+    def _gone(self, place: _Place, node: Tensor, i: int, below: bool) -> str:
+        """What is said where an input is gone, of a step that is ``below`` a fraction bar or not."""
+        a, below = node.inputs[i], below ^ (operation(node) == "div" and i == 1)
         if not isinstance(a, Tensor):
-            return f"the {self._number(float(a), below) if not shape(a) else text} is missing"
+            return f"the {'…' if shape(a) else self.words.number(float(a), below)} is missing"
+        text = place.texts[a]
         if below:
             return f"the division by {text} is missing"
-        return f"{text} is forgotten" if a in names else f"the factor {text} is missing"
+        return f"{text} is forgotten" if a in place.steps.names else f"the factor {text} is missing"
 
     def _flows_in(self, a: Value, names: Mapping[Tensor, str]) -> bool:
         """Whether this is the gradient of an array that a formula takes: few leave that out, and last it is tried."""
-        return isinstance(a, Tensor) and bool(a.shape) and names.get(a, "") in self.ranks and names[a] not in self.d.variables
+        return isinstance(a, Tensor) and bool(a.shape) and names.get(a) in self.gradients
 
     def _matters(self, place: _Place, changes: Mapping[int, Change], right: Value) -> bool:
         """Whether such a change is possible, and gives other numbers."""
@@ -407,9 +336,8 @@ class _Table:
         for place in self.edges:
             to = place.steps.nodes[-1].shape
             for name in self.d.variables[:-1]:
-                own = shape(self.values[name])
-                if len(own) <= len(to) and all(n in (1, m) for n, m in zip(own[::-1], to[::-1])):
-                    symbol = self._symbol(name)
+                if broadcasts(shape(self.values[name]), to):
+                    symbol = self.words.symbol(name)
                     article = "an" if symbol[0] in "aefhilmnorsx" and not symbol[1:2].isalpha() else "a"
                     times = with_parameters(("term", name), lambda term, value: term * value)
                     yield Mistake(f"there is {article} {symbol} too many in {place.where}", {place.key: times})
@@ -421,43 +349,41 @@ class _Table:
         """A local derivative for what is carried back along its edge."""
         for place in self.edges:
             for i, node in enumerate(place.steps.nodes):
-                for change, gone, _ in STEPS.get(node.primitive.name, []) if node.primitive else []:
-                    if gone is not None and self._flows_in(a := node.inputs[gone], place.steps.names):
-                        yield place.mistake(f"there is no {self._symbol(place.steps.names[a])}", {i: change})
+                for slip in SLIPS.get(operation(node), []):
+                    if slip.gone is not None and self._flows_in(a := node.inputs[slip.gone], place.steps.names):
+                        yield place.mistake(f"there is no {self.words.symbol(place.steps.names[a])}", {i: slip.change})
 
     def stand_ins(self) -> Iterator[Mistake]:
         """A quantity of the same shape in the place of what should stand there."""
         quantities = list(self._quantities())
         for place in (*self.edges, *self.forms):
-            seen = set()
+            names, seen = place.steps.names, set()
             for i, node in enumerate(place.steps.nodes[:-1]):
-                if not (node.primitive or node in place.steps.names):
+                if not (node.primitive or node in names):
                     continue
                 for q in quantities:
-                    what = f"{q.text} stands for {place.parts[i][0]}"
-                    fits = (
-                        q.shape == node.shape and q.rank < place.rank and q.is_gradient == self._flows_in(node, place.steps.names)
-                    )
-                    if fits and q.text != place.parts[i][0] and what not in seen:
+                    what = f"{q.text} stands for {place.texts[node]}"
+                    fits = q.shape == node.shape and q.rank < place.rank and q.is_gradient == self._flows_in(node, names)
+                    if fits and q.text != place.texts[node] and what not in seen:
                         seen.add(what)
-                        yield place.mistake(what, {i: partial(_value_of, q)})
+                        yield place.mistake(what, {i: lambda v, *inputs, q=q: evaluate(q.function, v)})
 
     def _quantities(self) -> Iterator[Quantity]:
         for name, rank in self.ranks.items():
             value = with_parameters((name,), lambda value: value)
-            yield Quantity(self._symbol(name), shape(self.values[name]), rank, name not in self.d.variables, value)
+            yield Quantity(self.words.symbol(name), shape(self.values[name]), rank, name in self.gradients, value)
         for place in self.equations:
-            yield from self._steps(place, place.steps.nodes[:-1])
+            yield from self._quantities_in(place, place.steps.nodes[:-1])
 
-    def _steps(self, place: _Place, nodes: Sequence[Tensor]) -> Iterator[Quantity]:
+    def _quantities_in(self, place: _Place, nodes: Sequence[Tensor]) -> Iterator[Quantity]:
         for i, node in enumerate(nodes):
-            text, flows = place.parts[i][0], any(self._flows_in(a, place.steps.names) for a in in_order([node]))
+            text, flows = place.texts[node], any(self._flows_in(a, place.steps.names) for a in in_order([node]))
             if node.primitive and node.shape and "max" not in text and not flows:
                 yield Quantity(text, node.shape, place.rank, False, self._step(place.function, i))
 
     def _step(self, function: Formula, i: int) -> Formula:
         """What a formula has at a step that takes no gradient: of one that it names the shape counts, which is its variable's."""
-        given = {a: a[1:] if a in self.ranks and a not in self.d.variables else a for a in parameters(function)}
+        given = {a: a[1:] if a in self.gradients else a for a in parameters(function)}
         names = tuple(dict.fromkeys(given.values()))
 
         def value(*arguments: Value) -> Value:
@@ -470,7 +396,7 @@ class _Table:
     def factors(self) -> Iterator[Quantity]:
         """What all of a gradient may be multiplied or divided by: also q (1 − q), which a sigmoid's derivative is."""
         seen: list[Value] = []
-        steps = [q for place in self.edges for q in self._steps(place, place.steps.nodes)]
+        steps = [q for place in self.edges for q in self._quantities_in(place, place.steps.nodes)]
         for q in (*[q for q in self._quantities() if not q.is_gradient], *steps):
             value = evaluate(q.function, self.values)
             new = not any(shape(value) == shape(other) and np.allclose(value, other) for other in seen)
@@ -480,33 +406,17 @@ class _Table:
                 if np.min(value) > 0 and np.max(value) < 1:
                     names = parameters(q.function)
                     slope = with_parameters(names, lambda *a, q=q: (p := q.function(*a)) * (1 - p))
-                    yield q._replace(text=f"{q.text} (1 − {q.text})", function=slope)
+                    written = recorded(slope, self.values)
+                    yield q._replace(text=self.words.texts(written)[written.nodes[-1]], function=slope)
 
 
-def _reduced(operation: str, axis: Any, keepdims: bool, values: Values, a: Value) -> Value:
-    return getattr(array(a), operation)(axis=axis, keepdims=keepdims)
+def _along(axis: int | None, node: Tensor) -> Change:
+    return lambda v, a: again(node, [a], axis=axis)
 
 
-def _along(axis: int | None, node: Tensor, values: Values, a: Value) -> Value:
-    assert node.primitive
-    return apply(node.primitive.forward, [a], {**node.params, "axis": axis})
-
-
-def _as_mean(axis: int | None, over: tuple[int, ...], values: Values, a: Value) -> Value:
+def _as_mean(axis: int | None, over: tuple[int, ...]) -> Change:
     """The mean over other axes, where a sum stands that is divided by how many numbers it is of."""
-    return array(a).mean(axis=axis, keepdims=True) * count(a, over)
-
-
-def _divided_by(name: str, values: Values, a: Value, m: Value) -> Value:
-    return a / values["sizes"][name]
-
-
-def _to_the(exponent: float, values: Values, a: Value) -> Value:
-    return a**exponent
-
-
-def _value_of(quantity: Quantity, values: Values, *inputs: Value) -> Value:
-    return evaluate(quantity.function, values)
+    return lambda v, a: array(a).mean(axis=axis, keepdims=True) * count(a, over)
 
 
 _table = cache(_Table)

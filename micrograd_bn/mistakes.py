@@ -17,174 +17,20 @@ A mistake that is made in one derivation only stands in its table (``Derivation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import combinations
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .derivation import Derivation, Edge, Formula, Mistake, added_up, evaluate, parameters, with_parameters
+from .computed import AS_DERIVED, Computed, Form, Prediction, Trial, forms_of, predict
+from .derivation import Derivation, Formula, Mistake, evaluate, parameters, with_parameters
 from .faults import listed
 from .formulas import factors_in, mistakes_in
 from .kinds import Array, Value
-from .numbers.running import Running, running
-from .recorded import NOT_NUMBERS, Changed
-from .shapes import Shape, shape
 
-# The derivation's own way to compute is within its bound; another right one, as the condensed form, rounds in other places.
-OTHER_WAYS = 8
-
-# ---- What a derivation gives with mistakes in it, and how far rounding may move it
-
-
-class Form(NamedTuple):
-    """A way to write a gradient: with these formulas for the edges' own, by number, or for the whole, by its variable."""
-
-    words: str  # "the condensed form"
-    formulas: Mapping[Any, Formula]
-
-
-AS_DERIVED = Form("", MappingProxyType({}))
-
-
-class Computed(dict[str, Value]):
-    """All values and gradients ("dx") by name, each computed when it is first asked for, with these mistakes made."""
-
-    def __init__(
-        self,
-        d: Derivation,
-        values: Mapping[str, Value],
-        mistakes: Sequence[Mistake] = (),
-        form: Form = AS_DERIVED,
-        evaluate: Callable[[Formula, Mapping[str, Value]], Value] = evaluate,
-        shapes: Mapping[str, Shape] = MappingProxyType({}),
-    ):
-        super().__init__(values)
-        self.derivation, self.mistakes, self.form, self.evaluate = d, mistakes, form, evaluate
-        self.shapes = shapes  # of the variables, where a mistake may give them others: on paper a sum goes where it should
-        self.used: dict[Any, Formula] = {}  # the formulas that were needed
-
-    def __missing__(self, name: str) -> Value:
-        d = self.derivation
-        if name in d.outputs:
-            e = d.equation_of(name)
-            value = self._formula(e.number, e.function)
-        elif name[:1] == "d" and name[1:] in d.variables:
-            value = self._gradient(name[1:])
-        else:
-            raise KeyError(name)
-        self[name] = value
-        return value
-
-    def _gradient(self, variable: str) -> Value:
-        if variable in self.form.formulas:
-            return self._formula(variable, self.form.formulas[variable])
-        edges = self.derivation.leaving(variable)
-        first, *others = [self._term(edge) for edge in edges]
-        total, to = sum(others, first), self._shape(variable)
-        return np.broadcast_to(total, to) if shape(total) != to and not any(map(self._summed_otherwise, edges)) else total
-
-    def _shape(self, variable: str) -> Shape:
-        return self.shapes[variable] if variable in self.shapes else shape(self[variable])
-
-    def _summed_otherwise(self, edge: Edge) -> bool:
-        """Whether a mistake may have left another shape; the engine's formulas have their sums in them."""
-        n = edge.number
-        return any(n in mistake.sums or (edge.function is None and n in mistake.formulas) for mistake in self.mistakes)
-
-    def _term(self, edge: Edge) -> Value:
-        function = self.form.formulas.get(edge.number, self.derivation.formula(edge))
-        term = self._formula(edge.number, function)
-        if not self._summed_otherwise(edge):
-            return added_up(term, self._shape(edge.input))
-        for mistake in self.mistakes:
-            term = mistake.sums.get(edge.number, lambda term: term)(term)
-        return term
-
-    def _formula(self, key: Any, function: Formula) -> Value:
-        self.used[key] = function
-        changes = [mistake.formulas[key] for mistake in self.mistakes if key in mistake.formulas]
-        steps = [change for change in changes if isinstance(change, Changed) and change.function is function]
-        term = None
-        if steps:
-            changed, *others = steps
-            for other in others:
-                changed = changed | other
-            term = changed(self)
-        for change in changes:
-            if not isinstance(change, Changed):
-                names = parameters(change)
-                if term is None and "term" in names:
-                    term = self.evaluate(function, self)
-                term = change(*[term if name == "term" else self[name] for name in names])
-        return self.evaluate(function, self) if term is None else term
-
-
-class Prediction(NamedTuple):
-    """A gradient, and how far from it rounding may take whoever computes it."""
-
-    value: Array
-    tolerance: Array
-
-
-class Trial(NamedTuple):
-    """A batch, what f returned for it, and what is true, in extended precision."""
-
-    values: dict[str, Value]  # the inputs and constants, the upstream gradient, and the sizes of the axes
-    dtype: np.dtype[Any]  # of the numbers that f was given
-    got: dict[str, Array]
-    exact: set[str]  # the gradients that are the derivation's own, bit for bit
-    truth: dict[str, Prediction]
-    sizes: dict[str, Array]  # of the terms that each gradient adds up
-
-    def off(self, name: str) -> Array:
-        """Where a gradient is further from the truth than rounding takes it; everywhere, if it has another shape."""
-        got, truth = self.got[name], self.truth[name]
-        if got.shape != truth.value.shape:
-            return np.array(True)
-        off: Array = ~(np.abs(got - truth.value) <= truth.tolerance)
-        return off
-
-    def errors(self, name: str) -> Array:
-        """Differences from the truth, relative to the sum of the terms' absolute values; where that is 0, the differences."""
-        size = self.sizes[name]
-        errors: Array = np.abs(self.got[name] - self.truth[name].value) / np.where(size > 0, size, 1)
-        return errors
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        """Of the variables whose gradients are known."""
-        return {name: truth.value.shape for name, truth in self.truth.items()}
-
-    def given(self, upstream: Iterable[str]) -> dict[str, Array]:
-        """Those of the gradients named ``upstream`` that f returned."""
-        return {name: self.got[name] for name in upstream if name in self.got}
-
-
-def predict(
-    d: Derivation,
-    values: Mapping[str, Value],
-    dtype: np.dtype[Any],
-    names: Iterable[str],
-    mistakes: Sequence[Mistake] = (),
-    form: Form = AS_DERIVED,
-    given: Mapping[str, Array] = MappingProxyType({}),
-    shapes: Mapping[str, Shape] = MappingProxyType({}),
-) -> dict[str, Prediction]:
-    """Gradients with these mistakes made, for numbers of ``dtype``; ``given`` are gradients to go on with."""
-    number = running(dtype, np.longdouble)
-    exact = {a: v if isinstance(v, NOT_NUMBERS) else number(v) for a, v in values.items()}
-    computed = Computed(d, exact | {f"d{a}": number(g) for a, g in given.items()}, mistakes, form, shapes=shapes)
-    found = {}
-    for name in names:
-        gradient: Running = number.lift(computed[f"d{name}"])
-        found[name] = Prediction(gradient.value, OTHER_WAYS * gradient.error)
-    return found
-
-
-# ---- Why: the first strategy that finds a cause which gives the same numbers on every batch
+MISFIT = (ValueError, IndexError)  # shapes that do not broadcast, an axis that there is not
 
 
 class Why(NamedTuple):
@@ -213,19 +59,14 @@ class Case:
         self.derivation, self.name, self.trials, self.wrong = d, name, trials, wrong
         self.names = {g.variable: g.name for g in d.gradients}
         self._values: dict[tuple[int, ...], tuple[Any, Value]] = {}
-        returned = [a for a in self.names if any(a in trial.got for trial in trials)]
-
-        def named(functions: Iterable[Formula]) -> list[str]:
-            return [a for a in returned if any(f"d{a}" in parameters(function) for function in functions)]
-
         edges = d.leaving(name)
+        self.keys: tuple[Any, ...] = (name, *[edge.number for edge in edges])  # of the formulas that give all of it
+        returned = [a for a in self.names if any(a in trial.got for trial in trials)]
         self.ways = [Way([a for a in returned if a in [edge.output for edge in edges]])]
-        for words, formulas in d.forms.items():
-            if formulas.keys() & {name, *[edge.number for edge in edges]}:
-                self.ways.append(Way(named(formulas.values()), Form(words, formulas)))
-        for g in d.condensed:
-            if g.variable == name:
-                self.ways.append(Way(named([g.function]), Form("the condensed form", {name: g.function})))
+        for form in forms_of(d):
+            if form.formulas.keys() & {*self.keys}:
+                named = {a for function in form.formulas.values() for a in parameters(function)}
+                self.ways.append(Way([a for a in returned if f"d{a}" in named], form))
         if self.ways[0].upstream:
             self.ways.append(Way([]))  # in the end from nothing of what f returned
 
@@ -252,7 +93,7 @@ class Case:
         for trial in self.trials:
             try:
                 value, tolerance = map(np.squeeze, predicted(trial))
-            except ValueError:  # shapes that do not broadcast
+            except MISFIT:
                 return False
             got = np.squeeze(trial.got[self.name])
             if got.shape != value.shape:
@@ -265,13 +106,16 @@ class Case:
             evidence |= bool((precise if loses_digits else np.squeeze(trial.off(self.name)) & precise).any())
         return evidence
 
+    def is_gradient(self, name: str) -> bool:
+        """Whether f's numbers are right for this gradient."""
+        return self.agrees(lambda trial: trial.truth[name])
+
     def explained_by(self, *mistakes: Mistake, way: Way, dtype: np.dtype[Any] | None = None) -> bool:
         """Whether these mistakes give f's numbers."""
 
         def predicted(trial: Trial) -> Prediction:
-            given = trial.given(way.upstream)
-            how = (trial.values, dtype or trial.dtype, [self.name], mistakes, way.form, given, trial.shapes)
-            return predict(self.derivation, *how)[self.name]
+            how = (mistakes, way.form, trial.given(way.upstream), trial.shapes)
+            return predict(self.derivation, trial.values, dtype or trial.dtype, [self.name], *how)[self.name]
 
         return self.agrees(predicted, any(mistake.loses_digits for mistake in mistakes))
 
@@ -280,7 +124,7 @@ class Case:
         right = self._computed(way, [])
         try:
             right[f"d{self.name}"]
-        except ValueError:  # a gradient that f returned has another shape
+        except MISFIT:  # a gradient that f returned has another shape
             return {}
         return right.used
 
@@ -288,10 +132,11 @@ class Case:
         """Those that concern what is computed this way."""
         used = self.used(way)
 
-        def concerns(key: Any, change: Callable[..., Value]) -> bool:
-            return key in used and (not isinstance(change, Changed) or change.function is used[key])
+        def concerned(mistake: Mistake) -> bool:
+            steps = any(used.get(key) is change.function for key, change in mistake.steps.items())
+            return steps or not used.keys().isdisjoint((*mistake.formulas, *mistake.sums))
 
-        return [m for m in mistakes if any(concerns(*each) for each in m.formulas.items()) or m.sums.keys() & used.keys()]
+        return list(filter(concerned, mistakes))
 
     def why(self, text: str, way: Way, mistakes: Iterable[Mistake]) -> Why:
         """These mistakes as a cause, with the edges on this way that they change."""
@@ -309,7 +154,7 @@ class Case:
             return self._values[key][1]
         try:
             value = np.squeeze(self._computed(way, mistakes)[f"d{self.name}"])
-        except (ValueError, IndexError):  # shapes that do not broadcast
+        except MISFIT:
             value = np.array(np.nan)
         if len(mistakes) < 2:  # these are asked for again
             self._values[key] = (way, mistakes), value
@@ -317,16 +162,15 @@ class Case:
 
     def other_gradients(self) -> Iterator[Mistake]:
         """For the whole gradient, one that is known before it."""
-        first, *rest = [edge.number for edge in self.derivation.leaving(self.name)]
+        whole, first, *rest = self.keys
         for other in list(self.names)[: list(self.names).index(self.name)]:
-            stops = dict.fromkeys((self.name, first), with_parameters((f"d{other}",), lambda gradient: gradient))
+            stops = dict.fromkeys((whole, first), with_parameters((f"d{other}",), lambda gradient: gradient))
             yield Mistake(f"this is {self.names[other]}", {**stops, **dict.fromkeys(rest, lambda term: term * 0)})
 
     def factors(self) -> Iterator[tuple[Together, Array]]:
         """What the whole gradient may be multiplied by, as a mistake, or none; and what that is on the best batch."""
         to = self.best.truth[self.name].value.shape
         yield (), np.ones(to)
-        keys = (self.name, *[edge.number for edge in self.derivation.leaving(self.name)])
         known = Computed(self.derivation, self.best.values)
         for q in factors_in(self.derivation):
             try:
@@ -339,7 +183,7 @@ class Case:
                 ("division by", lambda term, *a, q=q: term / q.function(*a), 1 / value),
             ):
                 why = f"there is a {what} {q.text} too many in all of {self.names[self.name]}"
-                yield (Mistake(why, dict.fromkeys(keys, with_parameters(names, change))),), multiple
+                yield (Mistake(why, dict.fromkeys(self.keys, with_parameters(names, change))),), multiple
 
     @cached_property
     def close(self) -> float:
@@ -360,13 +204,10 @@ class Case:
         return got.shape == value.shape and bool((np.abs(value - got) <= 1e-3 * np.abs(got)).any())
 
 
-Strategy = Callable[[Case], "Why | None"]
-
-
 def explain(d: Derivation, name: str, trials: list[Trial], wrong: list[str]) -> Why | None:
     """The likeliest cause of a gradient that is wrong on these batches, as are those named in ``wrong``; None if none is known."""
     case = Case(d, name, trials, wrong)
-    if case.agrees(lambda trial: trial.truth[name]):  # only the shape is wrong
+    if case.is_gradient(name):  # only the shape is wrong
         return None
     return next(filter(None, (strategy(case) for strategy in STRATEGIES)), None)
 
@@ -389,12 +230,10 @@ def all_zero(case: Case) -> Why | None:
 
 def another_gradient(case: Case) -> Why | None:
     """Right numbers, under a wrong name."""
-
-    def is_it(other: str) -> bool:
-        return other != case.name and case.agrees(lambda trial: trial.truth[other])
-
-    found = next((name for other, name in case.names.items() if is_it(other)), None)
-    return Why(f"this is {found}: are the names, or the order of the tuple, mixed up?") if found else None
+    for other, name in case.names.items():
+        if other != case.name and case.is_gradient(other):
+            return Why(f"this is {name}: are the names, or the order of the tuple, mixed up?")
+    return None
 
 
 def one_mistake(case: Case) -> Why | None:
@@ -485,14 +324,11 @@ def up_to_factors(case: Case) -> Why | None:
 
 def _together(mistakes: Sequence[Mistake]) -> str:
     *others, last = [mistake.why for mistake in mistakes]
-    return (
-        f"{('two', 'three', 'four', 'five')[len(others) - 1]} mistakes together: {'; '.join(others)}; and {last}"
-        if others
-        else last
-    )
+    number = ("", "two", "three", "four", "five")[len(others)]
+    return f"{number} mistakes together: {'; '.join(others)}; and {last}" if others else last
 
 
-STRATEGIES: list[Strategy] = [
+STRATEGIES: list[Callable[[Case], Why | None]] = [
     right_given_others,
     all_zero,
     another_gradient,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,17 @@ from .shapes import shape
 Values: TypeAlias = Mapping[str, Value]
 Change: TypeAlias = Callable[..., Value]
 NOT_NUMBERS = (int, tuple, str, dict, type(None))  # what is no number to compute with: an axis, say
+
+
+def operation(node: Tensor) -> str:
+    """The name of the primitive that a step is; "" for a number, of which none is."""
+    return node.primitive.name if node.primitive else ""
+
+
+def again(node: Tensor, inputs: Sequence[Value], **params: Any) -> Value:
+    """A step on other inputs, or with other parameters."""
+    assert node.primitive
+    return apply(node.primitive.forward, inputs, {**node.params, **params})
 
 
 class Recorded:
@@ -39,7 +50,7 @@ class Recorded:
             elif node in self.names:
                 found[node] = values[self.names[node]]
             else:
-                found[node] = apply(node.primitive.forward, inputs, node.params) if node.primitive else node.data
+                found[node] = again(node, inputs) if node.primitive else node.data
         return found[self.nodes[end]]
 
 
@@ -54,27 +65,26 @@ def recorded(function: Formula, values: Values) -> Recorded:
 
 def size(function: Formula, values: Values) -> Value:
     """How large the terms are that a function adds up: its value, if all of them had one sign."""
+
+    def of_absolutes(node: Tensor) -> Change:
+        return lambda values, *inputs: again(node, [np.abs(a) for a in inputs])
+
     steps = recorded(function, values)
-    adding = {i: n for i, n in enumerate(steps.nodes) if n.primitive and n.primitive.name in ("sum", "mean", "matmul")}
-    return np.abs(steps.run(values, {i: partial(_of_absolutes, node) for i, node in adding.items()}))
-
-
-def _of_absolutes(node: Tensor, values: Values, *inputs: Value) -> Value:
-    assert node.primitive
-    return apply(node.primitive.forward, [np.abs(a) for a in inputs], node.params)
+    adding = {i: of_absolutes(node) for i, node in enumerate(steps.nodes) if operation(node) in ("sum", "mean", "matmul")}
+    return np.abs(steps.run(values, adding))
 
 
 class Changed:
     """A formula with some of its steps changed."""
 
-    def __init__(self, function: Formula, steps: int, changes: Mapping[int, Change]):
-        self.function, self.steps, self.changes = function, steps, changes
+    def __init__(self, function: Formula, length: int, changes: Mapping[int, Change]):
+        self.function, self.length, self.changes = function, length, changes
 
     def __or__(self, other: Changed) -> Changed:
-        return Changed(self.function, self.steps, {**self.changes, **other.changes})
+        return Changed(self.function, self.length, {**self.changes, **other.changes})
 
     def __call__(self, values: Values) -> Value:
         steps = recorded(self.function, values)
-        if len(steps.nodes) != self.steps:
+        if len(steps.nodes) != self.length:
             raise ValueError("on these shapes, the formula has other steps")
         return steps.run(values, self.changes)

@@ -18,6 +18,7 @@ TESTS = {  # of each room besides its doctests, those that notice most first
     "derivation": "derivation derive mistakes batchnorm",
     "validation": "derivation",
     "recorded": "recorded",
+    **dict.fromkeys(("computed", "wording", "formulas", "mistakes"), "formulas mistakes check_derivations check grading"),
     "derivations/attention": DERIVATIONS,
     "derivations/batch_norm": f"batchnorm {DERIVATIONS} mistakes check",
     "derivations/linear": DERIVATIONS,

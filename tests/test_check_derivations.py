@@ -7,6 +7,7 @@ import pytest
 
 from micrograd_bn import Derivation, Tensor, derivations, equation
 from micrograd_bn.check import check_backward
+from micrograd_bn.derivation import Edge
 from micrograd_bn.formulas import mistakes_in
 from tests.backward_passes import edited
 
@@ -434,6 +435,37 @@ def test_a_mistake_in_a_users_own_derivation_is_explained(old, new, variable, wo
     check = check_backward(edited(weight_norm, old, new), derivation=WEIGHT_NORM)
     row = next(row for row in check.rows if row.variable == variable)
     assert words in row.why
+
+
+def test_a_gradient_that_is_the_same_for_all_of_a_batch_has_the_batchs_shape():
+    mean = equation(1, "y")(lambda x: x.sum(axis=0) / x.shape[0])
+    d = Derivation("mean", [mean], [Edge(2, "y", "x", function=lambda dy, x: dy / x.shape[0])])
+    assert check_backward(lambda dy, x: {"dx": np.ones_like(x) * dy / len(x)}, derivation=d).ok
+    assert check_backward(lambda dy, x: {"dx": dy / len(x)}, derivation=d).rows[0].verdict == "wrong shape"
+    row = check_backward(lambda dy, x: {"dx": -np.ones_like(x) * dy / len(x)}, derivation=d).rows[0]
+    assert row.why == "the sign is wrong in ∂y/∂x, equation (2)"
+
+
+def test_a_formula_that_asks_for_an_axis_is_not_gone_on_with_from_a_gradient_that_lacks_it():
+    equations = equation(1, "s")(lambda x: x.sum(axis=1, keepdims=True)), equation(2, "y")(lambda s: s * s)
+    d = Derivation("square", equations, [Edge(4, "s", "x", function=lambda ds, x: (x * 0 + 1) * ds / ds.shape[1])])
+    right = by_engine(d)
+    rows = check_backward(lambda dy, x: {"ds": 3.0, "dx": -right(dy, x)["x"]}, derivation=d).rows
+    assert rows[0].verdict == "wrong shape"
+    assert rows[1].why.startswith("the sign is wrong in ∂y/∂s, equation (3); or, with the same numbers, the sign is wrong in ∂s/∂x")
+
+
+def test_numbers_that_are_all_rounding_are_evidence_of_nothing():
+    equations = equation(1, "s")(lambda x: 3 * x), equation(2, "y")(lambda s, w: (s + w) ** 2)
+    edge = Edge(3, "y", "s", function=lambda dy, s, w: 2 * dy * (s + w))
+    d, x = Derivation("sum", equations, [edge], shapes={"w": ("m", "k")}), np.full((4, 3), 0.25)
+
+    def subtracted(dy, x, w):
+        return {"ds": 2 * dy * (3 * x - w)}
+
+    assert check_backward(subtracted, derivation=d).rows[0].why == "there is a − for the + in s + w in ∂y/∂s, equation (3)"
+    (row, *_) = check_backward(subtracted, [(np.ones((4, 3)), x, np.nextafter(3 * x, 1))], d).rows
+    assert row.why.startswith("none of the known mistakes explains it")
 
 
 # ---- Bad input

@@ -8,8 +8,8 @@ import pytest
 
 from micrograd_bn import derivations, mistakes
 from micrograd_bn.check import check_backward
+from micrograd_bn.computed import Computed
 from micrograd_bn.derivations import BATCH_NORM
-from micrograd_bn.mistakes import Computed
 from tests.backward_passes import condensed, derived, edited, staged, with_keepdims
 
 # ---- Mistakes, planted by changing the text of the code
@@ -304,6 +304,7 @@ def test_the_condensed_form_goes_wrong_in_its_own_ways(old, new, why):
 FURTHER = [
     ('"dx": dx', '"dx": dx * x_hat', "x", "there is a factor x̂ too many in all of dx"),
     ('"dx": dx', '"dx": dx_hat * x_hat', "x", "two mistakes together: this is dx̂; and there is a factor x̂ too many in all of dx"),
+    ('"dx": dx', '"dx": dx / x_hat', "x", "there is a division by x̂ too many in all of dx"),  # of 0, where a column is constant
     ('"dgamma": dgamma', '"dgamma": dgamma / mu', "gamma", "there is a division by μ too many in all of dγ"),
     ("np.sum(dy * x_hat", "-np.mean(dy * (x - mu) ** 2", "gamma", "three mistakes together: (x − μ)² stands for x̂ in ∂y/∂γ"),
     ("dx_hat = dy * gamma", "dx_hat = dy * gamma * gamma", "x_hat", "there is a γ too many in ∂y/∂x̂, equation (5)"),
@@ -320,6 +321,11 @@ def test_a_quantity_for_another_and_a_factor_too_many_are_each_named(old, new, v
     row = next(row for row in check_backward(edited(derived, old, new)).rows if row.variable == variable)
     assert words in row.why
     assert "with the same numbers" not in row.why
+
+
+def test_of_a_gradient_the_largest_numbers_are_compared_which_have_lost_no_digits():
+    assert mistakes.Case.large(np.array([[1.0, 1e-5, -3.0], [np.inf, 2e-3, -np.nan]])).tolist() == [2, 0]
+    assert mistakes.Case.large(np.array([4e-3, 1.0, 3e-3])).tolist() == [1, 0, 2]
 
 
 def test_a_readers_own_strategy_is_asked_as_the_modules_text_says(monkeypatch):
