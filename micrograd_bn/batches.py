@@ -32,7 +32,6 @@ RANDOM: dict[str, Callable[[np.random.Generator, Shape], Any]] = {  # of each do
 
 def drawn(
     x: Array,
-    axis: int | tuple[int, ...] = 0,
     seed: int = 0,
     derivation: Derivation = BATCH_NORM,
     given: Mapping[str, Array] = MappingProxyType({}),
@@ -50,14 +49,14 @@ def drawn(
     for name in derivation.inputs[1:]:
         dims = derivation.shapes[name]
         if dims == "kept":
-            to = tuple(1 if i in axes(x.ndim, axis) else n for i, n in enumerate(x.shape))
+            reduced = axes(x.ndim, derivation.constants.get("axis"))
+            to = tuple(1 if i in reduced else n for i, n in enumerate(x.shape))
         else:
             to = tuple(int(n) if n.isdigit() else sizes.setdefault(n, 3) for n in dims)
         inputs[name] = np.asarray(RANDOM[derivation.domains.get(name, "")](random, to))
     known = {derivation.inputs[0]: np.asarray(x, dtype=float)} | inputs | {k: np.asarray(v, dtype=float) for k, v in given.items()}
     with np.errstate(all="ignore"):
-        constants = {"axis": axis} if "axis" in derivation.constants else {}
-        result = derivation.forward(**known, **constants)[derivation.result]
+        result = derivation.forward(**known)[derivation.result]
     return inputs, np.asarray(random.normal(size=np.shape(result)))
 
 
@@ -86,7 +85,7 @@ class Batches:
         self.derivation, self.arguments = d, (d.upstream, *d.inputs)
         self.constants = {name: value for name, value in d.constants.items() if name != "axis"}
         # Inputs that are "kept" have the axes of size 1 in the table, and not here.
-        self.kept = {name: d.constants.get("axis", 0) for name in d.inputs if d.shapes[name] == "kept"}
+        self.kept = {name: d.constants.get("axis") for name in d.inputs if d.shapes[name] == "kept"}
         try:
             known = d.forward(**{a: np.full(to, 0.5) for a, to in d.shapes_for(dict.fromkeys(d.size_names, 2)).items()})
         except Exception as error:

@@ -48,7 +48,7 @@ class CheckRow(NamedTuple):
 
     variable: str  # whose gradient it is: "x_hat"
     name: str  # as the derivation writes the gradient: "dx̂"
-    verdict: str  # exact, approximate (within rounding), wrong shape, wrong, not returned
+    verdict: str  # exact, approximate (within rounding), wrong shape, wrong type, wrong, not returned
     error: float | None  # the largest, relative to the terms added up; None where there is none, or it is not finite
     why: str = ""  # what explains it if it is wrong
     edges: tuple[int, ...] = ()  # the numbers of those that are to blame
@@ -153,8 +153,8 @@ def check_backward(
     f           ``f(dy, x, gamma, beta, eps)`` for x and dy of shape (m, k), gamma and beta of shape (k,), and a number eps > 0.
                 Statistics are over the batch, axis 0. It returns any of the six gradients: a dict ({"x": …} or {"dx": …}), a
                 NamedTuple with such fields, or a plain tuple: all six in the order of ``Gradients``, or (dx, dgamma, dbeta).
-                None stands for a gradient that is not returned. dx and dx_hat are of shape (m, k), the others (k,) or (1, k).
-                It works on copies; overwriting them is reported.
+                None or ... stands for a gradient that is not returned. dx and dx_hat are of shape (m, k), the others (k,) or
+                (1, k). It works on copies; overwriting them is reported.
     batches     what to call f with: tuples (dy, x, gamma, beta, eps) of float64 or float32, finite, in these shapes. None is a
                 set of small batches on which the usual mistakes give different numbers.
     derivation  whose backward pass it is. For another than batch norm, f takes the upstream gradient, the inputs in the order of
@@ -169,9 +169,9 @@ def check_backward(
     allows, for other forms round in other places). A wrong one is explained by the mistake that gives the same numbers on every
     batch, if one of ``mistakes.STRATEGIES`` finds it.
 
-    Raises TypeError if f returns no gradients, or something else besides; ValueError for a batch of other shapes, dtypes or
-    numbers, for no batch at all, and where none can be drawn; FunctionRaised, a RuntimeError, from whatever f raises, saying on
-    which batch.
+    Raises TypeError if f returns no gradient that is an array of numbers, or something else besides; ValueError for a batch of
+    other shapes, dtypes or numbers, for no batch at all, and where none can be drawn; FunctionRaised, a RuntimeError, from whatever
+    f raises, saying on which batch.
 
     >>> def backward(dy, x, gamma, beta, eps):
     ...     return {"dbeta": dy.mean(axis=0)}
@@ -192,7 +192,10 @@ def check_backward(
                 returned = f(*copies, *constants)
             except Exception as error:
                 where = f"on a batch {derivation.inputs[0]} of shape {arrays[1].shape}, {arrays[1].dtype}"
-                raise FunctionRaised(f"the function raised {type(error).__name__} {where}: {error}") from error
+                what = f"the function raised {type(error).__name__} {where}: {error}"
+                if isinstance(error, TypeError) and getattr(error.__traceback__, "tb_next", None) is None:  # before its first line
+                    what = f"the function is called as f({', '.join([*own.arguments, *own.constants])}): {error}"
+                raise FunctionRaised(what) from error
             overwritten += [name for name, a, b in zip(own.arguments, arrays, copies) if not np.array_equal(a, b)]
             trials.append(held.trial(arrays, constants, returned))
         if not trials:
@@ -207,14 +210,22 @@ class _Held:
     def __init__(self, batches: Batches):
         self.batches, self.d = batches, batches.derivation
         self.names = {g.variable: g.name for g in self.d.gradients}
+        self.no_arrays: dict[str, TypeError] = {}  # what was returned for a gradient and is none
 
     def trial(self, arrays: list[Array], constants: list[Any], returned: Any) -> Trial:
         """What f returned on a batch, and what is true."""
         d, named = self.d, dict(zip(self.batches.arguments, arrays))
         x = arrays[1]
         values = self.batches.values(named, constants, x.dtype)
-        gradients = self.by_name(returned)
-        got = {name: self.as_array(name, value, np.shape(values[name])) for name, value in gradients.items() if value is not None}
+        got: dict[str, Array] = {}
+        for name, value in self.by_name(returned).items():
+            if value is not None:
+                try:
+                    got[name] = self.as_array(name, value, np.shape(values[name]))
+                except TypeError as error:
+                    self.no_arrays[name] = error
+        if not got:
+            raise next(iter(self.no_arrays.values()))
         own = d.backward(named[d.upstream], **values)
         exact = {name for name, value in got.items() if np.array_equal(value, np.asarray(own[name], np.longdouble))}
         wide = self.batches.values(named, constants, np.longdouble)
@@ -249,12 +260,16 @@ class _Held:
             if name not in spellings:
                 known = f"the {self.all} {'is' if len(names) == 1 else 'are'} {', '.join(f'd{n}' for n in names)}"
                 raise TypeError(f"the function returned a gradient named {name!r}: {known}")
-        named = {spellings[name]: value for name, value in returned.items()}
+        named = {spellings[name]: None if value is ... else value for name, value in returned.items()}
         if len(named) < len(returned):
             twice = next(name for name in named if name in returned and f"d{name}" in returned)
             raise TypeError(f"the function returned both {twice!r} and 'd{twice}', two names of one gradient: return one of them")
         if all(value is None for value in named.values()):
-            why = "yet: each is None" if named else f"but {returned!r}: is something missing in what it returns?"
+            why = (
+                "yet: each is None. Replace one, and ask again"
+                if named
+                else f"but {returned!r}: is something missing in what it returns?"
+            )
             raise TypeError(f"the function returned none of the {self.all} gradients {why}")
         return named
 
@@ -264,7 +279,7 @@ class _Held:
             numbers = np.asarray(value.data if isinstance(value, Tensor) else value)
             if numbers.dtype.kind not in "fiu":
                 raise ValueError(f"its dtype is {numbers.dtype}")
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise TypeError(
                 f"d{name} is an array of real numbers, and the function returned {type(value).__name__}: {error}"
             ) from None
@@ -281,6 +296,8 @@ class _Held:
 
     def _row(self, name: str, trials: list[Trial], wrong: list[str]) -> CheckRow:
         title = self.names[name]
+        if name in self.no_arrays:
+            return CheckRow(name, title, "wrong type", None, str(self.no_arrays[name]))
         if not trials:
             return CheckRow(name, title, "not returned", None)
         if name not in wrong:

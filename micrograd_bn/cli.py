@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import inspect
+import io
 import json
 import math
 import sys
 import webbrowser
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from decimal import Decimal, localcontext
@@ -28,13 +29,13 @@ from .draw import ZOOMS, Zoom, draw
 from .engine import Tensor, scalars
 from .explorer import explore
 from .files import write_whole
-from .grading import grade_file
+from .grading import NOT_JUDGED, Grade, grade_file
 from .kinds import Array, Value
 from .numbers.program import trace
 from .prove import Proof, prove
 from .reader import Batch, Unusable, read_batch
 from .shapes import Shape
-from .submission import DidNotRun, check_file, derivation_named, in_their_code, module
+from .submission import DidNotRun, check_file, derivation_named, in_their_code, module, submissions
 from .verify import Report, verify
 
 # What draw() advises, in the words of the command line.
@@ -57,7 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     2
     """
     parser = _parser()
-    options = parser.parse_args(argv)
+    options, unknown = parser.parse_known_args(argv)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.out = sys.stdout
     if options.run is None:
         parser.print_help()
@@ -83,11 +86,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="micrograd-bn", description="Batch normalisation from primitive operations, held against the derivation."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version, and leave")
-    parser.set_defaults(run=None)
+    parser.set_defaults(run=None, parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND")
 
     def add(name: str, what: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=what, description=what[0].upper() + what[1:], parents=parents)
+        command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:], parents=parents)
+        command.set_defaults(parser=command)
+        return command
 
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument(
@@ -123,7 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_prove)
 
     command = add("derive", "the derivation on paper: .html, .tex, .md (needs micrograd-bn[prove])")
-    command.add_argument("derivation", metavar="NAME", help="a name that `micrograd-bn derivations` lists, or FILE.py:NAME")
+    command.add_argument("derivation", nargs="?", default=argparse.SUPPRESS, metavar="NAME", help="the same as --derivation NAME")
+    _add_derivation(command)
     command.add_argument("-o", "--output", help="where to: .html, .tex, .md, .txt (default: the terminal)")
     command.set_defaults(run=_derive)
 
@@ -146,8 +152,6 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_explore, dtype=None)
 
     submission = argparse.ArgumentParser(add_help=False)
-    what = "a function of (dy, x, gamma, beta, eps), or of another derivation's upstream gradient, inputs and constants"
-    submission.add_argument("function", metavar="FILE.py:FUNCTION", help=what)
     _add_derivation(submission)
     submission.add_argument(
         "--timeout",
@@ -156,15 +160,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="stop it after so long (default %(default)s)",
     )
+    target = "FILE.py[:FUNCTION]"
+    what = (
+        "a function of (dy, x, gamma, beta, eps), or of another derivation's upstream gradient, inputs and constants "
+        "(default FUNCTION: backward)"
+    )
     command = add("check", "say what is wrong, and why, with a backward pass that you wrote", submission)
+    command.add_argument("function", metavar=target, help=what)
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.add_argument("--draw", metavar="FILE", help="draw the first gradient that is wrong: .svg, .dot, .png, .pdf")
     command.set_defaults(run=_check)
 
-    command = add("grade", "points for such a backward pass, gradient by gradient", submission)
-    command.add_argument("--points", type=_points, required=True, help="what each gradient is worth: dgamma=1,dx=3")
+    command = add("grade", "points for backward passes that others wrote, gradient by gradient", submission)
+    command.add_argument("functions", nargs="+", metavar=target, help=f"{what}; a folder is every .py file in it")
+    command.add_argument("--points", type=_points, help="what each gradient is worth: dgamma=1,dx=3 (default 1 each)")
     command.add_argument("--seed", type=_between(0, 2**32 - 1), default=0, help="of the batches (default 0, which check has)")
-    command.add_argument("--gradescope", metavar="FILE", help="write the grade there, as Gradescope reads it")
+    command.add_argument("--csv", metavar="FILE", help="write the grades there, a row for each file")
+    command.add_argument("--gradescope", metavar="FILE", help="write the grade of one file there, as Gradescope reads it")
     command.set_defaults(run=_grade)
 
     command = add("write", "write a function's forward and backward pass as a module of NumPy statements")
@@ -178,7 +190,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_shape,
         action="append",
         required=True,
-        help="of the first argument, 32,10; again for each further one, or else they have that without its first axis",
+        help="of the first argument, 32,10; again for each further one, where its shape does not follow from a derivation's, "
+        "or, of a function, is not that without its first axis",
     )
     command.add_argument("--dtype", choices=("float16", "float32", "float64"), default="float64", help="default %(default)s")
     command.add_argument("--reuse", action="store_true", help="with buffers that are kept from call to call")
@@ -197,6 +210,8 @@ def _shape(text: str) -> Shape:
     sizes = text.removesuffix(",").split(",") if text else []
     if not all(n.strip().isdecimal() for n in sizes):
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 32,10")
+    if 0 in map(int, sizes):
+        raise argparse.ArgumentTypeError(f"{text!r}: sizes are 1 or more")
     return tuple(map(int, sizes))
 
 
@@ -290,25 +305,31 @@ def _write(options: argparse.Namespace) -> int:
     f = getattr(module(path), own, None) if path else derivation_named(options.function)
     if not callable(f):
         raise Unusable(f"{path}: there is no function {own!r} in it")
-    shapes = [*options.shape, *_further_shapes(f, options.shape[0])[len(options.shape) :]]
+    shapes = [*options.shape, *_further_shapes(f, options.shape)]
     program = trace(f, *[np.ones(shape, options.dtype)[()] for shape in shapes], reuse=options.reuse)
     print(program.save(options.output) if options.output else program, end="\n" if options.output else "", file=options.out)
     return 0
 
 
-def _further_shapes(f: Any, first: Shape) -> list[Shape]:
-    """The shapes of all arguments, from the first one's: as a derivation has them, or without the first axis."""
-    if isinstance(f, Derivation):
-        dims = f.dimensions()
-        names, *others = dims.values()
-        if len(names) != len(first):
-            return [first, *[first[1:] for _ in others]]
-        shapes = f.shapes_for(defaultdict(lambda: 1, zip(names, first)))
-        row = {a for a in f.inputs if f.shapes[a] == "kept" and dims[a][:1] == ("1",)}  # of (1, k), (k,) says as much
-        return [first, *[shapes[a][1:] if a in row else shapes[a] for a in f.inputs[1:]]]
-    parameters = inspect.signature(f).parameters.values()
-    required = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return [first, *[first[1:] for _ in required[1:]]]
+def _further_shapes(f: Any, given: list[Shape]) -> list[Shape]:
+    """The shapes of the arguments after those given: as a derivation has them, or the first one's without its first axis."""
+    first = given[0]
+    if not isinstance(f, Derivation):
+        parameters = inspect.signature(f).parameters.values()
+        required = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        return [first[1:]] * len(required[len(given) :])
+    dims = f.dimensions()
+    further = f.inputs[len(given) :]
+    if len(dims[f.inputs[0]]) != len(first):
+        return [first[1:]] * len(further)
+    sizes = {name: size for a, shape in zip(f.inputs, given) for name, size in zip(dims[a], shape)}
+    for a in further:
+        if unknown := [n for n in dims[a] if not n.isdigit() and n not in sizes]:
+            every = ", ".join(f.inputs)
+            raise Unusable(f"{a} has shape ({', '.join(dims[a])}), and {unknown[0]} is not known: say --shape for each of {every}")
+    shapes = {a: tuple(int(n) if n.isdigit() else sizes[n] for n in dims[a]) for a in further}
+    row = {a for a in further if f.shapes[a] == "kept" and dims[a][:1] == ("1",)}  # of (1, k), (k,) says as much
+    return [shapes[a][1:] if a in row else shapes[a] for a in further]
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -318,16 +339,42 @@ def _check(options: argparse.Namespace) -> int:
         print(f"micrograd-bn: {options.function}: {error}", file=sys.stderr)
         return 2
     if options.draw:
-        check.draw().save(options.draw)
+        path = check.draw().save(options.draw)
+        print(f"note: {path}: {'where it goes wrong first' if not check.ok else 'nothing is wrong'}", file=sys.stderr)
     return _reported(check, options)
 
 
 def _grade(options: argparse.Namespace) -> int:
-    grade = grade_file(options.function, options.points, options.timeout, seed=options.seed, derivation=options.derivation)
-    print(grade, file=options.out)
+    derivation = derivation_named(options.derivation)  # a mistake in it is nobody's 0
+    points = options.points or {f"d{gradient.variable}": 1 for gradient in derivation.gradients}
+    if options.gradescope and len(options.functions) > 1:
+        raise Unusable("--gradescope is for the one submission that Gradescope gives; the grades of several go to --csv")
+    # What Gradescope finds no file of is a grade, too.
+    targets = options.functions if options.gradescope else submissions(options.functions)
+    grades: dict[str, Grade] = {}
+    for target in targets:
+        if len(targets) > 1:
+            print(f"{chr(10) * bool(grades)}{target}", file=options.out, flush=True)
+        grades[target] = grade_file(target, points, options.timeout, seed=options.seed, derivation=options.derivation)
+        print(grades[target], file=options.out, flush=True)
     if options.gradescope:
+        (grade,) = grades.values()
         write_whole(options.gradescope, json.dumps(grade.gradescope(), indent=2, ensure_ascii=False).encode())
+    if options.csv:
+        write_whole(options.csv, _table(grades, [*points]).encode())
     return 0
+
+
+def _table(grades: dict[str, Grade], gradients: list[str]) -> str:
+    """Grades as CSV, a row for each submission."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["submission", *gradients, "points", "why"])
+    for target, grade in grades.items():
+        lost = [f"{mark.name}: {mark.why}" for mark in grade.marks if mark.points < mark.out_of and mark.why != NOT_JUDGED]
+        why = "; ".join(filter(None, [*lost, grade.note]))
+        table.writerow([target, *[f"{mark.points:g}" for mark in grade.marks], f"{grade.points:g}", why])
+    return text.getvalue()
 
 
 def _points(text: str) -> dict[str, float]:
@@ -343,8 +390,7 @@ def _points(text: str) -> dict[str, float]:
 def _demo(options: argparse.Namespace) -> int:
     batch = read_batch(None)
     report = verify(batch.data)
-    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch;", file=options.out)
-    print("γ, β and the upstream gradient dy are random, from seed 0.\n", file=options.out)
+    print("Fisher's Iris measurements (1936), 150 flowers × 4 lengths in cm, as a batch:\n", file=options.out)
     _show(report, options.out)
     out = Path("out")
     out.mkdir(exist_ok=True)
@@ -390,6 +436,8 @@ def _read(options: argparse.Namespace, rows: int | None = None) -> _Given:
         if upstream is not None:
             upstream = upstream.astype(dtype)[: rows or None] if upstream.ndim else upstream.astype(dtype)
         batch = batch._replace(data=batch.data[:rows].astype(dtype))
+    if d is BATCH_NORM and batch.data.ndim > 2:
+        _note(batch, f"the statistics of shape {batch.data.shape} are over axis 0 alone; for others, verify(x, axis=…) in Python")
     constant = _constant(batch) if d is BATCH_NORM else ""  # others may have no variance
     if constant and eps == 0:
         raise Unusable(f"{batch.name}: {constant} and --eps is 0: equation (3) divides by √(σ² + ε) = 0. Use an --eps > 0")
@@ -402,7 +450,7 @@ def _read_upstream(path: str, batch: Batch, d: Derivation) -> Array:
     """The upstream gradient in a file, of the shape that the result has for this batch."""
     upstream = read_batch(path)
     _note(upstream, *upstream.notes)
-    _, like = drawn(batch.data, d.constants.get("axis", 0), derivation=d)
+    _, like = drawn(batch.data, derivation=d)
     if like.size == upstream.data.size == 1:  # a file has no arrays without axes
         return upstream.data.reshape(like.shape)
     if upstream.data.shape != like.shape:
@@ -430,7 +478,7 @@ def _constant(batch: Batch) -> str:
 def _differentiated(given: _Given, seed: int, zoom: Zoom = "equations") -> Value:
     """The derivation's result for a batch, after its backward pass: a Tensor, or for the scalars zoom an array of them."""
     d, x = given.derivation, given.batch.data
-    others, random = drawn(x, d.constants.get("axis", 0), seed, d)
+    others, random = drawn(x, seed, d)
     upstream = given.upstream.get(d.upstream, random).astype(x.dtype)
     kind: Callable[[Array], Value] = scalars if zoom == "scalars" else Tensor
     inputs = {a: np.asarray(value, x.dtype) for a, value in ({d.inputs[0]: x} | others).items()}

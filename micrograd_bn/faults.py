@@ -156,6 +156,7 @@ def described(node: Tensor, names: Mapping[Tensor, str] | None = None) -> str:
     inputs = [_name(a, names) for a in node.inputs]
     operation = f"{node.primitive.name} of {listed(inputs)}"
     operation += "".join(f", {name} {node.params[name]}" for name in ("exponent", "axis") if node.params.get(name) is not None)
+    operation = " ".join(operation.split())  # an array of exponents takes several lines
     return f"'{label}' ({operation})" if label else operation
 
 

@@ -10,6 +10,8 @@ from .derivation import Derivation
 from .derivations.batch_norm import BATCH_NORM
 from .submission import DidNotRun, check_file, crash
 
+NOT_JUDGED = "there is nothing to judge"  # of each gradient, where the grade's note says why
+
 
 class Mark(NamedTuple):
     """What a gradient has earned, and why not more."""
@@ -75,14 +77,14 @@ def grade(f: Callable[..., Any], points: Mapping[str, float], *, seed: int = 0, 
 def grade_file(
     target: str, points: Mapping[str, float], timeout: float = 60, *, seed: int = 0, derivation: str = "batch_norm"
 ) -> Grade:
-    """The grade of a function in a file, "student.py:backward", run as ``check_file`` runs it.
+    """The grade of a function in a file, "student.py:backward" or "student.py", run as ``check_file`` runs it.
 
     That there is no such file is the grade's note, too. Raises ValueError as ``grade`` does.
     """
     try:
         return _graded(check_file(target, timeout, seed, derivation), points)
     except (DidNotRun, FileNotFoundError) as error:
-        return _nothing("it did not run", str(error), points)
+        return _nothing(NOT_JUDGED, str(error), points)
 
 
 def _graded(check: Check, points: Mapping[str, float]) -> Grade:

@@ -12,48 +12,70 @@ from typing import Any
 
 import pytest
 
+TARGETS = pytest.StashKey[list[str]]()  # each "student.py:backward"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of a submission."""
+    """The options of submissions."""
     group = parser.getgroup("micrograd-bn", "backward passes written by hand")
-    group.addoption("--backward", metavar="FILE.py[:FUNCTION]", help="a test for each gradient of this function (default backward)")
+    group.addoption(
+        "--backward",
+        nargs="+",
+        action="extend",
+        metavar="FILE.py[:FUNCTION]",
+        help="a test for each gradient of these functions (default backward); a folder is the .py files in it",
+    )
     group.addoption(
         "--backward-derivation", default="batch_norm", metavar="NAME", help="whose backward pass it is (default batch_norm)"
     )
     group.addoption("--backward-seed", type=int, default=0, metavar="N", help="of the batches (default 0)")
+    group.addoption("--backward-timeout", type=float, default=60, metavar="SECONDS", help="stop each after so long (default 60)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The submission is collected: alone, or with what the command names besides."""
-    if target := config.getoption("--backward"):
-        named = config.args if config.args_source is config.ArgsSource.ARGS else []
-        config.args = [target.partition(":")[0], *named]
+    """Submissions are collected alone, or with what the command names besides."""
+    from .submission import submissions
+
+    targets = config.getoption("--backward") or []
+    try:
+        config.stash[TARGETS] = submissions(targets)
+    except FileNotFoundError as error:
+        raise pytest.UsageError(f"--backward {error}") from None
+    if targets and config.args_source is not config.ArgsSource.ARGS:
+        config.args = []
+    for named in config.args if targets else ():
+        if pytest_ignore_collect(Path(os.path.abspath(named.partition("::")[0])), config):
+            raise pytest.UsageError(f"{named} is a submission, and no module of tests: -k picks of its tests")
 
 
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Submission | None:
-    """The submission, in place of the module of tests that a file named on the command line would be."""
-    path, _, function = (parent.config.getoption("--backward") or "").partition(":")
-    if not path or module_path != Path(os.path.abspath(path)):  # which has no "..", as pytest's has none
-        return None
-    submission: Submission = Submission.from_parent(parent, path=module_path)
-    submission.function = function or "backward"
-    return submission
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A submission is not collected with the tests of its folder: it would be imported here."""
+    return collection_path in {_path(target) for target in config.stash[TARGETS]} or None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """The submissions come first. Their folders are not collected, for conftest.py and __init__.py would be imported here."""
+    submissions = [Submission.from_parent(session, path=_path(target), name=target) for target in session.config.stash[TARGETS]]
+    items[:0] = [item for submission in submissions for item in session.genitems(submission)]
+
+
+def _path(target: str) -> Path:
+    return Path(os.path.abspath(target.rpartition(":")[0]))  # which has no "..", as pytest's has none
 
 
 class Submission(pytest.File):
     """A file with somebody's backward pass: a test for each gradient, or one that says why it did not run."""
-
-    function: str
 
     def collect(self) -> Iterator[Finding]:
         """Run it, as ``check_file`` does."""
         from .submission import DidNotRun, check_file
 
         try:
-            seed, derivation = (self.config.getoption(f"--backward-{option}") for option in ("seed", "derivation"))
-            check = check_file(f"{self.path}:{self.function}", seed=seed, derivation=derivation)
+            options = {name: self.config.getoption(f"--backward-{name}") for name in ("timeout", "seed", "derivation")}
+            check = check_file(self.name, **options)
         except DidNotRun as error:
-            yield self._finding(self.function, "did not run", str(error))
+            yield self._finding(self.name.rpartition(":")[2], "did not run", str(error))
             return
         except ValueError as error:  # no such derivation
             raise self.CollectError(f"--backward-derivation {error}") from error
@@ -83,7 +105,7 @@ class Finding(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """What the failure is headed with."""
-        return self.path, None, f"{self.path.name}: {self.name}"
+        return self.path, None, self.nodeid.replace("::", ": ")
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def _read_csv(content: bytes, name: str, columns: list[str] | None) -> Batch:
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
-        raise Unusable(f"{name}: line {reader.line_num}: {error}") from None
+        raise Unusable(f"{name}: line {reader.line_num} is not a row of a table: {error}") from None
     if not lines:
         raise Unusable(f"{name}: the file holds nothing but blank lines")
     width = len(lines[0][1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,16 +31,15 @@ class DidNotRun(RuntimeError):
 
 
 def check_file(target: str, timeout: float = 60, seed: int = 0, derivation: str = "batch_norm") -> Check:
-    """``check_backward`` of a function in a file, ``target`` being "student.py:backward"; stopped after ``timeout`` seconds.
+    """``check_backward`` of a function in a file, stopped after ``timeout`` seconds: "student.py:backward", or "student.py" alone.
 
     ``derivation`` is as for ``derivation_named``; one in a file is code, and left to the other process.
-    Raises DidNotRun, and ValueError or FileNotFoundError where ``target`` does not name a file and a function.
+    Raises DidNotRun; ValueError for a folder, and FileNotFoundError where ``target`` names no file.
     """
-    path, _, name = target.rpartition(":")
-    if not path:
-        raise ValueError(f"{target} names a file or a function, and both are needed: FILE.py:FUNCTION")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
+    path, name = _parts(target)
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it, FILE.py or FILE.py:FUNCTION")
+    _check_is_there(path)
     if ":" not in derivation:
         derivation_named(derivation)
     receiver, sender = get_context("spawn").Pipe(duplex=False)
@@ -61,6 +60,35 @@ def check_file(target: str, timeout: float = 60, seed: int = 0, derivation: str 
     return result
 
 
+def submissions(targets: Iterable[str]) -> list[str]:
+    """What ``check_file`` takes, of files and folders with or without a function: a folder is every file in it that ends with .py.
+
+    Raises FileNotFoundError for what is not there, and for a folder without such a file.
+    """
+    found: list[str] = []
+    for path, name in map(_parts, targets):
+        files = sorted(map(str, Path(path).glob("*.py"))) if Path(path).is_dir() else [path]
+        if not files:
+            raise FileNotFoundError(
+                f"{path}: there is no .py file in this folder; in its folders, name the files: {path}/*/student.py"
+            )
+        for file in files:
+            _check_is_there(file)
+        found += [f"{file}:{name}" for file in files]
+    return list(dict.fromkeys(found))
+
+
+def _parts(target: str) -> tuple[str, str]:
+    """The file and the function, which is "backward" where none is named; the colon of C:\\student.py names none."""
+    path, _, name = target.rpartition(":")
+    return (path, name) if path and name.isidentifier() else (target, "backward")
+
+
+def _check_is_there(path: str) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+
+
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
     """What is started here never hears Ctrl-C, which a terminal sends to all: whoever started it does, and ends it."""
@@ -79,8 +107,7 @@ def module(path: str) -> ModuleType:
 
     Raises FileNotFoundError, ImportError for a file with another ending, and DidNotRun for whatever it raises.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
+    _check_is_there(path)
     spec = importlib.util.spec_from_file_location(f"micrograd_bn_file_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not named as a Python file is: its name ends with .py")
@@ -127,6 +154,8 @@ def crash(error: BaseException, path: str = "") -> str:
         text, frames = "".join(traceback.format_exception_only(error)), traceback.extract_tb(error.__traceback__)
         frames = frames[next((i for i, frame in enumerate(frames) if frame.filename == path), len(frames)) :]
     frames = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
+    if not frames and isinstance(error, (TypeError, ValueError)):  # not raised by their code, but said of it
+        text = str(error)
     if isinstance(error, SyntaxError) and path not in text:
         text = f"{path}: {text}"
     return "".join([text.strip(), "\n", *traceback.format_list(frames[-5:])]).rstrip()

@@ -22,6 +22,7 @@ def complaints(d: Derivation, edges: list[Edge], texts: Mapping[str | int, Any],
     yield from _of_names(d)
     yield from _of_edges(d, edges)
     yield from _of_arguments(d, texts, defaults)
+    yield from _of_use(d)
 
 
 def _of_equations(d: Derivation, defaults: Mapping[str, Any]) -> Iterator[str]:
@@ -89,3 +90,14 @@ def _of_arguments(d: Derivation, texts: Mapping[str | int, Any], defaults: Mappi
         named = isinstance(dims, tuple) and all(isinstance(n, str) for n in dims)
         if not named and (dims != "kept" or a == d.inputs[0]):
             yield f"a shape is a tuple of names such as ('m', 'k'), or, after the first input's, 'kept', and {a!r} has {dims!r}"
+
+
+def _of_use(d: Derivation) -> Iterator[str]:
+    """A name that is spelt otherwise where it is used is an input like any other, and would be drawn at random."""
+    used = {a for e in d.equations for a in e.inputs}
+    for e in d.equations[:-1]:
+        if e.output not in used:
+            yield (
+                f"equation ({e.number}) computes {e.output!r}, and no equation uses it: is it spelt otherwise there? "
+                f"The inputs are {', '.join(d.inputs)}"
+            )

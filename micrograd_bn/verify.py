@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal, DivisionByZero, InvalidOperation, getcontext, localcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -13,6 +13,7 @@ from .batches import drawn
 from .derivation import Derivation, Edge, Equation, Gradient, as_derivation, evaluate, gradient_of
 from .derivations.batch_norm import BATCH_NORM
 from .engine import Tensor
+from .faults import listed
 from .kinds import Array, Value, as_data
 from .notebook import as_html, as_table, as_text
 from .numbers.running import Running, running
@@ -36,7 +37,7 @@ class ReportRow(NamedTuple):
     error: float  # the largest absolute difference
     bound: float | None  # the most that rounding may make of one, by a running error analysis of both sides; None: anything
     ok: bool  # whether every difference is within its own bound
-    by_engine: bool = False  # the table has no formula here, so there is nothing to hold the engine against
+    by_engine: bool  # the table has no formula here, so there is nothing to hold the engine against
 
 
 class Report(NamedTuple):
@@ -46,6 +47,7 @@ class Report(NamedTuple):
     shape: Shape
     dtype: str
     derivation: Derivation = BATCH_NORM
+    drawn: tuple[str, ...] = ()  # what was not given
 
     @property
     def ok(self) -> bool:
@@ -80,7 +82,8 @@ class Report(NamedTuple):
             f"Bounds are by a running error analysis of both sides. {pulled}: gradients pulled back."
             + f"\n{len(unbound)} without a bound: with the digits of {self.dtype}, rounding may make anything of these numbers."
             * bool(unbound)
-            + f"\n{len(alone)} rows have no formula to hold the engine against: write one as an Edge." * bool(alone),
+            + f"\n{len(alone)} rows have no formula to hold the engine against: write one as an Edge." * bool(alone)
+            + f"\nNot given, so drawn at random: {listed(self.drawn)}." * bool(self.drawn),
             Column("equation", justify="right", no_wrap=True),
             Column(no_wrap=True),
             "formula",
@@ -158,15 +161,17 @@ def verify(
     d.check_latex()
     d.complete(dict.fromkeys(d.inputs, 1.0) | inputs | constants)  # for its errors, before anything is drawn
     d = d.with_constants(constants)
-    own, own_upstream = drawn(first, constants.get("axis", 0), seed, d, inputs)
+    own, own_upstream = drawn(first, seed, d, inputs)
+    random = [name for name in d.inputs if name not in inputs]
     inputs = {name: convert(value) for name, value in (own | inputs).items()}
-    known = values_on_paper(inputs | constants, convert(own_upstream if upstream is None else as_data(upstream)), d)
+    known = values_on_paper(inputs | constants, convert(own_upstream if upstream is None else as_data(upstream)), d, random)
     nodes = d.forward(**{name: Tensor(value) for name, value in inputs.items()}, **constants)
     nodes[d.result].backward(known[d.upstream])
     number, precise = running(first.dtype), running(first.dtype, np.longdouble)
     lines = (*_forward(d, nodes, precise), *_edges(d, known, number), *_gradients(d, nodes, known, number))
     dtype = str(first.dtype) if first.dtype != object else f"Decimal with {getcontext().prec} digits"
-    return Report(tuple(_row(line, d) for line in lines), first.shape, dtype, derivation)
+    random += [d.upstream] * (upstream is None)
+    return Report(tuple(_row(line, d) for line in lines), first.shape, dtype, derivation, tuple(random))
 
 
 def _converter(x: Array, d: Derivation) -> Callable[[Value], Array]:
@@ -182,20 +187,36 @@ def _converter(x: Array, d: Derivation) -> Callable[[Value], Array]:
     return lambda value: np.asarray(to_decimal(value))
 
 
-def values_on_paper(values: dict[str, Value], upstream: Array, d: Derivation = BATCH_NORM) -> dict[str, Value]:
+def values_on_paper(
+    values: dict[str, Value], upstream: Array, d: Derivation = BATCH_NORM, random: Iterable[str] = ()
+) -> dict[str, Value]:
     """Every variable of a derivation, its constants and gradients, without the engine, by name: "x", "dx", …
+
+    random  the inputs that were drawn, which an error names.
 
     Raises ValueError where one cannot be had because a number is not finite, or has another shape than what it belongs to.
     """
     first = d.inputs[0]
     dtype = np.asarray(values[first]).dtype
     _check_finite({a: values[a] for a in d.inputs} | {d.upstream: upstream})
-    with np.errstate(all="ignore"):
+    unlimited = [repr(a) for a in random if not d.domains.get(a)]
+    undefined = f": {d.name}, or a derivative of it, is not defined there"
+    if unlimited:
+        undefined = (
+            f": not given, so drawn at random: {listed(unlimited)}. Give them, or say where {d.name} is defined, "
+            f"Derivation(…, domains={{{unlimited[0]}: 'positive'}})"
+        )
+    faults: list[str] = []  # of the floats, in their order
+
+    def why(large: str) -> str:
+        return large if faults[:1] in ([], ["overflow"]) else undefined
+
+    with np.errstate(all="call", under="ignore", call=lambda fault, _: faults.append(fault)):
         known = d.forward(**values)
-    _check_finite({a: known[a] for a in d.outputs}, f": {first} is too large for {dtype}, so divide it by a constant")
-    with np.errstate(over="ignore", invalid="ignore"):
+        _check_finite({a: known[a] for a in d.outputs}, why(f": {first} is too large for {dtype}, so divide it by a constant"))
+        faults.clear()
         gradients = {f"d{name}": gradient for name, gradient in d.backward(upstream, **known).items()}
-    _check_finite(gradients, f": it leaves the range of {dtype}, so scale {d.upstream}, or {first}")
+        _check_finite(gradients, why(f": it leaves the range of {dtype}, so scale {d.upstream}, or {first}"))
     return known | {d.upstream: upstream} | gradients
 
 

@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
-from micrograd_bn import mistakes
-from micrograd_bn.check import Check, CheckRow, check_backward
-from micrograd_bn.derivations import LINEAR
+from micrograd_bn import Derivation, Tensor, equation, mistakes
+from micrograd_bn.check import Check, CheckRow, FunctionRaised, check_backward
+from micrograd_bn.derivations import BATCH_NORM, LINEAR
 from micrograd_bn.draw import RED
 from micrograd_bn.mistakes import Why
 from tests.backward_passes import STYLES, derived, edited, on_paper, random_batches, staged
@@ -59,10 +59,11 @@ def test_leaving_out_equation_9_is_no_mistake():
         (1.0, "returned float"),
         ((1, 2), "a tuple of 2: return a dict"),
         ({"dz": 1.0}, "named 'dz'"),
-        ({"dx": None}, "none of the six gradients yet: each is None"),
+        ({"dx": None}, "none of the six gradients yet: each is None. Replace one, and ask again"),
         ({}, r"none of the six gradients but \{\}: is something missing"),
         ({"dx": "text"}, "dx is an array of real numbers, and the function returned str"),
         ({"dx": [[1.0], [1.0, 2.0]]}, "dx is an array of real numbers, and the function returned list"),
+        ({"dx": [Tensor(1.0)]}, "dx is an array of real numbers, and the function returned list: a Tensor does not turn into"),
     ],
 )
 def test_what_is_no_gradient_is_refused_with_what_to_return(returned, message):
@@ -71,9 +72,18 @@ def test_what_is_no_gradient_is_refused_with_what_to_return(returned, message):
 
 
 def test_a_gradient_that_is_none_is_not_returned():
-    check = check_backward(lambda *a: on_paper(*a)._replace(mu=None, var=None))
+    check = check_backward(lambda *a: on_paper(*a)._replace(mu=None, var=...))
     assert [row.verdict for row in check.rows] == ["exact", "exact", "exact", "not returned", "not returned", "exact"]
     assert check.ok
+
+
+def test_what_is_no_array_of_numbers_costs_no_other_gradient():
+    check = check_backward(lambda *a: on_paper(*a)._replace(x="todo", mu=[[1.0], []]))
+    assert [row.verdict for row in check.rows] == [*["exact"] * 4, *["wrong type"] * 2]
+    assert not check.ok and check.summary.startswith("2 of 6 gradients returned are wrong")
+    assert check.rows[5].why == "dx is an array of real numbers, and the function returned str: its dtype is <U4"
+    assert "wrong type" in str(check) and "not finite" not in str(check)
+    check.draw()
 
 
 def test_inputs_that_are_overwritten_are_reported_and_corrupt_nothing():
@@ -109,6 +119,19 @@ def test_an_error_in_f_says_on_which_batch_and_keeps_its_traceback():
     with pytest.raises(RuntimeError, match=r"raised ZeroDivisionError on a batch x of shape \(5, 3\), float64") as caught:
         check_backward(lambda *a: 1 / 0)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("f", "derivation", "message"),
+    [
+        (lambda dy, x, gamma: {}, BATCH_NORM, r"is called as f\(dy, x, gamma, beta, eps\): .*takes 3 .* but 5 were given"),
+        (lambda dy, x, w, b, eps: {}, LINEAR, r"is called as f\(dy, x, w, b\): .*missing 1 required positional argument: 'eps'"),
+        (lambda *a: len(*a), BATCH_NORM, r"raised TypeError on a batch x of shape \(5, 3\)"),
+    ],
+)
+def test_a_function_of_other_arguments_is_told_which_it_is_called_with(f, derivation, message):
+    with pytest.raises(FunctionRaised, match=f"^the function {message}"):
+        check_backward(f, derivation=derivation)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +188,18 @@ def test_the_summary_counts_in_the_singular_and_in_the_plural(wrong, right, batc
     rows = [CheckRow(name, name, verdict, 0.0) for verdict, names in (("wrong", wrong), ("exact", right)) for name in names]
     missing = CheckRow("mu", "dμ", "not returned", None)
     assert Check((*rows, missing), (), batches).summary.startswith(words)
+
+
+def test_a_verdict_has_its_colour():
+    verdicts = check_backward(lambda dy, *_: {"dbeta": dy.sum(axis=0), "dgamma": dy.sum(axis=0)}).__rich__().columns[1].cells
+    assert {cell.plain: cell.style for cell in verdicts} == {"exact": "green", "wrong": "bold red", "not returned": "dim"}
+
+
+def test_the_number_of_gradients_is_a_word_up_to_twelve():
+    for n, word in ((1, "one"), (12, "twelve"), (13, "13")):
+        chain = [equation(i, f"a{i}")(eval(f"lambda a{i - 1}: 2 * a{i - 1}")) for i in range(1, n + 1)]
+        with pytest.raises(TypeError, match=f"none of the {word} gradients"):
+            check_backward(lambda *_: {}, derivation=Derivation("a chain", chain, shapes={"a0": ("k",)}))
 
 
 def returns(change):
@@ -228,7 +263,7 @@ def test_a_gradient_of_nan_is_wrong_and_explained_by_nothing_and_still_json():
 def test_a_gradient_with_one_element_that_is_not_finite_has_no_error_but_these_words(bad):
     check = check_backward(returns(lambda right, x: np.where(right == right[0, 0], bad, right)))
     assert (check.rows[0].verdict, check.rows[0].error) == ("wrong", None)
-    assert "not finite" in str(check)
+    assert str(check).count("not finite") == 1
     assert '<td style="text-align: left">not finite</td>' in check._repr_html_()
 
 
@@ -273,19 +308,26 @@ def test_the_reasons_are_data_too():
     assert check_backward(lambda dy, x, gamma, beta, eps: {"x": x * 0}).rows[5].zero
 
 
-def test_the_picture_has_both_numbers_of_the_first_batch_on_which_a_gradient_is_wrong_and_the_reason():
+@pytest.mark.parametrize("factor", [1 + 1e-7, 1 - 1e-7])
+def test_the_picture_has_both_numbers_of_the_first_batch_on_which_a_gradient_is_wrong_and_the_reason(factor):
     random = np.random.default_rng(0)
     constant = np.ones((3, 1)), np.ones((3, 1)), np.ones(1), np.ones(1), 1e-5  # x̂ is 0, and so is any multiple of dγ
     other = random.normal(size=(3, 1)), random.normal(size=(3, 1)), np.ones(1), np.ones(1), 1e-5
     right = derived(*other)["dgamma"][0]
-    check = check_backward(lambda *a: {"dgamma": derived(*a)["dgamma"] * (1 + 1e-7)}, batches=[constant, other])
+    check = check_backward(lambda *a: {"dgamma": derived(*a)["dgamma"] * factor}, batches=[constant, other])
     shown = " ".join(check.draw().source.replace("\\l", " ").replace("\\", "").split())
     assert f"grad {right:.4g}|yours {right:.4g}" in shown
     assert f"dγ is the first gradient on the way back that is wrong: {check.rows[1].why}" in shown
-    assert f"is {right * (1 + 1e-7):.7g} instead of {right:.7g}" in shown  # as many digits as it takes to tell them apart
+    assert f"is {right * factor:.7g} instead of {right:.7g}" in shown  # as many digits as it takes to tell them apart
 
 
 def test_any_derivations_picture_crosses_a_process_border_and_is_no_part_of_the_json():
     check = check_backward(lambda dy, x, w, b: {"dw": dy.T @ x, "db": dy.mean(axis=0)}, derivation=LINEAR)
     assert red(pickle.loads(pickle.dumps(check)).draw().source) == {"b", "b -> y", "wrong"}
     assert "picture" not in check.to_dict()
+
+
+def test_where_all_is_right_the_picture_is_of_the_first_batch():
+    first, second = [(np.full((2, 1), n), np.array([[1.0], [3.0]]), np.ones(1), np.ones(1), 1e-5) for n in (3.0, 4.0)]
+    shown, both, other = [check_backward(on_paper, batches=some).draw().source for some in ([first], [first, second], [second])]
+    assert shown == both != other

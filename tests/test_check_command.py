@@ -4,15 +4,17 @@ import inspect
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from micrograd_bn import cli
-from micrograd_bn.submission import derivation_named
+from micrograd_bn.submission import check_file, derivation_named, in_their_code, module
 from tests.backward_passes import condensed, derived
 from tests.test_check_derivations import layer_norm
 
@@ -53,8 +55,8 @@ def test_the_command_is_0_for_right_and_1_for_wrong(student, capfd):
         (DEF + "return {'dx': x, 'x': x}", ["both 'x' and 'dx'"]),
         (DEF + "raise SystemExit(0)", ["line 3", "SystemExit"]),
         (DEF + "import os; os._exit(0)", ["ended without a result", "exit code 0"]),
-        (DEF + "pass", ["returned NoneType: return a dict"]),
-        ("def backward(x):\n    pass", ["takes 1 positional argument"]),
+        (DEF + "pass", ["student.py:backward: the function returned NoneType: return a dict"]),
+        ("def backward(x):\n    pass", ["called as f(dy, x, gamma, beta, eps): ", "takes 1 positional argument"]),
         ("def other():\n    pass", ["no function 'backward'"]),
     ],
 )  # fmt: skip
@@ -74,17 +76,35 @@ def test_code_that_does_not_end_is_stopped(student, capfd):
     assert time.monotonic() - start < 20
 
 
-@pytest.mark.parametrize(("argument", "message"), [("student.py", "FILE.py:FUNCTION"), ("no_such.py:backward", "no_such.py")])
-def test_a_file_or_function_that_is_not_there_is_2(argument, message, capfd):
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("no_such.py:backward", "no_such.py: there is no such file"),
+        ("no_such.py", "no_such.py: there is no such file"),
+        ("C:\\no_such.py", "C:\\no_such.py: there is no such file"),
+        ("tests:backward", "tests is a folder: name a file in it, FILE.py or FILE.py:FUNCTION"),
+    ],
+)
+def test_a_file_that_is_not_there_is_2(argument, message, capfd, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[1])
     assert cli.main(["check", argument]) == 2
     err = capfd.readouterr().err
     assert message in err
     assert err.count("\n") == 1
 
 
+def test_a_file_is_checked_out_of_reach_of_an_interrupt_or_from_any_thread(student):
+    code = DEF + "import signal; return {'dbeta': dy.sum(axis=0) * (signal.getsignal(signal.SIGINT) is signal.SIG_IGN)}"
+    before = signal.getsignal(signal.SIGINT)
+    assert check_file(student(code)).ok
+    assert signal.getsignal(signal.SIGINT) is before
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(check_file, student(DEF + "return {'dbeta': dy.sum(axis=0)}")).result().ok
+
+
 def test_a_file_that_is_not_named_as_python_is_2(tmp_path, capfd):
-    (tmp_path / "student.txt").write_text("def backward(*a): pass", encoding="utf-8")
-    assert cli.main(["check", f"{tmp_path / 'student.txt'}:backward"]) == 2
+    (tmp_path / "student.txt").write_text("def backward(*a): pass", encoding="utf-8")  # which is the function where none is named
+    assert cli.main(["check", f"{tmp_path / 'student.txt'}"]) == 2
     assert "its name ends with .py" in capfd.readouterr().err
 
 
@@ -113,7 +133,9 @@ def test_the_command_draws_what_is_wrong(student, capfd, tmp_path):
     code = inspect.getsource(derived).replace("def derived", "def backward")
     path = tmp_path / "wrong.dot"
     assert cli.main(["check", "--json", student(code.replace("** -1.5", "** -0.5")), "--draw", str(path)]) == 1
-    json.loads(capfd.readouterr().out)
+    out, err = capfd.readouterr()
+    json.loads(out)
+    assert err == f"note: {path}: where it goes wrong first\n"
     assert "yours  " in path.read_text(encoding="utf-8").replace("\\", "")
     assert cli.main(["check", student(code), "--draw", str(tmp_path / "wrong.txt")]) == 2
     assert "ends with .txt: a picture is saved as .svg" in capfd.readouterr().err
@@ -145,6 +167,18 @@ def test_a_file_called_as_a_module_is_takes_nobodys_place(tmp_path):
     (tmp_path / "random.py").write_text("import numpy as np" + OWN, encoding="utf-8")
     assert derivation_named(f"{tmp_path}/random.py:MY_LAYER").name == "log"
     assert sys.modules["random"] is random
+
+
+def test_an_error_in_somebodys_file_is_in_its_own_words_where_they_name_the_file_and_else_with_its_line(tmp_path):
+    path = tmp_path / "layer.py"
+    raises = "def {}():\n    raise ValueError({!r})\n".format
+    path.write_text(raises("named", f"{path}:\n  is  odd") + raises("other", "is odd"), encoding="utf-8")
+    theirs = module(str(path))
+    for function, words in ((theirs.named, f"{path}: is odd"), (theirs.other, f'ValueError: is odd\n  File "{path}", line 4')):
+        with pytest.raises(ValueError, match="odd") as caught:
+            function()
+        assert in_their_code(caught.value).startswith(words)
+    assert in_their_code(ValueError("of ours")) is None
 
 
 def test_the_command_checks_a_derivation_of_a_file(student, capfd):

@@ -84,6 +84,8 @@ def test_unusable_input_is_one_line_on_stderr_and_exit_code_2(tmp_path, capsys, 
         (["check", "f.py:f", "--timeout", "-3"], "-3 is not between 0.1"),
         (["write", "linear", "--shape=-4,3"], "argument --shape: '-4,3' is not a shape such as 32,10"),
         (["write", "linear", "--shape", "4,x"], "argument --shape: '4,x' is not a shape"),
+        (["write", "linear", "--shape", "0,3"], "argument --shape: '0,3': sizes are 1 or more"),
+        (["derive", "--foo"], "usage: micrograd-bn derive [-h]"),  # and not of all commands
     ],
 )
 def test_an_option_out_of_range_is_named(capsys, arguments, message):
@@ -150,7 +152,9 @@ def test_a_constant_column_of_npy_is_named_by_its_place(tmp_path, capsys):
     assert "columns 1, 2, 3, 4, 5 and 5 more are constant" in capsys.readouterr().err
     np.save(path, np.ones((3, 2, 2)))
     assert cli.main(["verify", str(path)]) == 0
-    assert "columns [0, 0], [0, 1], [1, 0], [1, 1] are constant" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "the statistics of shape (3, 2, 2) are over axis 0 alone; for others, verify(x, axis=…) in Python" in err
+    assert "columns [0, 0], [0, 1], [1, 0], [1, 1] are constant" in err
 
 
 def test_an_upstream_of_another_shape_is_refused(tmp_path, capsys):
@@ -206,10 +210,18 @@ D = Derivation("scaled", [scaled], shapes={"x": ("m", "k"), "g": (), "c": ("2", 
 
 def test_the_further_shapes_are_those_that_a_derivation_has(tmp_path):
     (tmp_path / "mine.py").write_text(SHAPES, encoding="utf-8")
-    assert cli._further_shapes(derivation_named(f"{tmp_path}/mine.py:D"), (4, 3)) == [(4, 3), (), (2, 3), (4, 1)]
-    assert cli._further_shapes(derivation_named("batch_norm"), (4, 3)) == [(4, 3), (3,), (3,)]
-    assert cli._further_shapes(derivation_named("batch_norm"), (4, 3, 2)) == [(4, 3, 2), (3, 2), (3, 2)]
-    assert cli._further_shapes(derivation_named("linear"), (4, 3)) == [(4, 3), (1, 3), (1,)]
+    assert cli._further_shapes(derivation_named(f"{tmp_path}/mine.py:D"), [(4, 3)]) == [(), (2, 3), (4, 1)]
+    assert cli._further_shapes(derivation_named("batch_norm"), [(4, 3)]) == [(3,), (3,)]
+    assert cli._further_shapes(derivation_named("batch_norm"), [(4, 3, 2)]) == [(3, 2), (3, 2)]
+    assert cli._further_shapes(derivation_named("linear"), [(4, 3), (2, 3)]) == [(2,)]
+    assert cli._further_shapes(lambda x, w, b=0: x, [(4, 3)]) == [(3,)]
+
+
+def test_a_size_that_does_not_follow_is_asked_for(capsys):
+    assert cli.main(["write", "linear", "--shape", "4,3"]) == 2
+    assert "w has shape (n, k), and n is not known: say --shape for each of x, w, b" in capsys.readouterr().err
+    assert cli.main(["write", "linear", "--shape", "4,3", "--shape", "2,3"]) == 0
+    assert "b" in capsys.readouterr().out
 
 
 def test_the_upstream_gradient_has_the_results_shape(tmp_path, capsys):

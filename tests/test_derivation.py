@@ -42,7 +42,7 @@ WEIGHT_NORM = Derivation("weight norm", [squared_length, weight], shapes={"g": (
 def values_of(name):
     """Every variable and gradient of a packaged derivation, on random numbers."""
     d, x = ALL[name], FIRST[name]
-    inputs, upstream = drawn(x, d.constants.get("axis", 0), 1, d)
+    inputs, upstream = drawn(x, 1, d)
     return d, values_on_paper({d.inputs[0]: x} | inputs, upstream, d)
 
 
@@ -259,6 +259,10 @@ def number(n, output, function=lambda x: x):
             "mistakes names 'x', and the equations, edges and condensed forms are 1, 2",
         ),
         (lambda: Derivation("d", [number(1, "a")], no_gradient=["b"]), "d: no_gradient names 'b'"),
+        (
+            lambda: Derivation("d", [number(1, "s"), equation(2, "y")(lambda x, S: x / S)]),
+            r"d: equation \(1\) computes 's', and no equation uses it: is it spelt otherwise there\? The inputs are x, S$",
+        ),
         (lambda: Derivation("d", [number(1, "a")], texts={3: ("", "")}), "texts names 3, and the variables and edges are x, a, 2"),
         (
             lambda: derivations.LINEAR(np.ones((2, 3)), np.ones((2, 4)), np.ones(2)),

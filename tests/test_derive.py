@@ -354,7 +354,7 @@ def test_the_command_line(tmp_path, capsys):
     assert cli.main(["derive", "rms_norm", "-o", str(page)]) == 0
     assert page.read_text(encoding="utf-8") == PAPERS["RMS_NORM"].html
     assert capsys.readouterr().out == f"{page}\n"
-    assert cli.main(["derive", "rms_norm"]) == 0
+    assert cli.main(["derive", "--derivation", "rms_norm"]) == 0
     assert capsys.readouterr().out == f"{PAPERS['RMS_NORM']}\n"
     assert cli.main(["derive", "rms_norm", "-o", str(tmp_path / "rms_norm.doc")]) == 2
     assert "saved as .html" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward, grad, scalars, verify
 from micrograd_bn.batchnorm import mean, variance
+from micrograd_bn.kinds import explain_kinds
 from micrograd_bn.primitives import NONE
 from tests.conftest import optional
 
@@ -122,6 +123,7 @@ def test_the_report_in_fifty_digits():
     assert report.ok
     assert len(report.rows) == 20
     assert report.max_error < 1e-46
+    assert 0 < report.rows[2].error <= report.rows[2].bound  # held against itself in twice the digits
     assert "Decimal with 50 digits" in str(report)
 
 
@@ -165,6 +167,17 @@ def test_kinds_that_do_not_mix_raise_their_own_error_and_a_line_that_helps(mix):
         TypeError, match=r"unsupported operand.*\nDecimal and float do not mix: convert .*by Decimal\(str\(value\)\)"
     ):
         mix(*arrays(Decimal))
+
+
+def test_what_to_convert_to_is_the_other_kind_than_float_whatever_its_name():
+    mpf = optional("mpmath").mpf
+    assert "float and mpf do not mix: " in str(explain_kinds(TypeError("no"), [1.0, mpf(1)]))
+    assert "by mpf(str(value))" in str(explain_kinds(TypeError("no"), [1.0, mpf(1)]))
+
+
+def test_a_function_that_a_kind_has_neither_of_its_own_nor_by_another_is_said_to_be_missing():
+    with pytest.raises(TypeError, match="Fraction has no log: convert to a kind of number that has"):
+        Tensor(Fraction(1, 2)).log()
 
 
 def test_an_exponent_is_not_taken_for_another_that_equals_it():

@@ -9,7 +9,8 @@ import pytest
 
 from micrograd_bn import Tensor, batch_norm, fused_batch_norm, nn, scalars
 from micrograd_bn.check import first_not_finite
-from micrograd_bn.faults import outdated
+from micrograd_bn.faults import described, outdated
+from micrograd_bn.primitives import Primitive
 from tests.conftest import optional
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own, of what is not finite
@@ -59,10 +60,22 @@ def test_the_first_value_in_the_order_of_computation_is_named_with_its_operation
             lambda a, b: a @ (a + 1.7e308),
             "matmul of 'a' and the result of add is inf: its inputs are finite, from 0 to 2 and 1.7e+308",
         ),
+        (
+            lambda a, b: (a * np.ones((2, 2))) @ np.full((2, 2), 1e308),
+            "matmul of the result of mul and a constant is inf at [0, 0]: its input is finite, from 0 to 2",
+        ),
+        (lambda a, b: APART(a), "apart of 'a' is NaN at [0]: its input is finite, from 0 to 2"),
+        (lambda a, b: SHARE(a), "share of 'a' is inf at [0]: its input is finite, from 0 to 2"),
     ],
 )
 def test_the_sentence_says_what_went_in(compute, expected):
     assert sentence(compute(Tensor([0.0, 2.0], "a"), Tensor(3.0, "b"))) == f"the value of {expected}"
+
+
+# Of one number alone they are another: 0, NaN and, as a gradient, 2.
+APART = Primitive("apart", "apart", lambda a: (a - np.sum(a)) ** 0.5, None)
+SHARE = Primitive("share", "share", lambda a: np.sum(a) / a, None)
+LEFT = Primitive("left", "left", lambda a: a * 1, lambda g, y, a: (g / (1 - np.sum(a)),))
 
 
 def test_a_leaf_that_is_not_finite_itself_is_named_as_such():
@@ -91,6 +104,36 @@ def test_a_value_comes_before_a_gradient_and_a_gradient_in_the_order_of_the_back
     y.backward()
     assert first_not_finite(y).node is h  # and x and w get theirs from there
 
+    b = Tensor([1e-200], "b")
+    y = (1 / b).sum()
+    y.backward()
+    assert sentence(y).endswith("div of 1 and 'b' sends it back, where its own gradient is 1 and 'b' is 1e-200")
+
+
+def test_of_several_that_send_a_gradient_back_the_one_that_is_to_blame_is_named():
+    x = Tensor([4.0, 0.0], "x")
+    y = x * 2 + x.sqrt()
+    y.backward(np.ones(2))
+    assert "[1]: sqrt of 'x' sends it back" in sentence(y)
+
+    x = Tensor(0.0, "x")
+    y = x.sqrt()
+    y.backward()
+    assert "inf: sqrt of 'x' sends it back" in sentence(np.array([x * 3, y], dtype=object))  # x * 3 has had no backward pass
+
+
+def test_a_gradient_that_takes_all_numbers_is_no_single_numbers():
+    x = Tensor([0.5, 0.5], "x")
+    y = LEFT(x).sum()
+    y.backward()
+    assert sentence(y).endswith("left of 'x' sends it back, though its own gradient is finite, 1")
+    x = Tensor([4.0, 0.0], "x")
+    y = (x ** np.array([[0.5], [0.5]])).sum()
+    y.backward()
+    assert sentence(y) == (
+        "the gradient of 'x' is inf at [1]: pow of 'x', exponent [[0.5] [0.5]] sends it back, though its own gradient is finite, 1"
+    )
+
 
 def test_a_gradient_that_came_from_outside_or_overflows_in_the_sum_is_said_to():
     x = Tensor([1.0, 2.0], "x")
@@ -99,13 +142,14 @@ def test_a_gradient_that_came_from_outside_or_overflows_in_the_sum_is_said_to():
     y.backward(np.array([0.0, np.nan]))
     assert sentence(y) == "the gradient of 'y' (mul of 'x' and 2) is NaN at [1]: it is what backward() was given"
 
-    x = Tensor(0.5, "x")
-    y = x * 1e308 + x * 1e308
-    y.backward()
-    assert sentence(y) == (
-        "the gradient of 'x' is inf: the terms that it adds up are finite here, so their sum overflows, or it is left over from "
-        "another pass (x.grad = None starts afresh)"
-    )
+    for label, name, variable in (("w", "'w'", "w"), ("x[1]", "'x[1]'", "x"), (None, "a leaf without a label", "x")):
+        x = Tensor(0.5, label)
+        y = x * 1e308 + x * 1e308
+        y.backward()
+        assert sentence(y) == (
+            f"the gradient of {name} is inf: the terms that it adds up are finite here, so their sum overflows, or it is left over "
+            f"from another pass ({variable}.grad = None starts afresh)"
+        )
 
 
 def test_an_array_of_scalars_is_one_graph():
@@ -133,7 +177,9 @@ def test_other_kinds_of_number():
 
 def test_symbols_are_finite():
     sympy = optional("sympy")
-    assert first_not_finite(Tensor(sympy.Symbol("a")).exp() / 2) is None
+    a = Tensor(sympy.Symbol("a"), "a")
+    assert first_not_finite(a.exp() / 2) is None
+    assert described(a + sympy.Symbol("b")) == "add of 'a' and b"
 
 
 def test_it_works_inside_layers():
@@ -203,6 +249,10 @@ def test_nan_is_nan_and_no_news():
     assert outdated(y) == []
     x.data[1] = 2.0
     assert outdated(y) == [y]
+    x.data[:] = np.nan, 1.0
+    assert outdated(y) == []
+    x.data[1] = np.nan
+    assert outdated(y) == [y]
 
 
 def test_an_input_of_another_shape_by_now():
@@ -212,10 +262,11 @@ def test_an_input_of_another_shape_by_now():
     assert outdated(y) == [y]
 
 
-def test_other_kinds_of_number_are_not_computed_again():
-    x = Tensor(Decimal(1))
+@pytest.mark.parametrize("number", [Decimal(1), np.array([Decimal(1)])], ids=["one", "an array"])
+def test_other_kinds_of_number_are_not_computed_again(number):
+    x = Tensor(number)
     y = x * 2
-    x.data = Decimal(3)
+    x.data = number * 3
     assert outdated(y) == []
 
 

@@ -3,10 +3,14 @@
 The wrong submissions are the solution with one line as the table of mistakes to expect has it.
 """
 
+import csv
+import inspect
 import json
 import re
+import sys
 from functools import cache
 
+import numpy as np
 import pytest
 
 from micrograd_bn import cli, grading, submission
@@ -207,6 +211,25 @@ def test_a_function_that_raises_in_a_notebook_has_no_points_and_is_shown_its_lin
     assert 'return {"dx": dy / sigma}' in result.note
 
 
+def test_a_grade_is_of_the_batches_that_the_check_is_of():
+    seen = []
+
+    def backward(dy, *_):
+        seen.append(dy)
+        return {"dbeta": dy.sum(axis=0)}
+
+    batches = check_backward(backward).batches
+    assert grade(backward, {"dbeta": 1}).points == 1
+    assert all(map(np.array_equal, seen[:batches], seen[batches:])) and len(seen) == 2 * batches
+
+
+def test_a_grade_of_a_file_is_of_what_the_check_of_one_is_of():
+    of_grade, of_check = [inspect.signature(function).parameters for function in (grade_file, submission.check_file)]
+    assert {name: parameter.default for name, parameter in of_check.items()}.items() <= {
+        name: parameter.default for name, parameter in of_grade.items()
+    }.items()
+
+
 def test_a_file_that_is_not_there_has_no_points(tmp_path):
     result = grade_file(f"{tmp_path}/student.py:backward", {"dx": 3})
     assert (result.points, result.out_of) == (0, 3)
@@ -268,6 +291,106 @@ def test_pytest_collects_the_submission_alone_or_with_what_is_named(pytester):
     (student.parent / "tests").mkdir()
     arguments = (*PLUGIN, "--backward", f"{student.parent}/tests/../student.py", "-p", "no:cacheprovider")
     pytester.runpytest_inprocess(*arguments).assert_outcomes(passed=6)
+
+
+@pytest.fixture
+def folder(pytester, monkeypatch):
+    """Submissions in a folder that is not to be collected: whatever is in it would be imported here."""
+    subs = pytester.mkdir("subs")
+    imported = "import sys\nsys.imported_here = True\n"
+    for name in ("__init__", "conftest", "test_helpers"):
+        (subs / f"{name}.py").write_text(imported, encoding="utf-8")
+    for name in ("anna", "bob", "test_carol"):
+        (subs / f"{name}.py").write_text(imported + with_line(SKELETON, "dbeta = dy.sum(axis=0)"), encoding="utf-8")
+    monkeypatch.delattr("sys.imported_here", raising=False)
+    yield subs
+    assert not hasattr(sys, "imported_here")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--backward", "subs/anna.py", "subs/bob.py", "subs/test_carol.py:backward"],  # as a shell makes of subs/*.py
+        ["--backward", "subs/anna.py", "--backward=subs/bob.py", "--backward=subs/test_carol.py", "--backward", "subs/bob.py"],
+    ],
+)
+def test_pytest_runs_every_submission_and_imports_none(arguments, folder, pytester):
+    run = pytester.runpytest_inprocess(*PLUGIN, "-rA", "-p", "no:cacheprovider", *arguments)
+    run.assert_outcomes(passed=3, skipped=15)
+    for name in ("anna", "bob", "test_carol"):
+        run.stdout.fnmatch_lines([f"PASSED subs/{name}.py::dbeta"])
+
+
+def test_a_folder_is_every_file_in_it_and_its_tests_are_not_run_here(folder, pytester):
+    run = pytester.runpytest_inprocess(*PLUGIN, "--backward", "subs", "-p", "no:cacheprovider", "-k", "dbeta or helpers")
+    run.assert_outcomes(passed=3, failed=1, deselected=17)
+    run.stdout.fnmatch_lines(["*subs/test_helpers.py: backward*", "there is no function 'backward' in it"])
+
+
+def test_a_submission_that_pytest_is_to_collect_is_not_imported_here(folder, pytester):
+    for name in ("__init__", "conftest", "test_helpers"):  # which pytest itself imports where it collects a folder
+        (folder / f"{name}.py").unlink()
+    arguments = (*PLUGIN, "--backward=subs", "-p", "no:cacheprovider")
+    pytester.runpytest_inprocess(*arguments, ".").assert_outcomes(passed=3, skipped=15)
+    run = pytester.runpytest_inprocess(*arguments, "subs/test_carol.py::dbeta")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert "subs/test_carol.py::dbeta is a submission, and no module of tests: -k picks of its tests" in run.stderr.str()
+
+
+def test_pytest_says_what_to_name_where_there_is_no_submission(folder, pytester):
+    (folder / "empty").mkdir()
+    for argument, message in (
+        ("subs/dora.py", "--backward subs/dora.py: there is no such file"),
+        ("subs/empty", "--backward subs/empty: there is no .py file in this folder; in its folders, name the files: subs/empty/*/"),
+    ):
+        run = pytester.runpytest_inprocess(*PLUGIN, "--backward", "subs/anna.py", argument, "-p", "no:cacheprovider")
+        assert run.ret == pytest.ExitCode.USAGE_ERROR
+        assert message in run.stderr.str()
+
+
+def test_pytest_stops_a_submission_after_its_own_time(pytester):
+    file = pytester.makepyfile(student="def backward(*a):\n    while True: pass")
+    run = pytester.runpytest_inprocess(*PLUGIN, "--backward", str(file), "--backward-timeout=0.5", "-p", "no:cacheprovider")
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["not done after 0.5 seconds, so stopped"])
+
+
+def test_the_command_grades_a_class(folder, capsys):
+    for name in ("__init__", "conftest", "test_helpers"):
+        (folder / f"{name}.py").unlink()
+    (folder / "anna.py").write_text("def backward(*a): return {}\n", encoding="utf-8")
+    assert cli.main(["grade", "subs", "--points", "dbeta=2,dx=3", "--csv", "grades.csv"]) == 0
+    out = capsys.readouterr().out.split("\n\n")
+    assert [text.splitlines()[0] for text in out] == [f"subs/{name}.py:backward" for name in ("anna", "bob", "test_carol")]
+    assert [text.splitlines()[-1] for text in out] == ["0 of 5 points", "2 of 5 points", "2 of 5 points"]
+    with open("grades.csv", encoding="utf-8", newline="") as file:
+        anna, bob, _ = csv.DictReader(file)
+    assert (anna["points"], bob["dbeta"], bob["dx"], bob["points"]) == ("0", "2", "0", "2")
+    assert anna["why"].startswith("the function returned none of the six gradients") and bob["why"] == "dx: not returned"
+
+
+def test_without_points_each_gradient_has_one(student, capsys):
+    file = student(solution("layer_norm"))
+    assert cli.main(["grade", str(file), "--derivation", "layer_norm"]) == 0
+    assert capsys.readouterr().out.endswith("dx       1 of 1  right\n6 of 6 points\n")
+
+
+def test_a_slip_of_the_teachers_is_nobodys_0(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "student.py").write_text(SKELETON, encoding="utf-8")
+    for arguments, message in (
+        (["nobody.py:backward"], "nobody.py: there is no such file"),
+        (["*.py"], "*.py: there is no such file"),
+        ([".", "nobody.py"], "nobody.py: there is no such file"),
+        (["student.py", "--derivation", "nothing.py:D"], "nothing.py: there is no such file"),
+        (["student.py", "student.py", "--gradescope", "g.json"], "the grades of several go to --csv"),
+        ([".", "--gradescope", "g.json"], ". is a folder: name a file in it"),
+    ):
+        assert cli.main(["grade", *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and message in err
+    assert cli.main(["grade", "nobody.py", "--gradescope", "g.json"]) == 0  # which is a student's: Gradescope has a file less
+    assert json.loads((tmp_path / "g.json").read_text(encoding="utf-8"))["output"] == "nobody.py: there is no such file"
 
 
 @pytest.mark.parametrize("assignment", POINTS)

@@ -123,6 +123,7 @@ COUNTS = " only counts the rows, and is taken as a feature all the same: pick th
         ("a,flower_id\n5,7\n3,8\n4,9\n", ["'flower_id'" + COUNTS]),
         ("id,a\n1,5\n3,3\n2,4\n", []),
         ("year,humid\n2019,1\n2020,2\n2021,3\n", []),
+        ("id,a\n1,5\n2,3\n", []),  # of two, one is the next one's neighbour by chance
     ],
 )
 def test_a_column_that_only_counts_the_rows_is_pointed_out(write, text, noted):
@@ -131,8 +132,8 @@ def test_a_column_that_only_counts_the_rows_is_pointed_out(write, text, noted):
 
 
 def test_what_is_skipped_is_told_with_how_many_cells_are_not_numbers(write):
-    notes = read_batch(write("a,b,c\n1,x,u\n2,3,v\n4,y,w\n")).notes
-    assert notes == ["skipped 'b': 2 of 3 cells are not numbers", "skipped 'c': 3 of 3 cells are not numbers"]
+    notes = read_batch(write("a,b,c\n1,x,u\n2,3,v\n4,y,w\n5,6,q\n")).notes
+    assert notes == ["skipped 'b': 2 of 4 cells are not numbers", "skipped 'c': 4 of 4 cells are not numbers"]
 
 
 @pytest.mark.parametrize(
@@ -171,9 +172,10 @@ def test_npy(write):
         ("a,b\nx,y\nz,w\n", "no column holds numbers"),
         ("a,b\n1,2\n3,oops\n5,6\n", "line 3, column 'b': 'oops' is not a number"),
         ("a,b\n1,2\n3,\n5,6\n", "line 3, column 'b': an empty cell"),
+        ("# a,b\n1,2\nx,y\n5,6\n", "line 3, column 'a': 'x' is not a number"),
         ("a,b\n1,2\n3,NaN\n", "line 3, column 'b': NaN is not a finite number"),
         ("1,2\n-inf,4\n", "line 2, column '1': -inf is not a finite number"),
-        ('a\n"1\n', "unexpected end of data"),
+        ('a\n"1\n', "line 2 is not a row of a table: unexpected end of data"),
         (b"\xff\xfe\x00\x01", "neither .npy nor text in UTF-8"),
         (b"\x93NUMPY\x01\x00garbage", "not a readable .npy"),
     ],

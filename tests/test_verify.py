@@ -3,12 +3,13 @@
 import json
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from micrograd_bn import Derivation, Tensor, equation, primitives, verify
-from micrograd_bn.derivation import Edge
+from micrograd_bn import Derivation, Tensor, derivations, equation, primitives, verify
+from micrograd_bn.derivation import Edge, Gradient
 from micrograd_bn.primitives import NONE
 from micrograd_bn.reader import read_batch
 
@@ -18,7 +19,7 @@ SHAPES = [((2, 1), 0), ((3, 5), 0), ((128, 64), 0), ((4, 3, 8, 8), (0, 2, 3)), (
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 1e-4)])
 def test_iris_agrees_in_all_twenty_rows(dtype, bound):
     report = verify(read_batch(None).data.astype(dtype))
-    assert len(report.rows) == 20
+    assert (len(report.rows), report.dtype) == (20, dtype)
     assert report.ok
     assert report.max_error <= bound
 
@@ -82,13 +83,37 @@ def test_a_mistake_in_a_vjp_is_noticed_where_it_is(name, monkeypatch):
 
 
 def test_the_printed_report_is_a_table_with_a_verdict():
-    text = str(verify([[1.0], [2.0], [4.0]]))
+    report = verify([[1.0], [2.0], [4.0]])
+    text, row = str(report), report.rows[1]
+    assert f"{row.error:.1e}   {row.bound:.1e}   ✓" in text
     assert "∂x̂/∂σ²" in text
-    assert text.splitlines()[-2:] == [
+    assert text.splitlines()[-3:] == [
         "20 of 20 rows agree within rounding: no error is above its bound.",
         "Bounds are by a running error analysis of both sides. (5) to (13): gradients pulled back.",
+        "Not given, so drawn at random: gamma, beta and dy.",
     ]
     assert max(map(len, text.splitlines())) <= 110
+    assert [len(part.splitlines()) for part in text.split("\n\n")] == [1, 2 + 4, 9, 7, 3]  # equations, edges, gradients
+
+
+def test_what_has_no_bound_is_counted_apart():
+    """With eps beyond float32's digits, the condensed form is a difference that is all rounding, over nearly 0."""
+    report = verify(np.array([[1e8], [1e8 + 8]], np.float32), eps=1e-30)
+    assert report.ok and [row.number for row in report.rows if row.bound is None] == ["condensed"]
+    text = str(report)
+    assert text.count("no bound") == 1
+    assert "19 of 19 rows agree" in text
+    assert "1 without a bound: with the digits of float32" in text
+
+
+@pytest.mark.parametrize(("formula", "ok"), [(lambda dy, w: dy * w + 1e6 - 1e6, True), (lambda dy, w: dy * w * (1 + 1e-9), False)])
+def test_a_condensed_form_may_round_in_its_own_way_and_is_not_another(formula, ok):
+    product, condensed = equation(1, "y")(lambda x, w: x * w), Gradient((2,), "x", function=formula)
+    d = Derivation("a product", [product], condensed=[condensed], shapes=dict.fromkeys("xw", ("k",)))
+    report = verify([1.0, 2.0, 3.0], derivation=d)
+    assert (report.ok, f"{1 + ok} of 2 rows agree" in str(report)) == (ok, True)
+    assert str(report).startswith("a product: x of shape (3,), float64")
+    assert [row.bound for row in report.rows[1:3]] == [0, 0]  # the engine's own local derivatives
 
 
 def test_as_text_the_report_is_plain_even_where_colour_is_forced_and_in_jupyter(monkeypatch):
@@ -166,6 +191,16 @@ def test_what_is_written_in_brackets_is_shown():
         assert "layer [bold]x" in text and "w[i] x[i] [/w]" in text
 
 
+def test_the_first_input_is_needed():
+    with pytest.raises(TypeError, match="needs the first input of RMS norm, 'x': the others are drawn to fit it"):
+        verify(gamma=[1.0, 2.0], derivation=derivations.RMS_NORM)
+
+
+def test_other_kinds_of_number_are_refused_by_name():
+    with pytest.raises(TypeError, match="compares floats or Decimals, and x holds Fraction: convert it"):
+        verify(np.array([[Fraction(1)], [Fraction(2)]]))
+
+
 def test_an_empty_array_of_objects_is_empty():
     with pytest.raises(ValueError, match="empty"):
         verify(np.array([], dtype=object))
@@ -198,3 +233,33 @@ def test_a_variance_below_the_smallest_float_is_rounding():
 def test_errors_teach(arguments, message):
     with pytest.raises(ValueError, match=message):
         verify(**{"x": [[1.0], [2.0]]} | arguments)
+
+
+LOG = Derivation("a log", [equation(1, "y")(lambda x, w: np.log(x) * np.sqrt(w))])
+DRAWN = (
+    r": not given, so drawn at random: 'w'. Give them, or say where a log is defined, Derivation\(…, domains={'w': 'positive'}\)"
+)
+WHERE = r": a log, or a derivative of it, is not defined there$"
+
+
+@pytest.mark.parametrize(
+    ("x", "given", "message"),
+    [
+        ([[3.0, 4.0, 5.0]], {}, r"y\[0, \d\] is nan, .*" + DRAWN),  # of three numbers that are drawn one is below 0
+        ([[3.0]], {"w": [-1.0]}, r"y\[0, 0\] is nan, .*" + WHERE),
+        ([[0.0]], {"w": [1.0]}, r"y\[0, 0\] is -inf, .*" + WHERE),
+        ([[3.0]], {"w": [0.0], "dy": [[1.0]]}, r"dw\[0\] is inf, .*" + WHERE),
+        ([[1e-300]], {"w": [1.0], "dy": [[1e10]]}, r"dx\[0, 0\] is inf, .*: it leaves the range of float64, so scale dy, or x"),
+    ],
+)
+def test_what_is_not_finite_has_its_own_reason(x, given, message):
+    with pytest.raises(ValueError, match=message):
+        verify(x, derivation=LOG, **given)
+
+
+def test_what_was_drawn_is_told_of_any_derivation():
+    product = Derivation("a product", [equation(1, "y")(lambda x, w: x * w)])
+    assert verify([[1.0]], derivation=product).drawn == ("w", "dy")
+    assert "Not given, so drawn at random: w.\n" in str(verify([[1.0]], derivation=product, dy=[[1.0]])) + "\n"
+    given = verify([[1.0]], derivation=product, dy=[[1.0]], w=[1.0])
+    assert given.drawn == () and "at random" not in str(given)
