@@ -111,20 +111,31 @@ class Batches:
             numbers = {a: g * (-1.0) ** np.arange(g.size).reshape(g.shape) for a, g in scales.items()}
             constants = [v * (small if abs(v) <= 1e-3 else other) if isinstance(v, float) else v for v in self.constants.values()]
             try:
-                upstream = random.normal(size=self._result({a: np.full(to, 0.5) for a, to in shapes.items()}, constants).shape)
+                due = self._result({a: np.full(to, 0.5) for a, to in shapes.items()}, constants).shape
+                upstream = np.asarray(random.normal(size=due))
                 for a, to in shapes.items():
                     if a not in numbers:
                         numbers[a] = np.asarray(RANDOM[d.domains.get(a, "")](random, to))
+                plain = numbers[first]
                 if shapes[first] and not d.domains.get(first):
                     ndim = len(shapes[first])
                     along = max([i for i in range(ndim) if axis is None or i not in axes(ndim, axis)], default=0)
                     scaled = np.resize(scale, shapes[first][along]).reshape([-1 if i == along else 1 for i in range(ndim)])
-                    numbers[first] = numbers[first] * scaled + offset
+                    numbers[first] = plain * scaled + offset
+                if not self._finite(upstream, numbers, constants):  # so large that an exp overflows, say
+                    numbers[first] = plain
                 if not np.isfinite(self._result(numbers, constants)).all():
                     raise ValueError(f"{d.result} is not finite where {first} is any number")
             except Exception as error:
                 raise self._not_drawn(error) from error
             yield (*[np.asarray(a, dtype=dtype) for a in (upstream, *[numbers[a] for a in d.inputs])], *constants)
+
+    def _finite(self, upstream: Array, arrays: Mapping[str, Array], constants: list[Any]) -> bool:
+        """Whether the result is finite, and all gradients are."""
+        known = self.values(arrays, constants, np.float64)
+        return all(
+            np.isfinite(a).all() for a in (known[self.derivation.result], *self.derivation.backward(upstream, **known).values())
+        )
 
     def _result(self, arrays: Mapping[str, Array], constants: list[Any]) -> Array:
         return np.asarray(self.values(arrays, constants, np.float64)[self.derivation.result])

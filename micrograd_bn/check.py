@@ -16,7 +16,7 @@ from .derivation import Derivation, as_derivation
 from .derivations.batch_norm import BATCH_NORM
 from .draw import Graph, Picture, Wrong
 from .engine import Tensor, grad
-from .faults import NotFinite, first_not_finite
+from .faults import NotFinite, first_not_finite, listed
 from .kinds import Array, Value, as_data
 from .mistakes import Why, explain
 from .notebook import as_html, as_table, as_text
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "CheckRow", "FunctionRaised", "NotFinite", "check_backward", "first_not_finite", "gradcheck"]
 
-ERRORS = (
-    "Exact is bit for bit what the derivation gives in floats. Errors are against the same in more digits, so exact has one, too; "
-    "they are relative to the terms that are added up: one rounding is 1e-16 in float64, 6e-08 in float32. A wrong gradient's is "
-    "the largest that rounding does not explain."
+VERDICTS = (
+    "Exact is bit for bit what the derivation gives in floats; approximate differs from that by rounding alone. An error is "
+    "relative to the terms that are added up."
 )
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -113,7 +112,7 @@ class Check(NamedTuple):
         text += f", on {self.batches} {'batch' if self.batches == 1 else 'batches'}."
         if self.overwritten:
             text += f" But the function overwrites its inputs ({', '.join(self.overwritten)}), which are the caller's: use copies."
-        return f"{text}\n{ERRORS}"
+        return f"{text}\n{VERDICTS}"
 
     def __rich__(self) -> Table:
         from rich.table import Column
@@ -128,8 +127,8 @@ class Check(NamedTuple):
         )
         for row in self.rows:
             error = "not finite" if row.verdict == "wrong" else ""
-            if row.error is not None:
-                error = f"{row.error:.1e}" if row.error else "0"
+            if row.error is not None and not row.ok:
+                error = f"{row.error:.1e}"
             style = "bold red" if not row.ok else "dim" if row.verdict == "not returned" else "green"
             table.add_row(row.name, Text(row.verdict, style), error, Text(row.why))
         return table
@@ -191,7 +190,8 @@ def check_backward(
             try:
                 returned = f(*copies, *constants)
             except Exception as error:
-                where = f"on a batch {derivation.inputs[0]} of shape {arrays[1].shape}, {arrays[1].dtype}"
+                shapes = listed(f"{name} of shape {a.shape}" for name, a in zip(own.arguments, arrays))
+                where = f"on a batch of {arrays[1].dtype}, {shapes}"
                 what = f"the function raised {type(error).__name__} {where}: {error}"
                 if isinstance(error, TypeError) and getattr(error.__traceback__, "tb_next", None) is None:  # before its first line
                     what = f"the function is called as f({', '.join([*own.arguments, *own.constants])}): {error}"
@@ -393,6 +393,14 @@ def gradcheck(f: Callable[..., Tensor], *inputs: Value) -> bool:
     def value() -> float:
         return float(np.sum(weights * f(*[Tensor(a.copy()) for a in data]).data))
 
+    def why(up: float, down: float, step: float) -> str:
+        """What else may be the reason for a difference."""
+        if not np.isfinite(up - down):
+            return ": f is not defined there"
+        left, right = (value() - down) / step, (up - value()) / step
+        kink = abs(right - left) > 1e-2 * max(1.0, abs(left), abs(right))  # a curve's differ by a step's worth
+        return f": there is a kink, with slope {left:.4g} before it and {right:.4g} behind" if kink else ""
+
     rounding = 1e-9 * float(np.sum(np.abs(weights * output.data)))
     for i, (a, gradient) in enumerate(zip(data, gradients)):
         for index, element in np.ndenumerate(a):
@@ -408,8 +416,6 @@ def gradcheck(f: Callable[..., Tensor], *inputs: Value) -> bool:
             if not abs(got - difference) <= 1e-6 * max(1.0, abs(difference)) + rounding:
                 raise AssertionError(
                     f"input {i}, element {list(index)}: the engine's gradient is {got:.10g}, and central differences give "
-                    f"{difference:.10g}"
-                    + ("" if single else " (of the output's sum with random weights)")
-                    + ("" if np.isfinite(difference) else ": f is not defined there")
+                    f"{difference:.10g}" + ("" if single else " (of the output's sum with random weights)") + why(up, down, step)
                 )
     return True

@@ -24,7 +24,7 @@ import numpy as np
 from .dispatch import holds_tensors
 from .engine import Step, Tensor, adjoints
 from .kinds import Value, as_data, explains_kinds, zeros
-from .shapes import Shape, axes, broadcast_shape, shape, subscript, unbroadcast
+from .shapes import Shape, axes, broadcast_shape, broadcast_to, shape, subscript, unbroadcast
 from .validation import complaints
 
 if TYPE_CHECKING:
@@ -434,8 +434,7 @@ class Derivation:
         def function(*arguments: Value) -> Value:
             values = dict(zip(names, arguments))
             first, *others = [self.pull_back(edge, values) for edge in edges]
-            total, to = sum(others, first), shape(values[variable])
-            return total if shape(total) == to else np.broadcast_to(total, to)
+            return broadcast_to(sum(others, first), shape(values[variable]))
 
         numbers, name = tuple(edge.number for edge in edges), f"d{self.symbol(variable)[0]}"
         return Gradient(numbers, variable, function=with_parameters(names, function), name=name)
@@ -587,7 +586,7 @@ def added_up(term: Value, to: Shape) -> Value:
     fits = broadcast_shape(shape(term), to)
     if fits == to:
         return term
-    return unbroadcast(term if shape(term) == fits else np.broadcast_to(term, fits), to)
+    return unbroadcast(broadcast_to(term, fits), to)
 
 
 def made_by(nodes: Iterable[Tensor]) -> dict[Tensor, Step]:

@@ -192,7 +192,7 @@ def _fitted(term: Any, a: Tensor) -> Any:
         return None
     term = unbroadcast(term, shape(data))
     met, own = dtype_of(term), dtype_of(data)
-    if met != own and met.kind == own.kind == "f":
+    if met != own and {met.kind, own.kind} == {"f"}:
         term = P.astype(term, dtype=own)
     return as_single(term)
 

@@ -161,7 +161,7 @@ def dot(a: Value, b: Value) -> Value:
 def outer(a: Value, b: Value) -> Value:
     """Each number of a times each of b, as a matrix: a row for each of a, a column for each of b."""
     a, b = _arrays((a, b))
-    return P.mul(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+    return P.mul(reshape(a, (-1, 1)), ravel(b))
 
 
 def tensordot(a: Value, b: Value, axes: Any = 2) -> Value:
@@ -283,10 +283,10 @@ def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> Value:
     arrays = _arrays(arrays)
     arrays = [ravel(a) for a in arrays] if axis is None else arrays
     shapes = [shape(a) for a in arrays]
-    axis, n = axis or 0, len(shapes[0]) if shapes else 0
-    if not -n <= axis < n or len({(len(s), *s[: axis % n], *s[axis % n + 1 :]) for s in shapes}) > 1:
+    (axis,) = axes(len(shapes[0]) if shapes else 0, axis or 0)
+    if len({(len(s), *s[:axis], *s[axis + 1 :]) for s in shapes}) > 1:
         raise ValueError(f"concatenate along axis {axis} joins arrays that differ in nothing else, and these have shapes {shapes}")
-    return P.concatenate(*arrays, axis=axis % n)
+    return P.concatenate(*arrays, axis=axis)
 
 
 def stack(arrays: Sequence[Value], axis: int = 0) -> Value:

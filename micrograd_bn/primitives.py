@@ -17,6 +17,7 @@ import builtins
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ neg = Primitive("neg", "−",
 
 def _pow_vjp(g: Value, y: Value, a: Value, exponent: Value) -> tuple[Value]:
     if shape(exponent):  # an array of exponents: where one is 0, so is the slope, and a ** -1 would fail at 0
-        return (g * (exponent * a ** np.where(exponent == 0, 1, exponent - 1)),)
+        return (g * (exponent * a ** np.where(exponent == 0, 0, exponent - 1)),)
     # 0 and 1 on their own for the same reason, and because Decimal has no 0 ** 0. 2: a product is faster than a power.
     if exponent == 0:
         return (where(False, g, zero(g)),)  # 0 in g's shape, even where g is infinite
@@ -149,7 +150,7 @@ not_equal = Primitive("not_equal", "≠", operator.ne, None)
 
 
 def _where(condition: Value, a: Value, b: Value) -> Value:
-    if type(condition) is bool and not hasattr(a, "shape") and not hasattr(b, "shape"):
+    if isinstance(condition, bool) and not hasattr(a, "shape") and not hasattr(b, "shape"):
         return a if condition else b
     if not is_boolean(condition):
         raise TypeError(f"where selects by a condition of booleans, and this is {condition!r}: compare first, as in t > 0")
@@ -265,7 +266,7 @@ def _prod_vjp(g: Value, y: Value, a: Value, axis: Any, keepdims: bool) -> tuple[
     order = (*reduced, *[i for i in range(len(sizes)) if i not in reduced])
     moved = np.transpose(a, order)
     row = np.reshape(moved, (count(a, axis), *[sizes[i] for i in order[len(reduced):]]))
-    others = _before(row) * _flip(_before(_flip(row, 0)), 0) if shape(row)[0] else row
+    others = _before(row) * _before(row[::-1])[::-1]
     return (spread(g, a, axis) * np.transpose(np.reshape(others, shape(moved)), np.argsort(order).tolist()),)
 
 
@@ -316,8 +317,8 @@ def _swap(a: Value) -> Value:
 def _matmul_vjp(g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
     # As in NumPy, a vector is a row on the left and a column on the right.
     row, column = len(a.shape) == 1, len(b.shape) == 1
-    left = np.reshape(a, (1, -1)) if row else a
-    right = np.reshape(b, (-1, 1)) if column else b
+    left = np.reshape(a, (1, *a.shape)) if row else a
+    right = np.reshape(b, (*b.shape, 1)) if column else b
     batch = shape(y)[: len(shape(y)) - (not row) - (not column)]
     g = np.reshape(g, (*batch, left.shape[-2], right.shape[-1]))
     da, db = g @ _swap(right), _swap(left) @ g
@@ -380,22 +381,22 @@ def _scatter(a: Value, index: Any, to: Shape) -> Value:
 def _scatter_by_axis(a: Value, index: Any, to: Shape) -> Value:
     """The same for arrays that live elsewhere, by functions that dispatch: along each axis a place takes its element, or 0."""
     index = [i for i in (index if isinstance(index, tuple) else (index,)) if i is not None]
-    if not all(isinstance(i, (slice, int, np.integer)) or i is ... for i in index):
+    if not all(isinstance(i, (slice, int, np.integer, EllipsisType)) for i in index):
         raise TypeError(f"a fancy index has no derivative on {type(a).__name__}s: take slices, or multiply by a matrix of 0 and 1")
     if ... in index:
         at = index.index(...)
         index[at : at + 1] = [slice(None)] * (len(to) - len(index) + 1)
-    index += [slice(None)] * (len(to) - len(index))
+    index += [slice(None)] * len(to)
     picked = [np.atleast_1d(np.arange(n)[i]) for i, n in zip(index, to)]
     a = np.reshape(a, tuple([p.size for p in picked]))  # integers and None took and added axes
     for axis, (p, n) in enumerate(zip(picked, to)):
+        if np.array_equal(p, np.arange(n)):
+            continue
         if not p.size:
             return np.broadcast_to(total(a), to)  # 0
         source, there = np.zeros(n, int), np.zeros(n, bool)
         source[p], there[p] = np.arange(p.size), True
-        if there.all() and (source == np.arange(n)).all():
-            continue
-        there = there.reshape([-1 if i == axis else 1 for i in range(len(to))])
+        there = there.reshape([n if i == axis else 1 for i in range(len(to))])
         a = np.where(there, np.take(a, source, axis=axis), zero(a))
     return a
 

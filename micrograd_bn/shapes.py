@@ -74,8 +74,12 @@ def expanded(g: Any, a: Any, axis: Axis) -> Any:
 
 def spread(g: Any, a: Any, axis: Axis) -> Any:
     """The gradient ``g`` of a reduction of ``a``, seen by every element that went into it: a view, not a copy."""
-    g = expanded(g, a, axis)
-    return g if shape(g) == shape(a) else np.broadcast_to(g, shape(a))
+    return broadcast_to(expanded(g, a, axis), shape(a))
+
+
+def broadcast_to(a: Any, to: Shape) -> Any:
+    """``a`` repeated to the shape ``to``; itself, where it has that."""
+    return a if shape(a) == to else np.broadcast_to(a, to)
 
 
 def unbroadcast(g: Any, to: Shape) -> Any:

@@ -89,7 +89,10 @@ def _of_arguments(d: Derivation, texts: Mapping[str | int, Any], defaults: Mappi
     for a, dims in d.shapes.items():
         named = isinstance(dims, tuple) and all(isinstance(n, str) for n in dims)
         if not named and (dims != "kept" or a == d.inputs[0]):
-            yield f"a shape is a tuple of names such as ('m', 'k'), or, after the first input's, 'kept', and {a!r} has {dims!r}"
+            yield (
+                "a shape is a tuple of names of sizes such as ('m', 'k'), with '1' for a size of 1; or, after the first input's, "
+                f"'kept', which is that one with 1 along the axis; and {a!r} has {dims!r}"
+            )
 
 
 def _of_use(d: Derivation) -> Iterator[str]:

@@ -10,7 +10,7 @@ PROGRAMS = "program program_properties"
 TESTS = {  # of each room besides its doctests, those that notice most first
     "shapes": "engine edges batchnorm primitives orders",
     "kinds": "engine exact edges faults",
-    "primitives": "primitives edges exact orders engine properties",
+    "primitives": "primitives edges exact orders engine properties program",
     "functions": "functions engine edges exact orders",
     "dispatch": "functions engine edges exact orders",
     "engine": "engine edges exact orders faults properties",

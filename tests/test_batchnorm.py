@@ -5,6 +5,7 @@ import pytest
 
 from micrograd_bn import Tensor, batch_norm, batch_norm_backward, derivations, fused_batch_norm, grad, scalars
 from micrograd_bn.batchnorm import mean, normalize, variables, variance
+from tests.conftest import optional
 
 
 def test_the_graph_has_seven_variables_and_nine_edges(random):
@@ -38,6 +39,14 @@ def test_an_axis_may_be_numpys_integer(random):
 def test_layer_norm_is_the_last_axis(random):
     x = random.normal(3, 2, size=(4, 6))
     np.testing.assert_allclose(batch_norm(x, 1.0, 0.0, axis=-1), batch_norm(x.T, 1.0, 0.0, axis=0).T, rtol=1e-12, atol=1e-14)
+
+
+def test_gamma_and_beta_may_have_each_shape_that_broadcasts_to_xs(random):
+    x = random.normal(size=(4, 3))
+    x_hat = batch_norm(x, 1.0, 0.0)
+    for shape in ((4, 3), (1, 3), (4, 1), (1, 1), (3,), (1,), ()):
+        gamma, beta = random.normal(size=(2, *shape))
+        np.testing.assert_array_equal(batch_norm(x, gamma, beta), gamma * x_hat + beta)
 
 
 def test_an_array_gives_an_array_and_a_tensor_a_tensor(random):
@@ -146,6 +155,15 @@ def test_errors_teach(arguments, error, message):
         given = {name: value for name, value in (good | arguments).items() if name != "beta"}
         with pytest.raises(error, match=message):
             batch_norm_backward(np.ones((5, 3)), **given)
+
+
+def test_an_eps_that_is_a_symbol_is_taken_for_what_it_may_be_and_one_below_0_is_refused():
+    sympy = optional("sympy")
+    eps, below = sympy.Symbol("eps"), sympy.Symbol("eps", negative=True)
+    (first, _) = batch_norm(np.array([sympy.Integer(1), sympy.Integer(3)]), 1, 0, eps)
+    assert first.subs(eps, 3) == -0.5
+    with pytest.raises(ValueError, match="it cannot be eps"):
+        batch_norm([1.0, 3.0], 1.0, 0.0, below)
 
 
 def test_the_variables_of_what_is_no_batch_norm():

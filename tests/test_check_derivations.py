@@ -488,6 +488,29 @@ def test_a_derivation_whose_inputs_are_not_known_says_how_to_say_them(how, messa
         check_backward(lambda dy, x, w: {"dx": dy * w / x}, derivation=Derivation("log", [logarithm], **how))
 
 
+@equation(1, "s")
+def gate(x, b):
+    return 1 / (1 + np.exp(-b * x))
+
+
+@equation(2, "y")
+def gated(x, s):
+    return x * s
+
+
+def test_a_batch_is_not_so_large_that_a_gradient_overflows_where_the_result_does_not():
+    swish = Derivation("swish", [gate, gated], shapes={"b": ()})
+
+    def backward(dy, x, b):
+        s = 1 / (1 + np.exp(-b * x))
+        ds = dy * x
+        return {"ds": ds, "dx": dy * s + ds * s * (1 - s) * b, "db": (ds * s * (1 - s) * x).sum()}
+
+    check = check_backward(backward, derivation=swish)
+    assert check.ok and check.batches == 7
+    assert "1.0" not in str(check) and "error" in str(check)  # beside what is right there is none
+
+
 def test_a_derivation_may_have_as_many_sizes_as_it_likes():
     d = Derivation("square", [equation(1, "y")(lambda x: x * x)], shapes={"x": tuple("abcdef")})
     assert check_backward(lambda dy, x: {"dx": 2 * dy * x}, derivation=d).ok

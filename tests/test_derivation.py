@@ -7,11 +7,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, scalars, verify
+from micrograd_bn import Derivation, Tensor, batch_norm, cli, derivations, draw, equation, grad, scalars, verify
 from micrograd_bn.batches import drawn
-from micrograd_bn.batchnorm import mean
+from micrograd_bn.batchnorm import mean, variance
 from micrograd_bn.check import check_backward
-from micrograd_bn.derivation import GREEK, Edge, Gradient, Mistake
+from micrograd_bn.derivation import GREEK, Edge, Gradient, Mistake, made_by
+from micrograd_bn.engine import in_order
 from micrograd_bn.graph import derivation_of
 from micrograd_bn.prove import prove
 from micrograd_bn.verify import values_on_paper
@@ -189,6 +190,14 @@ def test_keyword_arguments_are_remembered_as_positional_ones_are():
     assert weight(Tensor([1.0]), n=Tensor([4.0]), g=2.0).equation.names == ("v", "g", "n")
 
 
+def test_what_is_made_by_an_equation_ends_where_its_variables_are():
+    x = Tensor([1.0, 2.0])
+    mu = mean(x)
+    var = variance(x, mu)
+    steps = made_by([var, mu])
+    assert steps == {mu: mu.equation, **{node: var.equation for node in in_order([var]) if node not in {x, mu}}}
+
+
 def test_two_runs_in_one_picture_are_told_apart():
     x = Tensor(random.normal(size=(3, 2)), "x")
     twice = batch_norm(batch_norm(x, 1.0, 0.0), 2.0, 1.0)
@@ -235,8 +244,14 @@ def number(n, output, function=lambda x: x):
             r"edge \(2\) is of 'a' with .* another one",
         ),
         (lambda: Derivation("d", [number(1, "a")], shapes={"y": ("m",)}), "d: shapes names 'y', and the inputs are x"),
-        (lambda: Derivation("d", [number(1, "a")], shapes={"x": ("m", 3)}), r"a shape is a tuple of names .* 'x' has \('m', 3\)"),
-        (lambda: Derivation("d", [number(1, "a")], shapes={"x": "kept"}), "after the first input's, 'kept', and 'x' has 'kept'"),
+        (
+            lambda: Derivation("d", [number(1, "a")], shapes={"x": ("m", 3)}),
+            r"names of sizes such as .* with '1' for a size of 1; .* 'x' has \('m', 3\)",
+        ),
+        (
+            lambda: Derivation("d", [number(1, "a")], shapes={"x": "kept"}),
+            "after the first input's, 'kept', which is .*; and 'x' has 'kept'",
+        ),
         (lambda: Derivation("d", [number(1, "a")], domains={"a": "scale"}), "d: domains names 'a'"),
         (
             lambda: Derivation("d", [number(1, "a")], domains={"x": "postive"}),
@@ -273,7 +288,7 @@ def number(n, output, function=lambda x: x):
                 lambda latex=latex: verify(1.0, derivation=Derivation("d", [equation(1, "a", latex=latex)(lambda x: x)])),
                 "LaTeX of 1, a, does",
             )
-            for latex in (r"a = \frac{x", "a = x}")
+            for latex in (r"a = \frac{x", "a = x}", r"a = \left( x")
         ],
     ],
 )
@@ -308,6 +323,17 @@ def test_a_name_stands_for_one_thing(functions, message):
 def test_what_has_no_gradient_may_stand_beside_its_differential():
     d = Derivation("d", [number(1, "a", lambda dx, v: dx * v), number(2, "y", lambda x, a: x * a)], no_gradient=["x"])
     assert d.backward(1.0, x=3.0, dx=2.0, v=5.0) == {"a": 3, "dx": 15, "v": 6}
+
+
+def test_what_begins_with_a_d_is_called_a_gradient_only_if_it_is_one():
+    equations = [
+        number(1, "a", lambda dgamma, v: dgamma * v),
+        number(2, "y", lambda gamma, a, depth=2, va=3: gamma * a * depth * va),
+    ]
+    d = Derivation("d", equations, no_gradient=["gamma"])
+    for name in ("dgamma", "gamma", "a", "depth", "va"):
+        assert d.called(name) == d.symbol(name)
+    assert [d.called(name) for name in ("ddgamma", "dv")] == [("ddgamma", r"d\mathrm{dgamma}"), ("dv", "dv")]
 
 
 def test_of_a_graph_with_a_variable_and_its_differential_each_has_its_gradient():
@@ -406,6 +432,40 @@ def test_a_formula_that_returns_another_shape_is_named():
         ValueError, match=r"d, \(2\) ∂y/∂x: the formula gives shape \(2, 3, 1\), which cannot be added up to x's shape \(2, 3\)"
     ):
         verify(np.ones((2, 3)), derivation=wrong)
+
+
+def test_a_mistake_is_a_wrong_formula_unless_it_says_that_it_loses_digits():
+    assert [Mistake("").loses_digits, Mistake("", loses_digits=True).loses_digits] == [False, True]
+
+
+ALL_SAID = "its inputs are of shapes x (m, k), w (m), g (1, 1), and x has {} and w has {} and g has {} (equation (1): mine)"
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "g", "said"),
+    [
+        *[(x, w, (3, 2), "mine") for x, w in (((5, 3), (5,)), ((1, 3), (5,)), ((5, 3), (1,)))],
+        *[(x, w, (1, 1), ALL_SAID) for x, w in (((5, 3), (4,)), ((4, 3), (5,)), ((2, 3), (5,)), ((5, 3), (0,)), ((0, 3), (5,)))],
+        ((5,), (5,), (1, 1), "its inputs are of shapes x (m, k), and x has (5,) (equation (1): mine)"),
+        ((5, 3), (5, 1), (1, 1), "its inputs are of shapes w (m), and w has (5, 1) (equation (1): mine)"),
+        ((5, 3), (5, 1), (1,), "its inputs are of shapes w (m), g (1, 1), and w has (5, 1) and g has (1,) (equation (1): mine)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_said_and_where_they_fit_the_equations_own_error(x, w, g, said):
+    def refused(x, w, g):
+        raise ValueError("mine")
+
+    d = Derivation("d", [number(1, "y", refused)], shapes={"w": ("m",), "g": ("1", "1")})
+    with pytest.raises(ValueError) as error:
+        d(np.ones(x), np.ones(w), np.ones(g))
+    assert str(error.value).removeprefix("d: ") == said.format(x, w, g)
+
+
+def test_a_gradient_by_the_engine_can_be_differentiated_by_the_inputs_and_by_the_upstream_gradient():
+    d = Derivation("d", [number(1, "y", lambda x: x**3)])
+    x, dy = Tensor(2.0), Tensor(1.0)
+    assert [grad(d.backward(1.0, x=x)["x"], x)[0].data, grad(d.backward(dy, x=2.0)["x"], dy)[0].data] == [12, 12]
+    assert d.backward(1.0, x=2.0) == {"x": 12.0}
 
 
 def test_values_that_are_missing_or_too_many_are_named():

@@ -379,6 +379,13 @@ def test_no_selection_is_a_product_with_0(select):
     assert x.grad.tolist() == [0, 0.25]
 
 
+def test_what_one_truth_selects_has_the_shape_of_both():
+    x = Tensor([1.0, 2.0])
+    for y in (np.where(False, x, 0.0), np.where(True, 0.0, x)):
+        y.backward(np.ones(2))
+        assert y.tolist() == x.grad.tolist() == [0, 0]
+
+
 def test_relus_slope_at_nan_is_1_as_in_pytorch():
     for x in (Tensor([NAN]), Tensor(NAN)):
         y = x.relu()
@@ -503,6 +510,29 @@ def test_numbers_of_ones_own_kind_stay_so_and_are_never_asked_for_their_truth(na
     for expected, got in zip(*found):
         assert isinstance(got, Own)
         np.testing.assert_array_equal(got.value, expected)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [0, -1, np.int64(1), (), ..., None, slice(1, None), slice(None, None, -2), slice(3, None), (1, 0, 2), (slice(None), 1),
+     (..., 2), (1, ...), (0, ..., slice(None, None, -1)), (None, 1, ..., None, slice(1, 3)), (slice(None), slice(1, None), -1),
+     (0, 1, ..., 2)],
+)  # fmt: skip
+def test_what_is_picked_of_numbers_of_ones_own_kind_gets_its_gradient_and_the_rest_0(index):
+    data = np.arange(24.0).reshape(2, 3, 4)
+    dy = np.arange(1.0, data[index].size + 1).reshape(data[index].shape)
+    x, same = Tensor(Own(data)), Tensor(data)
+    x[index].backward(Own(dy))
+    same[index].backward(dy)
+    assert isinstance(x.grad, Own)
+    np.testing.assert_array_equal(x.grad.value, same.grad)
+
+
+def test_a_fancy_index_of_numbers_of_ones_own_kind_is_refused_with_what_to_do():
+    for index in ([0, 0], (slice(None), [1, 2]), np.array([True, False])):
+        y = Tensor(Own(np.ones((2, 3))))[index]
+        with pytest.raises(TypeError, match="a fancy index has no derivative on Owns: take slices"):
+            y.backward(Own(np.ones(y.shape)))
 
 
 # ---- Single numbers, arrays of Tensors

@@ -193,6 +193,13 @@ def test_a_single_number_may_be_reshaped_broadcast_and_averaged():
     assert t.grad == 2 * 6 + 2 + 2
 
 
+def test_a_number_in_another_precision_has_a_gradient_in_its_own():
+    x = Tensor([1.5, 0.1])
+    y = x.astype("float32")
+    y.backward([1.0, 2.0])
+    assert (y.dtype, y.tolist(), x.grad.dtype, x.grad.tolist()) == (np.float32, [1.5, float(np.float32(0.1))], np.float64, [1, 2])
+
+
 def test_leaves_do_not_share_their_gradients():
     a, b = Tensor([1.0, 2.0]), Tensor([3.0, 4.0])
     (a + b).backward(np.ones(2))
@@ -236,6 +243,11 @@ def test_an_array_of_scalars_is_a_container():
         assert [t.data for t in y] == [3, 6]
     (x * scale).sum().backward()
     assert (scale.grad, x[0].grad) == (3, 3)
+
+
+def test_an_array_that_holds_nothing_holds_no_tensors():
+    none = Tensor(np.empty((0, 2), dtype=object))
+    assert ((none + none).shape, none.sum(axis=1).shape) == ((0, 2), (0,))
 
 
 def test_item_len_iteration_repr_and_comparisons():
@@ -294,6 +306,9 @@ def test_scalars_are_pythons_own_floats():
         (lambda: (Tensor([1.0]) > 0).sum().backward(), TypeError, "has no derivative"),
         (lambda: np.where(np.array([1.0]), Tensor([1.0]), 0.0), TypeError, "a condition of booleans"),
         (lambda: np.concatenate([Tensor([[1.0]]), [1.0]]), ValueError, r"shapes \[\(1, 1\), \(1,\)\]"),
+        (lambda: np.concatenate([Tensor(np.ones((2, 3))), np.ones((2, 4))], -2), ValueError, r"along axis 0 joins .* nothing else"),
+        (lambda: np.concatenate([Tensor(np.ones((2, 3))), np.ones((1, 3))], -1), ValueError, r"along axis 1 joins .* nothing else"),
+        (lambda: np.concatenate([Tensor([1.0]), [1.0]], 1), ValueError, "axis 1 is out of bounds"),
         (lambda: np.stack([Tensor([1.0]), [1.0, 2.0]]), ValueError, r"one shape, and these have shapes"),
         (lambda: np.einsum("ij->ii", Tensor([[1.0]])), ValueError, "names an index twice"),
         (lambda: np.einsum("ij->k", Tensor([[1.0]])), ValueError, "or one that no array has"),
@@ -304,27 +319,40 @@ def test_scalars_are_pythons_own_floats():
         ),
         (lambda: np.einsum("ij", Tensor([1.0])), ValueError, r"'ij' does not fit arrays of shapes \(1,\)"),
         (lambda: np.einsum("i,i", Tensor([1.0])), ValueError, "is about 2 arrays, and there are 1"),
+        (lambda: np.einsum("i", Tensor([1.0]), [1.0]), ValueError, "is about 1 arrays, and there are 2"),
+        (lambda: np.einsum("i", Tensor([[1.0]])), ValueError, r"'i' does not fit arrays of shapes \(1, 1\)"),
+        (
+            lambda: np.einsum("i,i", Tensor([1.0, 2.0, 3.0]), [1.0, 2.0]),
+            ValueError,
+            r"'i' in 'i,i' is 3 and 2 in \[\(3,\), \(2,\)\]",
+        ),
+        (lambda: np.einsum("i,i", Tensor([1.0, 2.0]), []), ValueError, "'i' in 'i,i' is 2 and 0 in"),
         (lambda: np.tensordot(Tensor(np.ones((2, 3))), np.ones((3, 2)), ([0, 1], [0, 1])), ValueError, "differ in size"),
         (lambda: Tensor([1.0]).cumsum(axis=1), ValueError, "axis 1 is out of bounds for array of dimension 1"),
         (lambda: np.moveaxis(Tensor([[1.0]]), 0, 2), ValueError, "axis 2 is out of bounds"),
         (lambda: Tensor(1.0).softmax(), ValueError, "axis -1 is out of bounds for array of dimension 0"),
         (lambda: np.linalg.norm(Tensor([1.0]), "fro"), TypeError, "the Euclidean one, and this is of order 'fro'"),
         (lambda: np.linalg.norm(Tensor([[1.0]]), 2), TypeError, "the Euclidean one, and this is of order 2"),
+        (lambda: np.linalg.norm(Tensor(1.0), 2), TypeError, "the Euclidean one, and this is of order 2"),
+        (lambda: np.sum(Tensor([1.0]), where=np.array([True, False])), TypeError, r"numpy\.sum with where has no primitive"),
         (lambda: np.sum(Tensor([1.0]), dtype=float), TypeError, r"numpy\.sum with dtype has no primitive"),
         (lambda: np.sum(Tensor([1.0]), 0, float), TypeError, r"numpy\.sum with dtype has no primitive"),
         (lambda: np.max(Tensor([1.0]), 0, None, True, 5.0), TypeError, r"numpy\.max with initial has no primitive"),
         (lambda: np.reshape(Tensor([1.0]), 1, "F"), TypeError, r"numpy\.reshape with order has no primitive"),
         (lambda: np.where(Tensor([1.0]) > 0), TypeError, "of a condition alone gives places, which have no derivative"),
+        (lambda: np.where(Tensor([1.0]) > 0, 1.0), TypeError, "of a condition alone gives places"),
         (lambda: Tensor([1.0]).clip(), ValueError, "clip needs a bound"),
         (lambda: np.where(None, Tensor([1.0]), 0.0), TypeError, "a condition of booleans, and this is None"),
         (lambda: np.where(1, Tensor([1.0]), 0.0), TypeError, "a condition of booleans, and this is 1"),
         (lambda: Tensor(np.empty((2, 0))).max(axis=1), ValueError, r"max over axis 1 of shape \(2, 0\) is of no number"),
         (lambda: Tensor([1.0]).astype(int), TypeError, "numbers are floats.*and this is int64"),
+        (lambda: Tensor([1.0]).astype(bool), TypeError, "numbers are floats.*and this is bool"),
         (lambda: Tensor(np.ma.masked_invalid([1.0, np.nan])), TypeError, r"a\.compressed\(\)"),
         (lambda: Tensor([1.0, 2.0]) * np.ma.masked_invalid([1.0, np.nan]), TypeError, r"a\.compressed\(\)"),
-        (lambda: Tensor(scalars([1.0, 2.0])), TypeError, r"np\.stack\(list\(array\)\)"),
+        *[(lambda n=n: Tensor(scalars(n)), TypeError, r"np\.stack\(list\(array\)\)") for n in ([1.0], [1.0, 2.0])],
         (lambda: np.array([Tensor(1.0), Tensor(2.0)]), TypeError, r"np\.stack\(\[a, b\]\)"),
         (lambda: np.asarray(Tensor([1.0])), TypeError, r"\.data"),
+        (lambda: np.asarray(Tensor(1.0), dtype=float), TypeError, "its history would be lost"),
         (lambda: len(Tensor(1.0)), TypeError, "len"),
         (lambda: Tensor([1.0, 2.0]).backward(), ValueError, r"shape \(2,\)"),
         (lambda: Tensor([1.0, 2.0]).backward([1.0]), ValueError, r"\(1,\).*\(2,\)"),
@@ -473,6 +501,15 @@ def test_a_vjp_may_say_that_an_input_has_no_derivative():
     y.backward()
     assert (h.grad, x.grad) == (12, 36)
     assert [node.grad for node in y.parents[0].parents] == [12, None]
+
+
+def test_a_gradient_has_its_nodes_dtype_whatever_a_vjp_gives():
+    for given in (np.float16, np.float32, np.float64):
+        half = P.Primitive("half", "half", lambda a: a / 2, lambda g, y, a, given=given: ((g / 2).astype(given),))
+        for own in (np.float32, np.float64):
+            x = Tensor(np.ones(2, own))
+            half(x).backward(np.ones(2))
+            assert (x.grad.dtype, x.grad.tolist()) == (own, [0.5, 0.5])
 
 
 def test_grad_by_what_is_in_no_graph_is_refused():

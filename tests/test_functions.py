@@ -15,7 +15,7 @@ AXES = [{}, {"axis": 0}, {"axis": -1}, {"axis": 1}, {"axis": 5}]
 OVER = [*AXES, {"axis": (0, 1)}, {"axis": (-1, 0), "keepdims": True}, {"axis": 1, "keepdims": True}, {"keepdims": True}]
 CALLS = {
     **dict.fromkeys((np.sum, np.mean, np.prod, np.max, np.min, np.linalg.norm), OVER),
-    **{f: [{**over, **more} for over in OVER for more in ({}, {"ddof": 1}, {"ddof": 5}, {"ddof": 0.5})] for f in (np.var, np.std)},
+    **{f: [{**over, **more} for over in OVER for more in ({}, *[{"ddof": n} for n in (1, 5, 0.5, -1)])] for f in (np.var, np.std)},
     **dict.fromkeys((np.argmax, np.cumsum), AXES),
     np.ravel: [{}],
     np.transpose: [{"axes": axes} for axes in (None, (1, 0), (0, 1, 2), (2, 0, 1), (-1, 0, 1), (0, 0), (0,))],
@@ -29,7 +29,7 @@ CALLS = {
     np.clip: [{"a_min": 0, "a_max": None}, {"a_min": None, "a_max": 0.5}, {"a_min": 0.5, "a_max": 0}],
 }  # fmt: skip
 PRODUCTS = {
-    "dot": np.dot, "outer": np.outer, "matmul": np.matmul,
+    "dot": np.dot, "outer": np.outer, "matmul": np.matmul, "tensordot": np.tensordot,
     **{f"tensordot over {over}": lambda a, b, over=over: np.tensordot(a, b, over)
        for over in (0, 1, 2, ((-1,), (0,)), (0, 0), ((0, 1), (0, 1)), ((0, 1), (1, 0)), ((0,), (0, 1)))},
     **{f"{join.__name__} along {axis}": lambda a, b, join=join, axis=axis: join([a, b], axis)
@@ -68,8 +68,8 @@ def test_a_function_is_numpys(function):
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_a_function_of_two_is_numpys(name):
     function = PRODUCTS[name]
-    for a in ARRAYS:
-        for b in ARRAYS:
+    for a in [*ARRAYS, np.float64(3)]:
+        for b in [*ARRAYS, np.float64(5)]:
             expected = outcome(function, a, b)
             assert_same(outcome(function, Tensor(a), b), expected)
             assert_same(outcome(function, a, Tensor(b)), expected)
@@ -86,8 +86,15 @@ def test_what_numpy_does_not_have_is_what_its_definition_gives(a):
         assert_same(t.logsumexp(axis).data, np.log(e.sum(axis)))
         assert_same(t.logsumexp(axis, keepdims=True).data, np.log(e.sum(axis, keepdims=True)))
     assert_same(t.logsumexp().data, np.log(e.sum()))
+    assert_same(t.norm().data, np.sqrt((a * a).sum()))
     assert_same(t.softmax().data, t.softmax(-1).data)
     assert_same(t.log_softmax().data, t.log_softmax(-1).data)
+
+
+def test_a_number_on_the_bound_that_it_is_clipped_to_has_its_gradient():
+    x, low, high = Tensor([0.0, 1.0, 2.0, 3.0]), Tensor(0.0), Tensor(2.0)
+    x.clip(low, high).backward(np.array([1.0, 2.0, 4.0, 8.0]))
+    assert (x.grad.tolist(), low.grad, high.grad) == ([1, 2, 4, 0], 0, 8)
 
 
 def test_an_exponential_cannot_overflow():

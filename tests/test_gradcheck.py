@@ -38,6 +38,16 @@ def test_gradcheck_notices_a_vjp_that_is_slightly_wrong(factor):
         gradcheck(wrong, [0.5, 1.0])
 
 
+def test_gradcheck_says_where_there_is_a_kink():
+    with pytest.raises(
+        AssertionError, match=r"gradient is 0, and central .*: there is a kink, with slope 0 before it and 1 behind"
+    ):
+        gradcheck(lambda a: a.relu(), [0.0])
+    with pytest.raises(AssertionError) as caught:
+        gradcheck(lambda a: (a * a.detach()).exp(), [1.0])
+    assert "kink" not in str(caught.value)
+
+
 def test_gradcheck_needs_a_tensor_back():
     with pytest.raises(TypeError, match="without a history"):
         gradcheck(lambda a: a.data * 2, [1.0])

@@ -207,7 +207,9 @@ def test_a_function_that_raises_in_a_notebook_has_no_points_and_is_shown_its_lin
 
     result = grade(backward, {"dx": 3})
     assert result.points == 0
-    assert result.marks[0].why.startswith("the function raised NameError on a batch x of shape (5, 3)")
+    assert result.marks[0].why.startswith(
+        "the function raised NameError on a batch of float64, dy of shape (5, 3), x of shape (5, 3), gamma"
+    )
     assert 'return {"dx": dy / sigma}' in result.note
 
 

@@ -134,6 +134,11 @@ def test_every_primitive_has_a_case():
     assert set(CASES) == set(PRIMITIVES) - WITHOUT_A_DERIVATIVE - {"where"}  # whose condition has no derivative: below
 
 
+def test_no_entry_of_the_table_is_changed_by_mistake():
+    with pytest.raises(AttributeError, match="symbol"):
+        P.add.symbol = "plus"
+
+
 @pytest.mark.parametrize("name", CASES)
 @given(data=st.data())
 def test_vjp_is_the_derivative(name, data):
@@ -230,6 +235,21 @@ def test_a_number_to_the_power_of_an_array_of_integers_has_each_ones_slope():
     np.testing.assert_allclose(x.grad, [12, 0, 100, -40], rtol=1e-15)
 
 
+def test_what_is_1_whatever_the_number_has_a_slope_of_0_everywhere():
+    """To the power of 0, as one exponent or one of an array, and where the upstream gradient or the number is infinite."""
+    for exponent, upstream in ((0, [1.0, np.inf, 1.0]), (np.array([0, 0, 0]), [1.0, 1.0, 1.0])):
+        x = Tensor([0.0, 2.0, np.inf])
+        (x**exponent).backward(np.array(upstream))
+        assert x.grad.tolist() == [0, 0, 0]
+
+
+def test_the_slope_by_an_exponent_is_0_at_0_and_nan_below():
+    b = Tensor([2.0, 2.0])
+    with np.errstate(all="ignore"):
+        (np.array([0.0, -2.0]) ** b).sqrt().backward(np.ones(2))
+    np.testing.assert_array_equal(b.grad, [0, np.nan])
+
+
 def test_of_two_the_larger_or_the_smaller_gets_the_gradient_and_equals_share_it():
     for choose, expected in ((np.maximum, [[4, 0, 20], [4, 10, 0]]), (np.minimum, [[4, 10, 0], [4, 0, 20]])):
         a, b = Tensor([1.0, 2.0, 3.0]), Tensor([1.0, 5.0, 0.0])
@@ -237,11 +257,38 @@ def test_of_two_the_larger_or_the_smaller_gets_the_gradient_and_equals_share_it(
         assert [a.grad.tolist(), b.grad.tolist()] == expected
 
 
-@pytest.mark.parametrize("m", [2048, 2049])
-def test_each_of_more_float16_than_it_can_count_has_its_share_of_a_mean(m):
-    x = Tensor(np.ones(m, np.float16))
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("m", [3, 2048, 2049])
+def test_each_of_more_float16_than_it_can_count_has_its_share_of_a_mean(m, dtype):
+    x = Tensor(np.ones(m, dtype))
     x.mean().backward()
-    assert x.grad.tolist() == [np.float16(1 / m)] * m
+    assert x.grad.tolist() == [dtype(1 / m)] * m
+
+
+@pytest.mark.parametrize("reduce", [lambda x: x.max(axis=1), lambda x: -(-x).min(axis=1)])
+def test_all_that_are_largest_share_the_gradient_and_so_do_all_beside_a_nan(reduce):
+    x = Tensor([[1.0, 3.0, 3.0, 3.0], [2.0, 0.0, 1.0, -5.0], [1.0, np.nan, 3.0, 3.0]])
+    reduce(x).backward(np.array([6.0, 5.0, 4.0]))
+    assert x.grad.tolist() == [[0, 2, 2, 2], [5, 0, 0, 0], [1, 1, 1, 1]]
+
+
+def test_a_products_gradient_is_the_product_of_the_others_for_any_number_of_them():
+    for n in range(1, 7):
+        x = Tensor(np.arange(1.0, 2 * n + 1).reshape(n, 2))
+        y = x.prod(axis=0)
+        y.backward(np.array([1.0, 10.0]))
+        np.testing.assert_allclose(x.grad, [1, 10] * y.data / x.data, rtol=1e-14)
+    for axis, shape in ((0, (3,)), (1, (0,))):
+        none = Tensor(np.ones((0, 3)))
+        y = none.prod(axis=axis)
+        (first,) = grad(y, none, np.ones(shape))
+        assert (y.tolist(), first.shape, grad(first, none, first)[0].shape) == ([1.0] * shape[0], (0, 3), (0, 3))
+
+
+def test_how_many_are_true_is_counted_in_integers():
+    true = Tensor(np.ones(3000)) > 0
+    assert true.cumsum().tolist() == [*range(1, 3001)]
+    assert (true.cumsum().dtype, true.sum().data) == (np.int64, 3000)
 
 
 def test_an_absolute_value_has_no_slope_at_0_and_a_sign_elsewhere():
