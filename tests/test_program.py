@@ -400,7 +400,7 @@ def test_the_command_line_writes_it(tmp_path, capsys):
     written = capsys.readouterr().out
     assert written == str(trace(derivations.BATCH_NORM, *batch()[:3])) and "# back through (3): (8), (10), (13)" in written
     for name in derivations.__all__:
-        shapes = {"group_norm": ["--shape", "4,2,3,2,2"]}
+        shapes = {"group_norm": ["--shape", "4,2,3,2,2"], "linear": ["--shape", "4,6", "--shape", "3,6", "--shape", "3"]}
         assert main(["write", name.lower(), *shapes.get(name.lower(), ["--shape", "4,6"])]) == 0, name
     mine = tmp_path / "mine.py"
     mine.write_text(
