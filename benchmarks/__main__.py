@@ -1,6 +1,6 @@
 """This project and its peers side by side, each case in one process, in turns, after they have agreed on the result.
 
-    python -m benchmarks                     all of it; writes results.md, the plots, and the README's table
+    python -m benchmarks                     all of it; writes results.md, the plots, and the README's short table
     python -m benchmarks layers scalars      some sections, to the terminal
     python -m benchmarks --quick             fewer sizes and rounds, to the terminal
 
@@ -271,6 +271,19 @@ def table(columns: dict[str, tuple[Times, tuple[float, float] | None]], referenc
     return lines
 
 
+def in_short(text: str) -> str:
+    """What the README shows of the results: batch norm's table, the first, without most of its columns and all but the minimums."""
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    sizes = [lines[0].index(name_of(shape)) for shape, _ in FEWER]
+    rows = [["", *[lines[0][i] for i in sizes]], ["---", *["---:"] * len(sizes)]]
+    for name in (FUSED, COMPILED, "this project, engine", REFERENCE, "PyTorch composed", "JAX jit", "autograd"):
+        cells = next(cells for cells in lines if cells[0] == name)
+        rows.append([name, *[re.sub(r" \(.*\) (\S+×).*", r" (\1)", cells[i]) for i in sizes]])
+    what = "Batch norm, forward and backward: microseconds, and in parentheses how many times that of PyTorch's kernel."
+    where = next(line for line in text.splitlines() if line.startswith("Float64"))
+    return "\n".join([what, where, "", *[f"| {' | '.join(row)} |" for row in rows]])
+
+
 def machine() -> str:
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "torch", "jax", "autograd", "micrograd"))
@@ -335,10 +348,9 @@ def main() -> None:
         (HERE / "results.md").write_text(text, encoding="utf-8")
         plot(report.plots, HERE / "results.svg")
         readme = HERE.parent / "README.md"
-        batch_norm = "\n\n".join(text.strip().split("\n\n")[:3])  # its table, with what stands above it
         shown = re.sub(
             r"(<!-- benchmark -->\n).*?(<!-- /benchmark -->)",
-            lambda found: f"{found.group(1)}\n{batch_norm}\n\n{found.group(2)}",
+            lambda found: f"{found.group(1)}\n{in_short(text)}\n\n{found.group(2)}",
             readme.read_text(encoding="utf-8"),
             flags=re.DOTALL,
         )

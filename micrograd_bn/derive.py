@@ -18,6 +18,7 @@ from .numbers.written import Expression, Reduction, Symbol, expression, replaced
 from .paper import Derived, Line, Numbered, Paper
 from .prove import Prover, prove
 from .shapes import shape
+from .writer import Named, Writer
 
 
 def derive(source: Derivation | Tensor) -> Paper:
@@ -27,14 +28,16 @@ def derive(source: Derivation | Tensor) -> Paper:
             else its steps are the equations that were run (see ``equation``), and primitives where there are none.
 
     Every line is checked before it is printed, for every m; where that is out of reach, for sizes 2 and 3, and ``.scope`` says so.
-    Raises ValueError where a formula of the table is wrong, TypeError for a step that has no rule on symbols or for what is no
-    derivation, ModuleNotFoundError where SymPy is not installed.
+    Raises ValueError where a formula of the table is wrong, TypeError for what is no derivation, or for a step that has no form on
+    paper, as what picks or rearranges elements by their places (an index, reshape, cumsum), ModuleNotFoundError where SymPy is not
+    installed.
 
     >>> x = Tensor([1.0, 2.0, 6.0], label="x")
     >>> print(derive((x * x).sum()).gradients[-1].text)
     da · 2 x
     """
     d = source if isinstance(source, Derivation) else derivation_of(source)
+    _is_written(d)
     proof = prove(derivation=d)
     for row in proof.rows:
         if row.difference is not None:
@@ -46,7 +49,26 @@ def derive(source: Derivation | Tensor) -> Paper:
     gradients = tuple(_derived(d, gradient, chains.get(gradient.variable, [])) for gradient in d.gradients)
     letters = d.writer.letters if d.writer is not None else {}
     ranges = tuple((f"{letter} = 1 … {n}", rf"{letter} = 1, \dots, {n}") for n, letter in letters.items())
-    return Paper(d.title, proof.rows[0].scope, numbered, gradients, ranges)
+    constants = tuple(d.symbol(a) for a in d.inputs if a in d.no_gradient)
+    return Paper(d.title, proof.rows[0].scope, numbered, gradients, ranges, constants)
+
+
+def _is_written(d: Derivation) -> None:
+    """Raise TypeError for a local derivative that would be written as no more than that: ∂f(x)/∂x."""
+    named, what = [edge for edge in d.edges if edge.text == Named(d).edge(edge)[0]], ""
+    if not named:
+        return
+    try:
+        writer = Writer(d)
+        for edge in named:
+            what = f"({edge.number}) {edge.name} has no form on paper: "
+            writer.edge(edge)
+    except Exception as error:  # whatever an author's function says to a formula
+        why = f"{what}{error}".partition("\n")[0]
+        raise TypeError(
+            f"{d.name}: {why}. Give its result as a Tensor of its own and derive what follows from that, or write a Derivation "
+            "with texts for what is computed there and its local derivatives; draw(y), explore and trace(y) show any graph"
+        ) from error
 
 
 def _numbered(entry: Equation | Edge) -> Numbered:

@@ -119,7 +119,10 @@ class ArrayLike:
 
     def item(self: Any) -> Any:
         """The single number in here, as a plain number."""
-        return self.data.item() if hasattr(self.data, "item") else self.data
+        try:
+            return self.data.item() if hasattr(self.data, "item") else self.data
+        except ValueError:
+            raise ValueError(f"a Tensor of shape {shape(self)} is no single number: reduce it first, as by sum()") from None
 
     def numpy(self: Any) -> Array:
         """``data`` as an array: the same memory where it is one."""
@@ -133,7 +136,13 @@ class ArrayLike:
         return float(self.item())
 
     def __bool__(self: Any) -> bool:
-        return bool(self.data)
+        try:
+            return bool(self.data)
+        except ValueError:
+            raise ValueError(
+                f"a Tensor of shape {shape(self)} is not true or false as one: ask its .data, as in (t > 0).data.all(), or select "
+                "with where(t > 0, a, b), which is part of the graph"
+            ) from None
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
@@ -152,7 +161,7 @@ class ArrayLike:
         if kwargs.get("out") is not None:
             raise TypeError(f"numpy.{ufunc.__name__} cannot write a Tensor into an array: write a = a + t, not a += t")
         if ufunc not in UFUNCS or method != "__call__" or kwargs:
-            raise _no_primitive(ufunc.__name__ + ("" if method == "__call__" else "." + method), kwargs)
+            raise _no_primitive(f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else "." + method), kwargs)
         inputs = tuple(np.asarray(a) if isinstance(a, (list, tuple)) else a for a in inputs)
         if any(holds_tensors(a) for a in inputs):  # an array of Tensors is a container: NumPy goes through its elements
             return ufunc(*[boxed(a) if isinstance(a, ArrayLike) else a for a in inputs])
@@ -163,12 +172,12 @@ class ArrayLike:
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Value:
         own = FUNCTIONS.get(function)
         if own is None:
-            raise _no_primitive(function.__name__, ())
+            raise _no_primitive(f"{function.__module__}.{function.__name__}", ())
         needed, defaults, known = _parameters(function)
         options = {**dict(zip(defaults, args[needed:])), **kwargs}  # by name, for ours are fewer, and in another order
         unknown = [name for name, value in options.items() if name not in known and value is not defaults.get(name)]
         if unknown:
-            raise _no_primitive(function.__name__, unknown)
+            raise _no_primitive(f"{function.__module__}.{function.__name__}", unknown)
         return own(*args[:needed], **{name: value for name, value in options.items() if name in known})
 
     def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -262,7 +271,7 @@ FUNCTIONS: dict[Any, Any] = {
 def _no_primitive(name: str, options: Collection[str]) -> TypeError:
     with_options = f" with {', '.join(options)}" if options else ""
     return TypeError(
-        f"numpy.{name}{with_options} has no primitive here, so it cannot be differentiated: compose it from those there are "
+        f"{name}{with_options} has no primitive here, so it cannot be differentiated: compose it from those there are "
         f"({', '.join(sorted({f.__name__ for f in (*UFUNCS, *FUNCTIONS)}))}), or apply it to .data"
     )
 

@@ -67,6 +67,9 @@ class Tensor(ArrayLike):
             data = primitive.forward(*values, **params) if params else primitive.forward(*values)
         except (ArithmeticError, TypeError):  # of Python's floats, say, which divide by 0: ``apply`` has NumPy's answer
             data = apply(primitive.forward, values, params)
+        except ValueError as error:  # of shapes that do not fit each other, NumPy's
+            given = " and ".join([f"{getattr(a, 'label', None) or 'a value'} of shape {shape(a)}" for a in inputs])
+            raise ValueError(f"{primitive.name} of {given}: {error}") from error
         node = _new(Tensor)
         node.data = data if type(data) is float else as_single(data)
         node.grad = node.label = node.equation = None
@@ -273,7 +276,8 @@ def grad(output: Tensor, inputs: Tensor | Iterable[Tensor], gradient: Any = None
     """The gradients of ``output`` with respect to ``inputs`` (a Tensor, or several), as Tensors of the same shapes.
 
     They are part of a graph, so they can be differentiated again, to any order. ``gradient`` is as for ``backward``, and may
-    be a Tensor; ``.grad`` is left alone. An input that ``output`` does not depend on gets zeros.
+    be a Tensor; ``.grad`` is left alone. An input that ``output`` does not depend on gets zeros, and so does a copy of one,
+    ``Tensor(x.data)``: to a high enough order, no polynomial depends on its inputs.
 
     >>> x = Tensor(3.0)
     >>> (slope,) = grad(x**3, [x])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from .derivation import Derivation, equation, made_by, with_parameters
 from .engine import Step, Tensor, data_of, in_order
 from .kinds import Value
@@ -28,8 +30,7 @@ def derivation_of(y: Tensor) -> Derivation:
     step = y.equation
     if step is not None and isinstance(step.derivation, Derivation) and step.output == step.derivation.result:
         return step.derivation.with_constants(_constants(step, step.derivation))
-    found = _Graph(y).derivation()
-    return found if found.writer is not None else _Graph(y, by_size=True).derivation()  # as of x + xᵀ, which needs m = k
+    return _Graph(y).derivation()
 
 
 def _constants(step: Step, d: Derivation) -> dict[str, Any]:
@@ -46,11 +47,11 @@ def _constants(step: Step, d: Derivation) -> dict[str, Any]:
 class _Graph:
     """The nodes of a graph by name, and the steps that lead from one to the next.
 
-    Equal sizes have one name, but for those of one shape: a square array is (m, k). With ``by_size``, they all have.
+    Equal sizes have one name, but for those of one shape: a square array is (m, k).
     """
 
-    def __init__(self, y: Tensor, by_size: bool = False):
-        self.y, self.by_size = y, by_size
+    def __init__(self, y: Tensor):
+        self.y = y
         self.order = in_order([y])
         self.steps = made_by(reversed(self.order))
         self.sizes: dict[tuple[int, int], str] = {}
@@ -92,9 +93,9 @@ class _Graph:
         return value.primitive is stop_gradient and value not in self.steps and value is not self.y
 
     def _inputs(self, node: Tensor) -> list[Value]:
-        """What a step's variables are: Tensors, and arrays of constants."""
+        """What a step's variables are: Tensors, and arrays of constants; of a comparison, what is compared."""
         inputs = node.equation.values if node.equation is not None else node.inputs
-        return [a for a in inputs if isinstance(a, Tensor) or shape(a)]
+        return [b for a in inputs for b in (self._inputs(a) if _is_comparison(a) else [a]) if isinstance(b, Tensor) or shape(b)]
 
     def _name(self, value: Value) -> None:
         if id(value) in self.names:
@@ -109,7 +110,7 @@ class _Graph:
 
     def _dims(self, to: Shape) -> tuple[str, ...]:
         """A shape by the names of its sizes."""
-        keys = [(n, 0 if self.by_size else j) for n, j in _counted(to)]
+        keys = _counted(to)
         for n, j in keys:
             if n != 1 and (n, j) not in self.sizes:
                 free = [c for c in SIZES if c not in {*self.sizes.values(), *self.values}]
@@ -124,7 +125,7 @@ class _Graph:
         inner = list(self._between(node, {id(a) for a in variables}))
 
         def function(*arguments: Value) -> Value:
-            found = {id(a): value for a, value in zip(variables, arguments)}
+            found = {id(a): value > 0 if _is_mask(a) else value for a, value in zip(variables, arguments)}
             pairs = zip(variables, arguments)
             sizes = {key: n for a, value in pairs for key, n in zip(_counted(shape(a)), shape(value)) if key[0] != 1}
             for each in inner:
@@ -146,9 +147,6 @@ class _Graph:
 
     def _between(self, node: Tensor, variables: set[int]) -> Iterator[Tensor]:
         """The nodes from a step's variables to its result, in the order of computation."""
-        if node.equation is None:
-            yield node
-            return
         wanted, stack = set(), [node]
         while stack:
             each = stack.pop()
@@ -163,6 +161,16 @@ def _counted(to: Shape) -> list[tuple[int, int]]:
     return [(n, to[:i].count(n)) for i, n in enumerate(to)]
 
 
-def _resized(to: Shape, sizes: dict[tuple[int, int], Any]) -> tuple[Any, ...]:
+def _is_comparison(value: Value) -> bool:
+    return isinstance(value, Tensor) and value.dtype == bool and value.equation is None
+
+
+def _is_mask(value: Value) -> bool:
+    """Whether this is an array of booleans: on symbols, numbers that are above 0 where it is true."""
+    return isinstance(value, np.ndarray) and value.dtype == bool
+
+
+def _resized(to: Shape | int, sizes: dict[tuple[int, int], Any]) -> tuple[Any, ...]:
     """A shape that a primitive is given, by the sizes of what the function is called on."""
+    to = (to,) if isinstance(to, int) else to
     return tuple([sizes.get((n, j), sizes.get((n, 0), n)) for n, j in _counted(to)])

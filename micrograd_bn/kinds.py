@@ -103,6 +103,7 @@ OPERATORS: dict[Any, Callable[..., Any]] = {
     np.multiply: operator.mul,
     np.divide: operator.truediv,
     np.negative: operator.neg,
+    np.absolute: operator.abs,
     np.power: operator.pow,
     np.matmul: operator.matmul,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from html import escape
@@ -58,6 +59,7 @@ class Paper(NamedTuple):
     equations: tuple[Numbered, ...]  # the forward equations, and the local derivatives
     gradients: tuple[Derived, ...]
     ranges: tuple[Notation, ...] = ()  # the indices
+    constants: tuple[Notation, ...] = ()  # the inputs that have no gradient
 
     @property
     def text(self) -> str:
@@ -172,11 +174,18 @@ def _tags(numbers: Iterable[int]) -> str:
 
 
 def _preface(paper: Paper, of: int) -> str:
-    """What a reader has to know: how far the indices go, what d stands for, and what has been checked."""
-    ranges = ", ".join(pair[of] if of == 0 else f"${pair[of]}$" for pair in paper.ranges)
-    da, fraction = ("da", "∂l/∂a") if of == 0 else ("$da$", r"$\partial l / \partial a$")
-    start = f"Here {ranges}, and " * bool(ranges)
-    return f"{start}{da} is {fraction}, the gradient of the loss. Every line was checked, for {paper.scope}."
+    """What a reader has to know: how far the indices go, what is constant, what d and brackets stand for, what has been checked."""
+    mark = "" if of == 0 else "$"
+    named = [f"{mark}{pair[of]}{mark}" for pair in paper.constants]
+    given = [f"{mark}{pair[of]}{mark}" for pair in paper.ranges]
+    given += [f"{' and '.join(named)} {'is a constant' if len(named) == 1 else 'are constants'}"] if named else []
+    letter = next(a for a in "avu" if a not in {pair[0] for pair in paper.constants})
+    da, fraction = (f"d{letter}", f"∂l/∂{letter}") if of == 0 else (f"$d{letter}$", rf"$\partial l / \partial {letter}$")
+    start = f"Here {', '.join(given)}, and " * bool(given)
+    equal = "" if "differ" in paper.scope else ", and of numbers that are equal nothing was checked"
+    bracket = f"{mark}[x > 0]{mark} is 1 where {mark}x > 0{mark}, else 0{equal}. "
+    brackets = bracket * any(re.search(r"\[[^]]* [<≤>≥=≠] [^]]*\]", line.text) for line in paper.equations)
+    return f"{start}{da} is {fraction}, the gradient of the loss. {brackets}Every line was checked, for {paper.scope}."
 
 
 def _aligned(latex: str) -> str:

@@ -38,7 +38,7 @@ class Writer:
     """The formulas of a derivation, by running it on a generic element, and their print.
 
     Axes along which every variable has numbers of its own, as the columns of a batch, are not written down; the others have an
-    index each. Raises TypeError for a step that has no form on paper.
+    index each. Raises TypeError for a step that has no form on paper, which it names.
     """
 
     def __init__(self, d: Derivation):
@@ -49,9 +49,14 @@ class Writer:
         self.values |= {a: self._variable(a, to) for a, to in d.shapes_for(self.sizes).items()}
         self.right: dict[str, Expression] = {}
         for e in d.equations:
-            result = evaluate(e.function, self.values)
-            if not isinstance(result, Written):
-                raise TypeError(f"equation ({e.number}) of {d.name} gives {result!r}, and no formula")
+            try:
+                result = evaluate(e.function, self.values)
+                if not isinstance(result, Written):
+                    raise TypeError(f"it gives {result!r}, and no formula")
+            except Exception as error:  # whatever an author's function says to a formula
+                raise TypeError(
+                    f"({e.number}) {d.symbol(e.output)[0]} = {Named(d).equation(e)[0]} has no form on paper: {error}"
+                ) from error
             self.right[e.output] = result.e
             self.values[e.output] = self._variable(e.output, result.shape)
         self.values |= {f"d{a}": self._variable(f"d{a}", shape(self.values[a])) for a in d.variables}
@@ -75,6 +80,8 @@ class Writer:
     def local(self, edge: Edge) -> Local:
         """What an edge carries back, and its local derivative."""
         term: Expression = self.d.pull_back(edge, self.values).e
+        if not term.terms:
+            return Local(term, (), term)
         upstream = self.symbol(f"d{edge.output}")
         number, factors = term.as_term().number, list(term.as_term().factors)
         axes: list[str] = []
@@ -137,7 +144,8 @@ class Writer:
 
     def gradient(self, entry: Gradient) -> Notation:
         """A gradient as the sum over its edges: each a gradient times a local derivative, summed where one is used by many."""
-        texts, latex = zip(*[self._carried(edge) for edge in self.d.leaving(entry.variable)])
+        edges = self.d.leaving(entry.variable)
+        texts, latex = zip(*[self._carried(edge) for edge in [e for e in edges if self.local(e).term.terms] or edges[:1]])
         return self._plain.joined(texts), f"{self.variable(f'd{entry.variable}')} = {self._latex({}).joined(latex)}"
 
     def _carried(self, edge: Edge) -> Notation:

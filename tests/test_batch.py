@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_said():
 @pytest.mark.parametrize("shapes", [((m, k), (m, k)), ((m, k), (k, m)), ((1, m, k), (k, 1)), ((m, k), (k, 1, 1))])
 def test_a_matrix_product_that_a_generic_element_does_not_give_is_refused(shapes):
     a, b = (batch.Batch(batch.Element(name, set(to) - {1}), to) for name, to in zip("ab", shapes))
-    with pytest.raises(TypeError, match=r"a matrix product of .* has a size twice: take a size that is a number"):
+    with pytest.raises(TypeError, match=r"a matrix product of .* has a size twice"):
         a @ b
 
 

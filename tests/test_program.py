@@ -120,7 +120,7 @@ def test_what_is_captured_is_a_constant_under_its_name():
     weights, shift = Tensor([[1.0, 2.0], [3.0, 4.0]], label="weights"), np.array([1.0, 5.0])
     p = trace(lambda x: (x @ weights + shift).tanh(), np.zeros((1, 2)))
     assert [name.label for name in p.constants] == ["weights", "c1"]
-    assert "def gradients(x, dy, weights, c1):" in str(p) and "3.0" not in str(p)
+    assert "def gradients(x, dy, weights=weights, c1=c1):" in str(p) and "3.0" not in p.body(backward=True)
     np.testing.assert_array_equal(p(np.ones((1, 2))), np.tanh(np.ones((1, 2)) @ weights.data + shift))
     assert weights.grad is None
 
@@ -402,7 +402,7 @@ def test_the_command_line_writes_it(tmp_path, capsys):
     written = capsys.readouterr().out
     assert written == str(trace(derivations.BATCH_NORM, *batch()[:3])) and "# back through (3): (8), (10), (13)" in written
     for name in derivations.__all__:
-        shapes = {"group_norm": ["--shape", "4,2,3,2,2"]}
+        shapes = {"group_norm": ["--shape", "4,2,3,2,2"], "linear": ["--shape", "4,6", "--shape", "3,6", "--shape", "3"]}
         assert main(["write", name.lower(), *shapes.get(name.lower(), ["--shape", "4,6"])]) == 0, name
     mine = tmp_path / "mine.py"
     mine.write_text(
@@ -476,3 +476,30 @@ def test_of_many_arguments_the_docstring_has_the_first_and_counts_the_others():
 def test_what_is_repeated_along_a_new_axis_has_that_axis():
     program = trace(lambda x: np.broadcast_to(x, (1, 3)) + 1.0, np.ones(3))
     assert program(np.arange(3.0)).tolist() == [[1, 2, 3]]
+
+
+def test_a_saved_program_has_its_small_constants_and_says_which_it_has_not(tmp_path):
+    masks = [np.array([1.0, -0.0, np.inf]), np.array([1.5, 2.0, 0.1], np.float32), np.arange(3), np.array([True, False, True])]
+    large = np.arange(3 * 65.0).reshape(65, 3)
+
+    def f(x):
+        y = x * masks[0] + np.where(masks[3], x, masks[2])
+        return (y * large).sum(axis=0)
+
+    for function, x in ((f, np.ones(3)), (lambda x: x * masks[1], np.ones(3, np.float32))):
+        p = trace(function, x)
+        path, scope = p.save(tmp_path / "saved.py"), {}
+        exec(path.read_text(encoding="utf-8"), scope)
+        given = [a for a in p.arrays if a.size > 64]
+        assert [a.size > 64 for a in p.arrays] == sorted([a.size > 64 for a in p.arrays], reverse=True)
+        (y, (dx,)), (y_2, (dx_2,)) = scope["gradients"](x, x, *given), p.gradients(x, x)
+        for a, b in ((y, y_2), (dx, dx_2), (scope["forward"](x, *given), y)):
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype
+        assert ("is not in here (Program.arrays has it), float64 of shape (65, 3)" in str(p)) == bool(given)
+
+
+def test_a_program_has_no_shape_changed_to_itself_and_names_every_gradient():
+    p = trace(lambda x, w: (np.broadcast_to(x.reshape(3).reshape((3,)), (3,)) + w).sum(), np.ones(3), 1.0)
+    assert "reshape" not in str(p) and "broadcast" not in p.body() and "dx = np.full((3,), 1.0)" in p.body(backward=True)
+    assert p.gradients([1.0, 2.0, 3.0], 2.0)[1][1] == 3

@@ -37,3 +37,11 @@ def test_links_lead_somewhere(path):
 
 def test_the_readme_is_for_a_newcomer_in_a_hurry():
     assert len(TEXTS[ROOT / "README.md"].splitlines()) <= 250
+
+
+def test_the_readme_shows_the_results_in_short():
+    pytest.importorskip("micrograd")
+    from benchmarks.__main__ import in_short
+
+    results = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    assert f"<!-- benchmark -->\n\n{in_short(results)}\n\n<!-- /benchmark -->" in TEXTS[ROOT / "README.md"]

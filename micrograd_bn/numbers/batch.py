@@ -13,7 +13,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 from zlib import crc32
 
@@ -22,7 +22,7 @@ import sympy as sp
 
 from ..kinds import Value
 from . import written as W
-from .generic import HOW, Generic
+from .generic import Generic
 
 Algebraic = Any  # SymPy's expression
 
@@ -186,11 +186,11 @@ def by_cases(function: Callable[[Algebraic], Algebraic], e: Algebraic) -> Algebr
     if not (found := cases(e)):
         return function(e)
     if len(found) > 1:
-        raise TypeError(f"{e} has several cases, which would be more and more: {HOW}")
+        raise TypeError(f"{e} has several cases, which would be more and more")
     (c,) = found
     above, below = [function(expand(e.xreplace({c: sp.Integer(n)}))) for n in (1, 0)]
     if (above + below).has(sp.zoo, sp.nan):
-        raise TypeError(f"in one of two cases, {e} has no value: {HOW}")
+        raise TypeError(f"in one of two cases, {e} has no value")
     return expand(c * above + (1 - c) * below)
 
 
@@ -251,7 +251,7 @@ def derivative(e: Algebraic, along: frozenset[Any], upstream: Algebraic, x: Elem
     total: Algebraic = sp.Integer(0)
     for s in elements(e):
         if isinstance(s, Largest):
-            raise TypeError(f"{s.name} is no polynomial of a generic element, and does not cancel: {HOW}")
+            raise TypeError(f"{s.name} is no polynomial of a generic element, and does not cancel")
         if s != x and (s.of is None or isinstance(s, Case)):
             continue
         term = expand(upstream * sp.diff(e, s).replace(sp.sign, lambda number: number / abs(number)))
@@ -267,6 +267,8 @@ def substitute(e: Algebraic, values: Mapping[Any, Algebraic]) -> Algebraic:
     if not new:
         return e
     e = e.xreplace(new).replace(lambda p: p.is_Pow, lambda p: power(p.base, p.exp))  # of what has become a sum
+    for function in (sp.exp, sp.tanh, sp.sin, sp.cos):
+        e = e.replace(function, partial(by_cases, function))
     return expand(e.replace(sp.log, logarithm))
 
 
@@ -381,7 +383,7 @@ class Batch(Generic):
         return found
 
     def __bool__(self) -> bool:
-        raise TypeError(f"which number is larger depends on the numbers, and these are any: {HOW}")
+        raise TypeError("which number is larger depends on the numbers, and these are any")
 
     def __invert__(self) -> Batch:
         return self._condition(lambda e: 1 - e)
@@ -392,27 +394,11 @@ class Batch(Generic):
     def __or__(self, other: Batch) -> Batch:
         return Batch._condition(self + other - self * other, expand)
 
-    def astype(self, dtype: Any) -> Batch:
-        """1 and 0 as numbers."""
-        return Batch(self.e, self.shape)
-
     @staticmethod
     def _where(condition: Value, a: Value, b: Value) -> Batch:
         one = condition if isinstance(condition, Batch) else Batch(condition)
         found: Batch = one * a + (1 - one) * b
         return Batch(expand(found.e), found.shape)
-
-    def clip(self, low: Value, high: Value) -> Batch:
-        """Each, or the nearest of two bounds where it is beyond."""
-        return self.maximum(low).minimum(high)
-
-    def maximum(self, other: Value) -> Batch:
-        """The larger of each two."""
-        return self._where(self > other, self, other)
-
-    def minimum(self, other: Value) -> Batch:
-        """The smaller of each two."""
-        return self._where(self < other, self, other)
 
     def __abs__(self) -> Batch:
         return self._where(self >= 0, self, -self)

@@ -153,6 +153,8 @@ class Tape:
         if primitive is P.getitem and isinstance(params["index"], tuple) and not params["index"]:
             return inputs[0]  # type: ignore[no-any-return]
         value = _computed(primitive, inputs, params)
+        if primitive in (P.reshape, P.broadcast) and shape(value) == shape(inputs[0]):
+            return inputs[0]  # type: ignore[no-any-return]
         if primitive in ARITHMETIC:  # what is repeated anyway need not be repeated before
             inputs = list(inputs)
             for i, a in enumerate(inputs):

@@ -10,6 +10,7 @@ from .written import Base, Expression, Factor, Function, Reduction, Symbol, Term
 
 _HALF = Fraction(1, 2)
 LETTERS = "ijpqruvabc"  # of indices: l is the loss
+SIGNS = {"less": "<", "less_equal": "≤", "greater": ">", "greater_equal": "≥", "equal": "=", "not_equal": "≠"}
 SUBSCRIPTS = {"i": "ᵢ", "j": "ⱼ", "p": "ₚ", "r": "ᵣ", "u": "ᵤ", "v": "ᵥ"}
 
 
@@ -49,17 +50,18 @@ class Plain:
         return self._parenthesised(text) if len(e.terms) > 1 else text
 
     def _term(self, term: Term) -> str:
-        if term.number.denominator > 99 and not term.factors:
-            return f"{float(term.number):.12f}".rstrip("0").replace("-", self.minus)
         above, below = self._layers(term)
         number, sign = abs(term.number), self.minus * (term.number < 0)
-        lower = [str(number.denominator)] * (number.denominator != 1) + [self._power(*factor) for factor in below]
+        upper, under = str(number.numerator), [str(number.denominator)] * (number.denominator != 1)
+        if number.denominator > 99 and (decimal := f"{float(number):.12f}".rstrip("0"))[-1] != ".":
+            upper, under = decimal, []
+        lower = under + [self._power(*factor) for factor in below]
         if not lower:
-            return sign + self._product(above, [str(number.numerator)] * (number.numerator != 1 or not above))
+            return sign + self._product(above, [upper] * (upper != "1" or not above))
         only_sizes = all(_is_size(base) for base, _ in below)
         inside = [factor for factor in above if _is_size(factor[0])] if only_sizes else self._over(above)
         outside = [factor for factor in above if factor not in inside]
-        head = [str(number.numerator)] * (number.numerator != 1 or not inside)
+        head = [upper] * (upper != "1" or not inside)
         fraction = sign + self._fraction(head, inside, lower, only_sizes)
         return f"{fraction} {self._product(outside)}" if outside else fraction
 
@@ -83,7 +85,7 @@ class Plain:
         """Each factor; what goes on to the right, as a sum does, in parentheses unless it is the last."""
         texts = [self._power(*factor) for factor in factors]
         ends = [isinstance(base, (Reduction, Function)) and n == 1 for base, n in factors[:-1]]
-        return [self._enclosed(t) if end and not t.startswith("e^") else t for t, end in zip(texts, [*ends, False])]
+        return [self._enclosed(t) if end and not t.startswith(("e^", "[", "|")) else t for t, end in zip(texts, [*ends, False])]
 
     def _power(self, base: Base, n: Fraction) -> str:
         if n == _HALF and not isinstance(base, Reduction):
@@ -95,6 +97,10 @@ class Plain:
             return base.name if base.is_size else self.variable(base.name, base.axes)
         if isinstance(base, Expression):
             return self._parenthesised(self.sum(base))
+        if isinstance(base, Function) and base.name in SIGNS:
+            right = tuple(term for term in base.of.terms if term.number < 0 or not term.factors)
+            left = tuple(term for term in base.of.terms if term not in right)
+            return f"[{self.sum(Expression(left))} {self._sign(SIGNS[base.name])} {self.sum(-Expression(right))}]"
         if isinstance(base, Function):
             return self._function(base.name, self.sum(base.of), is_factor(base.of, (Symbol, Reduction)))
         sign, within = self._bound(base)
@@ -136,8 +142,11 @@ class Plain:
         exponent = f"^{n}" if n.denominator == 1 and n > 0 else f"^({n})".replace("-", "−")
         return text + ("²" if n == 2 else "³" if n == 3 else exponent)
 
+    def _sign(self, sign: str) -> str:
+        return sign
+
     def _function(self, name: str, of: str, is_one_factor: bool) -> str:
-        return f"{name} {of}" if is_one_factor else f"{name}({of})"
+        return f"|{of}|" if name == "abs" else f"{name} {of}" if is_one_factor else f"{name}({of})"
 
     def _bound(self, base: Reduction) -> tuple[str, Plain]:
         """The sign of a reduction, and what writes what it is of."""
@@ -193,7 +202,12 @@ class Latex(Plain):
         text = self._enclosed(text) if compound and "\\sum" in text else f"({text})" if compound else text
         return f"{text}^{n}" if n.denominator == 1 and 0 < n < 10 else f"{text}^{{{n}}}"
 
+    def _sign(self, sign: str) -> str:
+        return {"≤": r"\le", "≥": r"\ge", "≠": r"\ne"}.get(sign, sign)
+
     def _function(self, name: str, of: str, is_one_factor: bool) -> str:
+        if name == "abs":
+            return f"|{of}|"
         return f"e^{{{of}}}" if name == "exp" else rf"\{name} {of if is_one_factor else parenthesised(of)}"
 
     def _bound(self, base: Reduction) -> tuple[str, Plain]:

@@ -52,6 +52,8 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
     reuse     write the NumPy program with buffers for what is as large as the largest array, kept from call to call: faster where
               memory is what takes the time. Such a program is for one thread at a time; its results are arrays of their own.
 
+    What f computes without Tensors, such as a mask of random numbers, is computed once: it is a constant of the program.
+
     Raises TypeError for an f that cannot be called or returns anything but one Tensor, for an example that is no number, and for an
     f that looks inside a number (``if t.data > 0``, ``float(t)``), with the line that does.
 
@@ -102,6 +104,9 @@ def trace(f: Callable[..., Tensor] | Tensor | Derivation, *examples: Any, reuse:
         if node.label and isinstance(g, Name) and g.primitive:
             g.label = g.label or f"d{node.label}"
     gradients = [tape.constant(found[t] if t in found else np.zeros_like(t.data.value)[()]) for t in tensors]
+    for t, g in zip(tensors, gradients):
+        if isinstance(g, Name) and g.primitive:  # an array of one number, too, as of a sum
+            g.label = g.label or f"d{t.label}"
     inputs = tuple(t.data for t in tensors)
     title = "".join(c for c in title if c.isprintable() and c not in '\\"') or "the graph"  # it stands in the module's docstring
     return Program(title, inputs, upstream, tape.constant(y.data), tuple(gradients), tuple(tape.names), y, tuple(tensors), reuse)
@@ -251,7 +256,8 @@ class Program:
         """The arrays that are arguments of the module, though the function did not have them as such."""
         used = [a for name in self.statements for a in name.uses()] + [self.result, *self.gradient]
         given = {*self.inputs, self.upstream}
-        return [a for a in dict.fromkeys(used) if isinstance(a, Name) and not a.primitive and a not in given]
+        found = [a for a in dict.fromkeys(used) if isinstance(a, Name) and not a.primitive and a not in given]
+        return sorted(found, key=python.is_written)  # which have a default, and so come last
 
     @cached_property
     def given(self) -> list[Name]:
@@ -274,7 +280,10 @@ class Program:
         return python.source(self)
 
     def save(self, path: AnyPath) -> Path:
-        """Write the module to ``path``, a .py file, whole or not at all. Raises ValueError for another, OSError if it cannot be."""
+        """Write the module to ``path``, a .py file, whole or not at all. Raises ValueError for another, OSError if it cannot be.
+
+        A constant array of more than 64 numbers is an argument of its functions: keep it, from ``arrays``, beside the module.
+        """
         return write_by_ending(path, "a program", {".py": lambda: str(self)})
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:

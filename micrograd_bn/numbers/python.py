@@ -8,7 +8,7 @@ import keyword
 import math
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ OWN = {  # where a kind of number has no such function of its own, as in ``kinds
     "tanh": "1 - 2 / ((2 * a).exp() + 1)",
 }
 VIEWS = ("reshape", "transpose", "broadcast", "getitem")  # what NumPy may give as a view, not an array of its own
+WRITTEN = 64  # numbers of a constant array that stands in the module itself
 IMPORTS = {"Decimal": "from decimal import Decimal\n", "Fraction": "from fractions import Fraction\n"}
 CHECK = """def check(**given):
     for name, value in given.items():
@@ -182,14 +183,17 @@ def _function(of: str, a: str, example: Any) -> str:
 def source(p: Program) -> str:
     """The module."""
     functions = []
+    written = dict.fromkeys(a for a in p.constants if is_written(a))
     for name, given, names, result in parts(p):
         checked = ", ".join(f"{a.label}={a.label}" for a in given if a.shape)
-        functions.append(function(name, given, [f"check({checked})"] * bool(checked) + body(p, names), result))
+        functions.append(function(name, given, [f"check({checked})"] * bool(checked) + body(p, names), result, written))
     text = "\n".join(functions)
     head = ["".join(line for word, line in IMPORTS.items() if word in text) + "import numpy as np"]
     if arrays := [f"{json.dumps(a.label, ensure_ascii=False)}: {literal(a.shape)}" for a in p.given if a.shape]:
         head.append(f"SHAPES = {{{', '.join(arrays)}}}")
         functions.append(CHECK)
+    if written:
+        head.append("\n".join([f"{a.label} = np.array({literal(a.value.tolist())}, {json.dumps(a.dtype.name)})" for a in written]))
     if p.reuse and p.largest is not None and (n := max(buffered(p, names)[1] for names in (p.statements, p.forward))):
         buffer = f"np.empty({literal(p.largest.shape)}, {literal(p.largest.dtype)})"
         head.append(f"# Written over by every call, so one call at a time.\nbuffers = [{buffer} for _ in range({n})]")
@@ -259,18 +263,25 @@ def buffered(p: Program, names: Sequence[Name]) -> tuple[Mapping[Name, str], int
     return outs, n
 
 
-def function(name: str, given: Sequence[Name], lines: Sequence[str], result: str) -> str:
-    """A function's source."""
+def is_written(constant: Name) -> bool:
+    """Whether a constant array stands in the module, as the default of an argument: a small one, of numbers that NumPy knows."""
+    return bool(constant.value.size <= WRITTEN and constant.dtype.kind in "fbiu" and constant.dtype.itemsize <= 8)
+
+
+def function(name: str, given: Sequence[Name], lines: Sequence[str], result: str, defaults: Container[Name] = ()) -> str:
+    """A function's source; ``defaults`` are arguments that are what the module has by that name, if they are not given."""
 
     def wrapped(text: str) -> str:
         return textwrap.fill(text, 120, subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False)
 
     indented = [f"    {line}" for line in lines]
-    return "\n".join([wrapped(f"def {name}({', '.join(map(literal, given))}):"), *indented, wrapped(f"    return {result}")])
+    arguments = [literal(a) + f"={literal(a)}" * (a in defaults) for a in given]
+    return "\n".join([wrapped(f"def {name}({', '.join(arguments)}):"), *indented, wrapped(f"    return {result}")])
 
 
 def _description(p: Program) -> str:
-    roles = dict.fromkeys(p.constants, "a constant, ") | {p.upstream: "the upstream gradient, "}
+    unwritten = "a constant that is not in here (Program.arrays has it), "
+    roles = {a: "a constant, " if is_written(a) else unwritten for a in p.constants} | {p.upstream: "the upstream gradient, "}
     of = [f"    {a.label}: {roles.get(a, '')}{_sort(a)}" for a in p.given]
     of = [*of[:20], f"    … and {len(of) - 20} more"] if len(of) > 21 else of
     return "\n".join(

@@ -8,6 +8,7 @@ out is the formula.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,6 +17,7 @@ from typing import Any, TypeAlias, Union
 import numpy as np
 
 from ..kinds import Value
+from ..shapes import broadcast_shape
 from .generic import Generic
 
 # ---- Expressions: a sum of terms, each a number times powers of factors
@@ -41,7 +43,7 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Function:
-    """A function of a number, by its name in NumPy."""
+    """A function of a number, by its name in NumPy; of the name of a comparison, with 0: 1 where it is true, else 0."""
 
     name: str
     of: Expression
@@ -59,7 +61,7 @@ class Term:
     factors: tuple[Factor, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Expression:
     """A sum of terms, in the order in which they were added."""
 
@@ -93,7 +95,7 @@ class Expression:
     def __rmul__(self, other: Any) -> Expression:
         return expression(other) * self
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         from .printed import Plain
 
         return Plain().sum(self)
@@ -287,7 +289,7 @@ def computed(e: Expression, values: Mapping[str, Value], total: Callable[[Value,
             return values[base.name]
         inner = computed(_inner(base), values, total)
         if isinstance(base, Function):
-            return getattr(np, base.name)(inner)
+            return COMPARISONS[base.name](inner, 0) if base.name in COMPARISONS else getattr(np, base.name)(inner)
         return total(inner, base.axis, base.name) if isinstance(base, Reduction) else inner
 
     result: Value = 0
@@ -320,19 +322,42 @@ class Written(Generic):
     expression, power, total = staticmethod(expression), staticmethod(power), staticmethod(reduced)
     largest = staticmethod(lambda e, n: reduced(e, n, "max"))
 
-    def __abs__(self) -> Any:
-        raise self._no_rule("abs")
+    # ---- what depends on a comparison, by Iverson's bracket: [x > 0] is 1 where that is true, else 0
 
-    def __lt__(self, other: Any) -> Any:
+    @staticmethod
+    def _comparison(name: str) -> Callable[[Written, Any], Any]:
+        bracket = Generic._operator(lambda k, a, b: expression(Function(name, a - b)))
+
+        def method(self: Written, other: Any) -> Any:
+            found = bracket(self, other)
+            if isinstance(found, Written):
+                found.dtype = np.dtype(bool)
+            return found
+
+        return method
+
+    __lt__, __le__, __gt__, __ge__ = map(_comparison, ("less", "less_equal", "greater", "greater_equal"))
+    __eq__, __ne__ = map(_comparison, ("equal", "not_equal"))
+    __hash__ = Generic.__hash__
+
+    def __bool__(self) -> bool:
         raise TypeError("which number is larger depends on the numbers, and a formula has none")
 
-    __le__ = __gt__ = __ge__ = __lt__
+    @staticmethod
+    def _where(condition: Any, x: Any, y: Any) -> Written:
+        first, second, chosen = (a if isinstance(a, Written) else Written(a) for a in (x, y, condition))
+        factors = chosen.e.as_term().factors
+        otherwise = expression(1) - chosen.e
+        if len(factors) == 1 and isinstance(base := factors[0][0], Function) and base.name in OTHERWISE:
+            otherwise = expression(Function(OTHERWISE[base.name], base.of))
+        to = broadcast_shape(chosen.shape, broadcast_shape(first.shape, second.shape))
+        return Written(collected(chosen.e * first.e + otherwise * second.e), to)
 
     @staticmethod
     def _function(name: str) -> Callable[[Written], Written]:
         return lambda self: Written(FUNCTIONS[name](self.e), self.shape)
 
-    exp, log, tanh = _function("exp"), _function("log"), _function("tanh")
+    exp, log, tanh, __abs__ = _function("exp"), _function("log"), _function("tanh"), _function("abs")
     sin, cos = _function("sin"), _function("cos")
 
 
@@ -340,4 +365,10 @@ def _applied(name: str) -> Callable[[Expression], Expression]:
     return lambda e: expression(Function(name, e))
 
 
-FUNCTIONS = {name: _applied(name) for name in ("exp", "tanh", "sin", "cos")} | {"log": logarithm}
+COMPARISONS = {
+    **{"less": operator.lt, "less_equal": operator.le, "greater": operator.gt, "greater_equal": operator.ge},
+    **{"equal": operator.eq, "not_equal": operator.ne},
+}
+OTHERWISE = {"less": "greater_equal", "less_equal": "greater", "equal": "not_equal"}
+OTHERWISE |= {b: a for a, b in OTHERWISE.items()}  # a comparison, and what is true where it is not
+FUNCTIONS = {name: _applied(name) for name in ("exp", "tanh", "sin", "cos", "abs", *OTHERWISE)} | {"log": logarithm}

@@ -29,7 +29,7 @@ def backward(dy, x, gamma, beta, eps):
     dgamma = None  # TODO: through (4); all rows use the one gamma
     dbeta = None  # TODO: through (4)
     dvar = None  # TODO: through (3)
-    dmu = None  # TODO: through (2) and (3)
+    dmu = None  # TODO: through (2) and (3); a term that adds up to 0 may be left out
     dx = None  # TODO: through (1), (2) and (3): three terms
 
     return {"dx_hat": dx_hat, "dgamma": dgamma, "dbeta": dbeta, "dvar": dvar, "dmu": dmu, "dx": dx}
