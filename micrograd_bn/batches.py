@@ -124,8 +124,8 @@ class Batches:
                     numbers[first] = plain * scaled + offset
                 if not self._finite(upstream, numbers, constants):  # so large that an exp overflows, say
                     numbers[first] = plain
-                if not np.isfinite(self._result(numbers, constants)).all():
-                    raise ValueError(f"{d.result} is not finite where {first} is any number")
+                    if not np.isfinite(self._result(numbers, constants)).all():
+                        raise ValueError(f"{d.result} is not finite where {first} is any number")
             except Exception as error:
                 raise self._not_drawn(error) from error
             yield (*[np.asarray(a, dtype=dtype) for a in (upstream, *[numbers[a] for a in d.inputs])], *constants)

@@ -14,7 +14,7 @@ from .derivation import Derivation, Edge, Formula, Mistake, added_up, evaluate, 
 from .kinds import Array, Value
 from .numbers.running import Running, running
 from .recorded import NOT_NUMBERS
-from .shapes import Shape, shape
+from .shapes import Shape, broadcast_to, shape
 
 # The derivation's own way to compute is within its bound; another right one, as the condensed form, rounds in other places.
 OTHER_WAYS = 8
@@ -70,8 +70,8 @@ class Computed(dict[str, Value]):
             return self._formula(variable, self.form.formulas[variable])
         edges = self.derivation.leaving(variable)
         first, *others = [self._term(edge) for edge in edges]
-        total, to = sum(others, first), self._shape(variable)
-        return np.broadcast_to(total, to) if shape(total) != to and not any(map(self._summed_otherwise, edges)) else total
+        total = sum(others, first)
+        return total if any(map(self._summed_otherwise, edges)) else broadcast_to(total, self._shape(variable))
 
     def _shape(self, variable: str) -> Shape:
         return self.shapes[variable] if variable in self.shapes else shape(self[variable])

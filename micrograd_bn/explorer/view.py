@@ -382,13 +382,7 @@ def _complete(entry: Entry, terms: int, last: bool) -> str:
     if not terms:
         return ""
     complete = f"d{entry.symbol} is complete"
-    return (
-        f" With it {complete}, the sum of {terms} terms."
-        if last and terms > 1
-        else f" With it {complete}."
-        if last
-        else f" {complete} without it."
-    )
+    return f" With it {complete}{f', the sum of {terms} terms' * (terms > 1)}." if last else f" {complete} without it."
 
 
 def _rows(sizes: Shape, sample: int) -> tuple[list[list[int]], bool]:

@@ -150,11 +150,12 @@ class Tape:
 
     def write(self, primitive: P.Primitive, inputs: Sequence[Value], params: Mapping[str, Any]) -> Name:
         """The Name of what ``primitive`` makes of the inputs, written down unless it stands there already."""
+        first: Name = inputs[0]
         if primitive is P.getitem and isinstance(params["index"], tuple) and not params["index"]:
-            return inputs[0]  # type: ignore[no-any-return]
+            return first
         value = _computed(primitive, inputs, params)
-        if primitive in (P.reshape, P.broadcast) and shape(value) == shape(inputs[0]):
-            return inputs[0]  # type: ignore[no-any-return]
+        if primitive in (P.reshape, P.broadcast) and shape(value) == shape(first):
+            return first
         if primitive in ARITHMETIC:  # what is repeated anyway need not be repeated before
             inputs = list(inputs)
             for i, a in enumerate(inputs):
